@@ -1,0 +1,64 @@
+"""Exactly once: every commit of a batch carries a mark, and after a restart the mark says what is already there.
+
+A streaming query that is killed runs its last batch again. Delta's own guard (``txnAppId``, ``txnVersion``) rebuilds
+the table's whole state on each write; instead each commit's ``userMetadata`` names query and batch, and only the first
+batch after a start looks back through the history for it.
+"""
+
+from lakehouse.catalogue import Table
+from lakehouse.lake import Lake
+
+FIRST_LOOK = 64  # commits read at first; most often the mark is in the newest
+
+
+def mark(writer: str, batch: int | str) -> str:
+    """The mark of one batch of one writer (a query's id, or ``load``)."""
+    return f"{writer}:{batch}"
+
+
+def find(lake: Lake, table: Table, wanted: str, *, in_order: bool = False) -> int | None:
+    """The version of the table that carries the mark, or None. Reads the history newest first, a longer look each time.
+
+    Args:
+        lake: the lake.
+        table: the table.
+        wanted: the mark.
+        in_order: whether its writer writes its batches in order, so that another of its marks ends the search.
+    """
+    writer = wanted.rpartition(":")[0]
+    limit = FIRST_LOOK
+    while True:
+        commits = lake.delta(table).history(limit).select("version", "userMetadata")
+        rows = commits.collect()  # bounded: a commit a row, of the log that retention keeps
+        for row in rows:
+            if row.userMetadata == wanted:
+                return int(row.version)
+            if in_order and str(row.userMetadata).rpartition(":")[0] == writer:
+                return None
+        if len(rows) < limit:
+            return None
+        limit *= 4
+
+
+class Guard:
+    """Says of one start of a query which tables already hold its first batch.
+
+    Only the first batch of a start can have been written before: Spark runs at most one batch again.
+    """
+
+    def __init__(self, lake: Lake, query_id: str) -> None:
+        self._lake = lake
+        self._query_id = query_id
+        self._first: int | None = None
+
+    def mark(self, batch_id: int) -> str:
+        """The mark that this batch's commits carry."""
+        return mark(self._query_id, batch_id)
+
+    def written(self, table: Table, batch_id: int) -> int | None:
+        """The table's version that holds this batch, or None when it is still to be written."""
+        if self._first is None:
+            self._first = batch_id
+        if batch_id != self._first:
+            return None
+        return find(self._lake, table, self.mark(batch_id), in_order=True)

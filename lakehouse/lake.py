@@ -1,0 +1,197 @@
+"""The lake's Delta tables: where they live, how they are made, read and appended to exactly once.
+
+Locally a table is a folder under ``<root>/tables/<layer>/<table>``; on Databricks it is ``<catalog>.<layer>.<table>``.
+Nothing outside this module and the session knows the difference.
+"""
+
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+
+from delta.tables import DeltaTable
+from filelock import FileLock, Timeout
+from pyspark.errors import AnalysisException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from lakehouse.catalogue import Table
+from lakehouse.errors import ComplaintsError
+from lakehouse.settings import Settings
+
+log = logging.getLogger(__name__)
+
+ROWS_PER_FILE = 20_000  # so that what reads the table as a stream can take bounded batches
+CONSTRAINT = "delta.constraints."
+USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
+
+
+class Lake:
+    """The tables of one lake, seen through one Spark session."""
+
+    def __init__(self, spark: SparkSession, settings: Settings) -> None:
+        self.spark = spark
+        self.settings = settings
+
+    def path(self, table: Table) -> Path:
+        """The folder of a local table."""
+        return table_path(self.settings, table)
+
+    def checkpoint(self, query: str) -> str:
+        """Where a streaming query keeps its progress."""
+        return str(self.settings.folder / "checkpoints" / query)
+
+    def delta(self, table: Table, spark: SparkSession | None = None) -> DeltaTable:
+        """The table as Delta's own handle, for MERGE, UPDATE and history; in the given session or the lake's."""
+        spark = spark or self.spark
+        if self.settings.lake.catalog:
+            return DeltaTable.forName(spark, table.name)
+        return DeltaTable.forPath(spark, str(self.path(table)))
+
+    def create(self, tables: Iterable[Table]) -> None:
+        """Make the tables that are missing, with comments, constraints, clustering and properties.
+
+        Raises:
+            ComplaintsError: a table is there with other columns than declared.
+        """
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(self._create, tables))
+
+    def _create(self, table: Table) -> None:
+        if self._exists(table):
+            self._compare(table)
+        else:
+            self._make(table)
+        if table.constraints and self.settings.lake.catalog:
+            self._constrain(table)
+
+    def _make(self, table: Table) -> None:
+        builder = DeltaTable.createIfNotExists(self.spark)
+        if self.settings.lake.catalog:
+            builder = builder.tableName(table.name).clusterBy(*table.cluster_by)
+        else:
+            builder = builder.location(str(self.path(table)))
+        for field in table.schema.fields:
+            comment = field.metadata["comment"]
+            builder = builder.addColumn(field.name, field.dataType, nullable=field.nullable, comment=comment)
+        builder = builder.comment(f"{table.comment} One row: {table.grain}.")
+        properties = {"delta.logRetentionDuration": self.settings.lake.log_retention, **table.properties}
+        if not self.settings.lake.catalog:  # in the creating commit: an ALTER each would cost 3 s of a processor
+            properties |= {f"{CONSTRAINT}{name}": condition for name, condition in table.constraints.items()}
+        for key, value in properties.items():
+            builder = builder.property(key, value)
+        builder.execute()
+
+    def _constrain(self, table: Table) -> None:
+        """Add the constraints that are missing: all to a new table, the rest when making it was interrupted."""
+        row = self.delta(table).detail().select("properties").first()
+        present = row.properties if row else {}
+        for name in table.constraints.keys() - {key.removeprefix(CONSTRAINT) for key in present}:
+            condition = table.constraints[name]
+            self.spark.sql(f"ALTER TABLE {self._identifier(table)} ADD CONSTRAINT {name} CHECK ({condition})")
+
+    def _exists(self, table: Table) -> bool:
+        if self.settings.lake.catalog:
+            return self.spark.catalog.tableExists(table.name)
+        return DeltaTable.isDeltaTable(self.spark, str(self.path(table)))
+
+    def _identifier(self, table: Table) -> str:
+        return table.name if self.settings.lake.catalog else f"delta.`{self.path(table)}`"
+
+    def _compare(self, table: Table) -> None:
+        found = {f.name: f.dataType.simpleString() for f in self.delta(table).toDF().schema.fields}
+        declared = {f.name: f.dataType.simpleString() for f in table.schema.fields}
+        if found != declared:
+            differing = sorted(set(found.items()) ^ set(declared.items()))
+            msg = (
+                f"The table {table.name} in this lake has other columns than this version declares "
+                f"({', '.join(sorted({name for name, _ in differing}))}): it was made by another version. "
+                "Point COMPLAINTS_ROOT at a new folder and load again."
+            )
+            raise ComplaintsError(msg)
+
+    def read(self, table: Table, *, version: int | None = None, spark: SparkSession | None = None) -> DataFrame:
+        """The table's rows, now or as of a version.
+
+        Raises:
+            ComplaintsError: there is no such table yet; says which command makes it.
+        """
+        reader = (spark or self.spark).read
+        if version is not None:
+            reader = reader.option("versionAsOf", version)
+        try:
+            if self.settings.lake.catalog:
+                return reader.table(table.name)
+            return reader.format("delta").load(str(self.path(table)))
+        except AnalysisException as error:
+            msg = f"There is no table {table.name} in {self.settings.folder} yet: run `complaints load` first."
+            raise ComplaintsError(msg) from error
+
+    def read_stream(self, table: Table, **options: str | int) -> DataFrame:
+        """The table's rows as a stream: those there now, then each that is appended."""
+        reader = self.spark.readStream
+        for key, value in options.items():
+            reader = reader.option(key, value)
+        if self.settings.lake.catalog:
+            return reader.table(table.name)
+        return reader.format("delta").load(str(self.path(table)))
+
+    def frame(
+        self, records: Sequence[Mapping[str, object]], table: Table, *, spark: SparkSession | None = None
+    ) -> DataFrame:
+        """A few records of the table's columns as a frame; a column that a record lacks is null.
+
+        The records travel as one JSON literal: `createDataFrame` would start Python workers for them.
+        """
+        text = json.dumps(list(records), default=_as_text)
+        columns = table.schema.simpleString()
+        rows = F.from_json(F.lit(text), f"array<{columns}>")
+        return (spark or self.spark).range(1).select(F.inline(rows))
+
+    def append(self, rows: DataFrame, table: Table, mark: str) -> None:
+        """Append rows in one commit that carries a mark (see `lakehouse.commits`)."""
+        writer = rows.select(table.column_names).write.format("delta").mode("append")
+        writer = writer.option("userMetadata", mark).option("maxRecordsPerFile", ROWS_PER_FILE)
+        if self.settings.lake.catalog:
+            writer.saveAsTable(table.name)
+        else:
+            writer.save(str(self.path(table)))
+
+    def version(self, table: Table) -> int:
+        """The number of the table's latest commit."""
+        return int(self.delta(table).history(1).select("version").first()[0])  # type: ignore[index]
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="microseconds")
+    msg = f"{type(value).__name__} has no place in a record"
+    raise TypeError(msg)
+
+
+def table_path(settings: Settings, table: Table) -> Path:
+    """The folder of a local table."""
+    return settings.folder / "tables" / table.layer / table.name.split(".")[1]
+
+
+def writer(settings: Settings) -> FileLock:
+    """The right to write this lake, held until it is released; a second writer is refused.
+
+    Local Delta commits are atomic within one process only, hence one writer a lake.
+
+    Raises:
+        ComplaintsError: another process is writing.
+    """
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(settings.folder / "writer.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        msg = (
+            f"Another process is writing the lake in {settings.folder}: stop it first, "
+            "or set COMPLAINTS_ROOT to another folder."
+        )
+        raise ComplaintsError(msg) from error
+    return lock

@@ -1,0 +1,121 @@
+"""The Spark session: local with Delta, Kafka and Spark NLP from the project's own jars, or the cluster's own."""
+
+import logging
+import os
+
+from pyspark.sql import SparkSession
+
+from lakehouse.jars import spark_jars
+from lakehouse.java import find_java
+from lakehouse.settings import Settings
+
+# Locally Delta's commits, Spark's batches and the JVM's compilers share two cores. Each line was measured or has its
+# reason beside it.
+LOCAL_CONF = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    "spark.sql.catalogImplementation": "in-memory",  # tables are found by path: no metastore to lock
+    "spark.sql.adaptive.enabled": "false",  # replanning costs more than it gains on batches of a few hundred rows
+    "spark.scheduler.mode": "FAIR",
+    "spark.sql.codegen.cache.maxEntries": "2000",  # the default, 100, is fewer than the queries' stages
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.databricks.delta.snapshotPartitions": "1",
+    "spark.databricks.delta.properties.defaults.checkpointInterval": "100",
+    "spark.sql.ui.explainMode": "simple",
+    "spark.sql.maxPlanStringLength": "100",  # plans are turned into text for every batch, read or not
+    "spark.sql.streaming.pollingDelay": "50",
+    "spark.sql.streaming.minBatchesToRetain": "20",
+    "spark.sql.streaming.metricsEnabled": "false",
+    "spark.sql.streaming.stopTimeout": "60s",
+    # Hadoop's local file system starts a process for each file that it makes; this one doesn't.
+    "spark.hadoop.fs.file.impl": "com.globalmentor.apache.hadoop.fs.BareLocalFileSystem",
+    "spark.sql.streaming.checkpointFileManagerClass": "org.apache.spark.sql.execution.streaming."
+    "FileSystemBasedCheckpointFileManager",
+    "spark.jsl.settings.onnx.intraOpNumThreads": "1",
+    "spark.serializer": "org.apache.spark.serializer.KryoSerializer",
+    "spark.kryoserializer.buffer.max": "512m",
+}
+
+# The quick compiler alone: on two cores the optimising one takes its time from the batches for minutes.
+_JVM = "-XX:+UseParallelGC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=512m"
+
+# What the steps rely on, wherever they run: dates in UTC, and a cast that can't be made gives null.
+EVERYWHERE_CONF = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.ansi.enabled": "false",
+}
+
+
+def start_session(settings: Settings) -> SparkSession:
+    """The session that every command uses.
+
+    On Databricks (`lake.catalog` is set) it is the cluster's own, using that catalog; otherwise a local one.
+
+    Raises:
+        ComplaintsError: no Java 17, or the jars are missing; says what to do.
+    """
+    if settings.lake.catalog:
+        spark = SparkSession.builder.getOrCreate()
+        spark.sql(f"USE CATALOG `{settings.lake.catalog.replace('`', '``')}`")
+        for key, value in EVERYWHERE_CONF.items():
+            spark.conf.set(key, value)
+        return spark
+    return _local_session(settings)
+
+
+def _local_session(settings: Settings) -> SparkSession:
+    folder = settings.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ["JAVA_HOME"] = str(find_java().home)
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    logs = folder / "logs"
+    logs.mkdir(exist_ok=True)
+    log4j = logs / "log4j2.properties"
+    log4j.write_text(_LOG4J.format(file=(logs / "spark.log").as_posix()), encoding="utf-8")
+    conf = {
+        **LOCAL_CONF,
+        **EVERYWHERE_CONF,
+        "spark.master": f"local[{settings.spark.cores}]",
+        "spark.app.name": "complaints",
+        "spark.driver.memory": settings.spark.memory,
+        "spark.sql.shuffle.partitions": str(settings.spark.cores),
+        "spark.default.parallelism": str(settings.spark.cores),
+        "spark.local.dir": str(folder / "scratch"),
+        "spark.sql.warehouse.dir": str(folder / "warehouse"),
+        "spark.driver.extraClassPath": os.pathsep.join(str(jar) for jar in spark_jars()),
+        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={log4j.as_uri()} -Dderby.system.home={folder} "
+        f"-Djava.io.tmpdir={_scratch(settings)} {_JVM}",
+    }
+    builder = SparkSession.builder
+    for key, value in conf.items():
+        builder = builder.config(key, value)
+    spark = builder.getOrCreate()
+    logging.getLogger("py4j").setLevel(logging.ERROR)
+    return spark
+
+
+def _scratch(settings: Settings) -> str:
+    scratch = settings.folder / "scratch"
+    scratch.mkdir(exist_ok=True)
+    return str(scratch)
+
+
+# Spark's own log goes to a file: the terminal belongs to the command.
+_LOG4J = """\
+rootLogger.level = warn
+rootLogger.appenderRef.file.ref = file
+appender.file.type = RollingFile
+appender.file.name = file
+appender.file.fileName = {file}
+appender.file.filePattern = {file}.%i
+appender.file.layout.type = PatternLayout
+appender.file.layout.pattern = %d{{ISO8601}} %p %c{{1}}: %m%n%ex
+appender.file.policies.type = Policies
+appender.file.policies.size.type = SizeBasedTriggeringPolicy
+appender.file.policies.size.size = 10MB
+appender.file.strategy.type = DefaultRolloverStrategy
+appender.file.strategy.max = 3
+"""

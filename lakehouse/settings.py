@@ -1,0 +1,276 @@
+"""Typed settings: defaults, then the environment's file, then environment variables, then options.
+
+Reads ``conf/settings.yaml`` and ``conf/<environment>.yaml``, variables ``COMPLAINTS_…`` (``__`` between levels) and the
+command line's options; every value is checked at the start, and a wrong one is refused by name.
+"""
+
+import difflib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from lakehouse.errors import ComplaintsError
+
+PREFIX = "COMPLAINTS_"
+CONF = Path(__file__).resolve().parent.parent / "conf"
+NOT_SETTINGS = {"COMPLAINTS_JARS"}  # read before there are settings: where the jars lie
+SECRETS = {"kafka.password"}
+Environment = Literal["local", "dev", "prod"]
+
+
+class Section(BaseModel):
+    """A group of settings; unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LakeSettings(Section):
+    """Where the tables live."""
+
+    catalog: str | None = None
+    log_retention: str
+
+    @field_validator("log_retention")
+    @classmethod
+    def _an_interval(cls, value: str) -> str:
+        if not re.fullmatch(r"interval \d+ (hours|days|weeks)", value):
+            msg = "must read like 'interval 7 days'"
+            raise ValueError(msg)
+        return value
+
+
+class SparkSettings(Section):
+    """The local session; on Databricks the cluster decides."""
+
+    cores: int = Field(ge=1, le=256)
+    memory: str = Field(pattern=r"^\d+[mg]$")
+
+
+class TopicSettings(Section):
+    """One topic as it is declared."""
+
+    name: str = Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")
+    partitions: int = Field(ge=1, le=1000)
+    replication: int = Field(ge=1, le=10)
+    retention_hours: int = Field(ge=1)
+    max_message_bytes: int = Field(ge=1024, le=64 * 1024 * 1024)
+
+
+class KafkaSettings(Section):
+    """The broker and the two topics."""
+
+    bootstrap_servers: str | None = None
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+    username: str | None = None
+    password: SecretStr | None = None
+    group: str = Field(min_length=1)
+    input: TopicSettings
+    predictions: TopicSettings
+
+
+class StreamingSettings(Section):
+    """Triggers, batch sizes, restarts."""
+
+    ingest_interval_ms: int = Field(ge=0, le=60_000)
+    summarise_interval_ms: int = Field(ge=0, le=600_000)
+    max_rows_per_batch: int = Field(ge=1, le=1_000_000)
+    retries: int = Field(ge=0, le=1000)
+    backoff_seconds: float = Field(gt=0, le=600)
+    warm_up_seconds: float = Field(ge=0, le=600)
+
+
+class SilverSettings(Section):
+    """Definitions that silver applies."""
+
+    successful_resolution: str = Field(min_length=1)
+
+
+class MlSettings(Section):
+    """Training and registry."""
+
+    model: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    experiment: str = Field(min_length=1)
+    test_share: float = Field(gt=0, lt=1)
+    seed: int
+    vocabulary_size: int = Field(ge=16, le=1 << 20)
+    min_document_frequency: int = Field(ge=1)
+    regularisation: float = Field(ge=0)
+    threshold: float = Field(gt=0, lt=1)
+
+
+class _YamlSource(PydanticBaseSettingsSource):
+    """One YAML file as a source of settings."""
+
+    def __init__(self, settings_cls: type[BaseSettings], path: Path) -> None:
+        super().__init__(settings_cls)
+        self.path = path
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ANN401, ARG002
+        return None, field_name, False  # the whole file is read at once, in __call__
+
+    def __call__(self) -> dict[str, Any]:
+        return read_yaml(self.path)
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, checked and frozen."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        env_ignore_empty=True,  # or an empty COMPLAINTS_ROOT would name the folder one stands in
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    environment: Environment
+    root: Path
+    lake: LakeSettings
+    spark: SparkSettings
+    kafka: KafkaSettings
+    streaming: StreamingSettings
+    silver: SilverSettings
+    ml: MlSettings
+
+    @cached_property
+    def folder(self) -> Path:
+        """The absolute folder of a local run."""
+        return self.root.expanduser().resolve()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Options first, then variables, then the environment's file, then the defaults."""
+        name = str(init_settings().get("environment") or env_settings().get("environment") or "local")
+        files = [_YamlSource(settings_cls, environment_file(name)), _YamlSource(settings_cls, CONF / "settings.yaml")]
+        return init_settings, env_settings, *files
+
+
+def environment_file(name: str) -> Path:
+    """The file of one environment.
+
+    Raises:
+        ComplaintsError: there is no such environment.
+    """
+    path = CONF / f"{name}.yaml"
+    if name not in Environment.__args__ or not path.is_file():  # type: ignore[attr-defined]
+        known = ", ".join(Environment.__args__)  # type: ignore[attr-defined]
+        msg = f"environment is '{name}', but only {known} are known: set COMPLAINTS_ENVIRONMENT to one of them."
+        raise ComplaintsError(msg)
+    return path
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file that holds one mapping.
+
+    Raises:
+        ComplaintsError: unreadable, or not a mapping; names file and line.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        where = f"{path.name}:{mark.line + 1}" if (mark := getattr(error, "problem_mark", None)) else path.name
+        reason = getattr(error, "problem", None) or error
+        msg = f"conf/{where} can't be read as YAML: {reason}."
+        raise ComplaintsError(msg) from error
+    if not isinstance(content, dict):
+        msg = f"conf/{path.name} must hold keys and values, but holds {type(content).__name__}."
+        raise ComplaintsError(msg)
+    return content
+
+
+def load_settings(**options: Any) -> Settings:  # noqa: ANN401
+    """The settings of this run.
+
+    Args:
+        options: top-level settings given on the command line; None means not given.
+
+    Raises:
+        ComplaintsError: a key is unknown or a value isn't allowed; names key, value and what is right.
+    """
+    _refuse_unknown_variables()
+    try:
+        return Settings(**{key: value for key, value in options.items() if value is not None})
+    except ValidationError as error:
+        raise ComplaintsError(_sentence(error)) from error
+    except SettingsError as error:
+        named = re.search(r'"(\w+)"', str(error))
+        variable = f"{PREFIX}{named[1].upper()}" if named else f"A variable {PREFIX}…"
+        msg = f"{variable} can't be read: a group of settings is given as a JSON object, or one by one ({PREFIX}A__B)."
+        raise ComplaintsError(msg) from error
+
+
+def _refuse_unknown_variables() -> None:
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | NOT_SETTINGS
+    for name in sorted(os.environ):
+        if name.startswith(PREFIX) and name.split("__")[0] not in known:
+            near = difflib.get_close_matches(name, sorted(known), n=1)
+            hint = f" Did you mean {near[0]}?" if near else f" Known are {', '.join(sorted(known))}."
+            msg = f"The environment variable {name} is not a setting.{hint}"
+            raise ComplaintsError(msg)
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    said = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        return f"The setting {key} is unknown; `complaints setup --show` lists all settings."
+    if first["type"] == "missing":
+        variable = f"{PREFIX}{key.upper().replace('.', '__')}"
+        return f"The setting {key} is missing; give it in conf/settings.yaml or as {variable}."
+    return f"The setting {key} is {_shown(key, first['input'])}: {said[0].lower()}{said[1:]}."
+
+
+def _shown(key: str, value: object) -> str:
+    """A wrong value as an error may show it: never a secret, nor what may hold one."""
+    if key in SECRETS or isinstance(value, Mapping | list):
+        return f"wrong (a {type(value).__name__})"
+    return repr(value)
+
+
+def flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested settings as dotted keys and values."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def provenance(settings: Settings, **options: Any) -> list[tuple[str, str, str]]:  # noqa: ANN401
+    """Every setting with its value (secrets masked) and where the value came from.
+
+    Returns:
+        Rows of dotted key, value as text, source.
+    """
+    layers = [
+        ("option", set(dict(flat({k: v for k, v in options.items() if v is not None})))),
+        ("environment variable", set(dict(flat(EnvSettingsSource(Settings)())))),
+        (f"conf/{settings.environment}.yaml", set(dict(flat(read_yaml(environment_file(settings.environment)))))),
+        ("conf/settings.yaml", set(dict(flat(read_yaml(CONF / "settings.yaml"))))),
+    ]
+    return [
+        (key, "null" if value is None else str(value), next((name for name, keys in layers if key in keys), "built in"))
+        for key, value in flat(settings.model_dump())
+    ]

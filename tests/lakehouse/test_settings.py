@@ -1,0 +1,150 @@
+"""Each layer of settings overrides the one below; whatever is wrong is refused by name; secrets are never shown."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lakehouse import settings as module
+from lakehouse.errors import ComplaintsError
+from lakehouse.settings import CONF, load_settings, provenance
+
+
+@pytest.fixture
+def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the settings' folder, to be changed."""
+    folder = tmp_path / "conf"
+    folder.mkdir()
+    for path in CONF.glob("*.yaml"):
+        shutil.copy(path, folder)
+    monkeypatch.setattr(module, "CONF", folder)
+    return folder
+
+
+def sources() -> dict[str, tuple[str, str]]:
+    return {key: (value, source) for key, value, source in provenance(load_settings())}
+
+
+def test_each_layer_overrides_the_one_below(conf: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert load_settings().folder == Path(".lakehouse").resolve()
+    (conf / "local.yaml").write_text("environment: local\nroot: from-file\nspark: {cores: 3}\n")
+    settings = load_settings()
+    assert (settings.root, settings.spark.cores, settings.spark.memory) == (Path("from-file"), 3, "3g")
+    monkeypatch.setenv("COMPLAINTS_ROOT", "from-variable")
+    monkeypatch.setenv("COMPLAINTS_SPARK__CORES", "4")
+    settings = load_settings()
+    assert (settings.root, settings.spark.cores, settings.spark.memory) == (Path("from-variable"), 4, "3g")
+    assert load_settings(root=tmp_path, environment=None).root == tmp_path
+
+
+def test_the_environment_comes_from_the_option_then_the_variable_and_chooses_the_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert load_settings().environment == "local"
+    monkeypatch.setenv("COMPLAINTS_ENVIRONMENT", "prod")
+    prod = load_settings()
+    assert (prod.environment, prod.kafka.input.replication, prod.kafka.input.name) == ("prod", 3, "complaints-input")
+    assert load_settings(environment="dev").lake.catalog == "complaints_dev"
+
+
+def test_a_group_may_be_given_as_json_and_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMPLAINTS_KAFKA", '{"group": "mine", "input": {"partitions": 7}}')
+    monkeypatch.setenv("COMPLAINTS_ROOT", "")
+    settings = load_settings()
+    assert (settings.kafka.group, settings.kafka.input.partitions, settings.kafka.input.replication) == ("mine", 7, 1)
+    assert settings.root == Path(".lakehouse")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("COMPLAINTS_SPARC__CORES", "4", "COMPLAINTS_SPARC__CORES is not a setting. Did you mean COMPLAINTS_SPARK?"),
+        ("COMPLAINTS_SPARK__KORES", "4", "The setting spark.kores is unknown"),
+        ("COMPLAINTS_SPARK__CORES", "many", "The setting spark.cores is 'many': input should be a valid integer"),
+        ("COMPLAINTS_SPARK__CORES", "0", "The setting spark.cores is '0': input should be greater than or equal to 1"),
+        ("COMPLAINTS_SPARK__MEMORY", "3 GB", "The setting spark.memory is '3 GB'"),
+        ("COMPLAINTS_LAKE__LOG_RETENTION", "a week", "must read like 'interval 7 days'"),
+        ("COMPLAINTS_KAFKA__SECURITY_PROTOCOL", "TLS", "'PLAINTEXT', 'SSL', 'SASL_PLAINTEXT' or 'SASL_SSL'"),
+        ("COMPLAINTS_KAFKA__INPUT__NAME", "a topic", "The setting kafka.input.name is 'a topic'"),
+        ("COMPLAINTS_ENVIRONMENT", "test", "environment is 'test', but only local, dev, prod are known"),
+        ("COMPLAINTS_KAFKA", '{"group', "COMPLAINTS_KAFKA can't be read"),
+    ],
+)
+def test_a_wrong_variable_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ComplaintsError) as error:
+        load_settings()
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_option_is_refused() -> None:
+    with pytest.raises(ComplaintsError, match="The setting rot is unknown"):
+        load_settings(rot="x")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("environment: local\nspark: {kores: 4}\n", r"The setting spark\.kores is unknown"),
+        ("environment: local\nspark: {cores: four}\n", r"The setting spark\.cores is 'four'"),
+        ("environment: local\nspark: {cores: [1]}\n", r"The setting spark\.cores is wrong \(a list\)"),
+        ("environment: local\n  spark: [\n", r"conf/local\.yaml:2 can't be read as YAML"),
+        ("- environment\n", r"conf/local\.yaml must hold keys and values, but holds list"),
+        ("", r"conf/local\.yaml must hold keys and values, but holds NoneType"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_its_name(conf: Path, text: str, said: str) -> None:
+    (conf / "local.yaml").write_text(text)
+    with pytest.raises(ComplaintsError, match=said):
+        load_settings()
+
+
+def test_a_setting_that_nobody_gives_is_named_with_its_variable(conf: Path) -> None:
+    text = (conf / "settings.yaml").read_text()
+    (conf / "settings.yaml").write_text(text.replace("  cores: 2\n", ""))
+    with pytest.raises(ComplaintsError, match=r"spark\.cores is missing.*COMPLAINTS_SPARK__CORES"):
+        load_settings()
+
+
+def test_provenance_tells_the_layer_that_gave_each_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMPLAINTS_ENVIRONMENT", "prod")
+    monkeypatch.setenv("COMPLAINTS_SPARK__CORES", "5")
+    monkeypatch.setenv("COMPLAINTS_KAFKA", '{"group": "mine"}')
+    settings = load_settings(root="elsewhere")
+    told = {key: (value, source) for key, value, source in provenance(settings, root="elsewhere", environment=None)}
+    assert told["root"] == ("elsewhere", "option")
+    assert told["environment"] == ("prod", "environment variable")
+    assert told["spark.cores"] == ("5", "environment variable")
+    assert told["kafka.group"] == ("mine", "environment variable")
+    assert told["kafka.input.replication"] == ("3", "conf/prod.yaml")
+    assert told["kafka.bootstrap_servers"] == ("null", "conf/settings.yaml")
+    assert told.keys() == sources().keys()
+
+
+@pytest.mark.parametrize("variable", ["COMPLAINTS_KAFKA__PASSWORD", "COMPLAINTS_KAFKA"])
+def test_a_secret_is_masked_wherever_it_comes_from(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "hunter2" if variable.endswith("PASSWORD") else '{"password": "hunter2"}')
+    assert sources()["kafka.password"] == ("**********", "environment variable")
+    settings = load_settings()
+    assert settings.kafka.password is not None
+    assert settings.kafka.password.get_secret_value() == "hunter2"
+    assert "hunter2" not in f"{settings!r} {settings.model_dump_json()}"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("COMPLAINTS_KAFKA__PASSWORD__X", "hunter2"), ("COMPLAINTS_KAFKA", '["hunter2"]')],
+)
+def test_an_error_never_shows_a_secret(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ComplaintsError, match="The setting kafka") as error:
+        load_settings()
+    assert "hunter2" not in str(error.value)
+
+
+def test_a_password_of_another_type_in_a_file_is_not_shown(conf: Path) -> None:
+    (conf / "local.yaml").write_text("environment: local\nkafka: {password: 424242}\n")
+    with pytest.raises(ComplaintsError, match=r"kafka\.password is wrong") as error:
+        load_settings()
+    assert "424242" not in str(error.value)
