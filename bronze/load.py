@@ -1,0 +1,125 @@
+"""Load export files: their records become rows of bronze.complaints, a file's content once and only once.
+
+Reads CSV and JSON files (see `bronze.files`); writes bronze.complaints and bronze.files.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import functions as F
+
+from bronze.files import digest, open_members
+from bronze.land import landed_from_files
+from bronze.tables import COMPLAINTS, FILES
+from lakehouse.commits import find, mark
+from lakehouse.errors import ComplaintsError
+from lakehouse.lake import Lake
+
+STAGED_ROWS = 20_000
+SUFFIXES = (".csv", ".json", ".jsonl", ".ndjson", ".gz", ".zip")
+
+_STAGED = pa.schema(
+    [
+        ("number", pa.int64()),
+        ("line", pa.int64()),
+        ("payload", pa.string()),
+        ("payload_bytes", pa.binary()),
+        ("source", pa.string()),
+        ("file", pa.string()),
+        ("sha256", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class LandedFile:
+    """What loading one file gave: rows landed now, or that its content was landed before."""
+
+    path: Path
+    sha256: str
+    rows: int
+    is_known: bool
+
+
+def files_of(paths: Iterable[Path]) -> list[Path]:
+    """The files named, and those with a fitting suffix in the folders named, in order, each once.
+
+    Raises:
+        ComplaintsError: a folder holds none.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            files.append(path)
+            continue
+        inside = sorted(file for file in path.rglob("*") if file.is_file() and file.name.endswith(SUFFIXES))
+        if not inside:
+            msg = f"The folder {path} holds no file to load: expected names that end in {', '.join(SUFFIXES)}."
+            raise ComplaintsError(msg)
+        files += inside
+    return list(dict.fromkeys(files))
+
+
+def land_file(
+    lake: Lake, path: Path, known_keys: Collection[str], on_rows: Callable[[int], None] = lambda _: None
+) -> LandedFile:
+    """Land one file in one commit; a file whose content is landed already adds nothing, also under another name.
+
+    Args:
+        lake: the lake, whose writer this process is.
+        path: the file.
+        known_keys: normalised names of which a header or object must have some, to be complaints at all.
+        on_rows: told how many rows were read so far.
+
+    Raises:
+        ComplaintsError: the file can't be read; names it, and nothing of it is landed.
+    """
+    members = open_members(path, known_keys)
+    sha256 = digest(path)
+    known = lake.read(FILES).where(F.col("sha256") == sha256).first()
+    if known is not None:
+        return LandedFile(path, sha256, int(known.rows), is_known=True)
+    staging = Path(tempfile.mkdtemp(prefix="staging-", dir=lake.settings.folder))
+    try:
+        records = (
+            {"number": r.number, "line": r.line, "payload": r.payload, "payload_bytes": r.payload_bytes,
+             "source": r.source, "file": member.name, "sha256": sha256}
+            for member in members
+            for r in member.records()
+        )  # fmt: skip
+        rows = _stage(records, staging / "records.parquet", on_rows)
+        _commit(lake, staging, sha256)
+    finally:
+        shutil.rmtree(staging)
+    landed = LandedFile(path, sha256, rows, is_known=False)
+    _note(lake, landed)
+    return landed
+
+
+def _stage(records: Iterator[Mapping[str, object]], target: Path, on_rows: Callable[[int], None]) -> int:
+    rows = 0
+    with pq.ParquetWriter(target, _STAGED, compression="zstd") as writer:
+        while chunk := list(islice(records, STAGED_ROWS)):
+            writer.write_table(pa.Table.from_pylist(chunk, _STAGED))
+            rows += len(chunk)
+            on_rows(rows)
+    return rows
+
+
+def _commit(lake: Lake, staging: Path, sha256: str) -> None:
+    """Append the staged records, unless a load that was killed before it could note the file did so."""
+    this = mark("load", sha256)
+    if find(lake, COMPLAINTS, this) is None:
+        lake.append(lake.spark.read.parquet(str(staging)).transform(landed_from_files), COMPLAINTS, this)
+
+
+def _note(lake: Lake, landed: LandedFile) -> None:
+    file = {"file": landed.path.name, "bytes": landed.path.stat().st_size}
+    note = lake.frame([{"sha256": landed.sha256, **file, "rows": landed.rows}], FILES)
+    lake.append(note.withColumn("loaded_at", F.current_timestamp()), FILES, mark("load", landed.sha256))

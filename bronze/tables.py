@@ -1,0 +1,39 @@
+"""The tables of bronze."""
+
+from lakehouse.catalogue import Column, Table
+
+COMPLAINTS = Table(
+    name="bronze.complaints",
+    grain="one Kafka message or one row of a file",
+    comment="Every complaint exactly as received, with where it came from. Append-only; nothing is refused here.",
+    columns=(
+        Column("record_id", "string", "Unique id: topic/partition/offset, or digest:file:place.", nullable=False),
+        Column("payload", "string", "The message as received; a row of a CSV file as a JSON object of its cells."),
+        Column("payload_bytes", "binary", "The message's bytes, kept when they are not UTF-8 text; otherwise null."),
+        Column("source", "string", "kafka, csv, json or replay.", nullable=False),
+        Column("topic", "string", "Kafka topic; null for files."),
+        Column("partition", "int", "Kafka partition; null for files."),
+        Column("offset", "bigint", "Kafka offset; for files the record's place in its file, from 1."),
+        Column("kafka_timestamp", "timestamp", "When the broker or producer stamped the message; null for files."),
+        Column("file", "string", "File name as given; inside an archive archive.zip/member. Null for Kafka."),
+        Column("line", "bigint", "Line of the file on which the row begins, from 1; null for Kafka."),
+        Column("replay_of", "string", "record_id of the quarantined row that this one mends; otherwise null."),
+        Column("ingested_at", "timestamp", "Start of the batch that landed the row.", nullable=False),
+    ),
+    properties={"delta.appendOnly": "true", "delta.dataSkippingNumIndexedCols": "0"},
+)
+
+FILES = Table(
+    name="bronze.files",
+    grain="one file that was loaded",
+    comment="Files whose rows are in bronze.complaints, by content: the same content is never landed twice.",
+    columns=(
+        Column("sha256", "string", "Digest of the file's bytes.", nullable=False),
+        Column("file", "string", "Name under which it was loaded."),
+        Column("bytes", "bigint", "Size of the file."),
+        Column("rows", "bigint", "Rows that it gave to bronze.complaints."),
+        Column("loaded_at", "timestamp", "When its last row was landed."),
+    ),
+)
+
+TABLES = (COMPLAINTS, FILES)
