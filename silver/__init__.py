@@ -1,0 +1,1 @@
+"""Parse, type, standardise, check, deduplicate and featurise: bronze rows become complaints, outcomes or quarantine."""

@@ -1,0 +1,93 @@
+"""What silver expects of a complaint: the rules of conf/expectations.yaml as Spark expressions.
+
+Reads parsed complaints with their standard columns; adds the rules that each row breaks. One row in, one row out.
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from lakehouse.rules import Condition, Rule, as_column, read_rules
+from lakehouse.settings import CONF
+from silver.fields import FIELDS
+from silver.standardise import load_taxonomy, standardised
+
+Severity = Literal["quarantine", "warn"]
+
+# What the rules may use besides the standard columns: a row of bronze, parsed.
+PARSED = (
+    "record_id string, payload string, payload_bytes binary, source string, topic string, partition int, "
+    "offset bigint, kafka_timestamp timestamp, file string, line bigint, replay_of string, ingested_at timestamp, "
+    f"keys array<string>, raw struct<{', '.join(f'{field.name}: string' for field in FIELDS)}>, "
+    f"typed struct<{', '.join(f'{field.name}: {field.type}' for field in FIELDS if field.type != 'string')}>"
+)
+
+
+class Expectation(Rule):
+    """One rule: what is expected of a field, and what happens to a row that breaks it."""
+
+    id: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    field: str
+    severity: Severity
+    expect: str
+    meaning: str
+
+    @field_validator("field")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        known = ("payload", *(field.name for field in FIELDS))
+        if value not in known:
+            msg = f"is none of {', '.join(known)}"
+            raise ValueError(msg)
+        return value
+
+
+def load_expectations(spark: SparkSession, path: Path = CONF / "expectations.yaml") -> tuple[Expectation, ...]:
+    """The expectations in the order of their file, checked.
+
+    Raises:
+        ComplaintsError: a key, value or SQL expression is wrong; names file, line and rule.
+    """
+    file = read_rules(path)
+    file.only("expectations")
+    rules = file.rules("expectations", Expectation)
+    parsed = spark.createDataFrame([], PARSED).transform(standardised(load_taxonomy()))
+    file.check(parsed, (Condition(entry, "expect", rule.id, rule.expect) for entry, rule in rules))
+    return tuple(rule for _, rule in rules)
+
+
+def judged(expectations: Iterable[Expectation]) -> Callable[[DataFrame], DataFrame]:
+    """Adds the rules that each complaint breaks.
+
+    Returns:
+        A function of a frame of parsed complaints with standard columns. It adds ``reasons`` and ``warnings``, the ids
+        of the broken rules of severity quarantine and warn in the order of the file; empty, never null.
+    """
+    rules = tuple(expectations)
+    columns = {
+        "reasons": _broken(rule for rule in rules if rule.severity == "quarantine"),
+        "warnings": _broken(rule for rule in rules if rule.severity == "warn"),
+    }
+
+    def with_verdict(standard: DataFrame) -> DataFrame:
+        return standard.withColumns(columns)
+
+    return with_verdict
+
+
+def broken_counts(expectations: Iterable[Expectation]) -> list[Column]:
+    """How many rows broke each rule: an aggregate a rule, named by its id, over the columns that `judged` added."""
+    column = {"quarantine": "reasons", "warn": "warnings"}
+    return [
+        F.count(F.when(F.array_contains(column[rule.severity], rule.id), 1)).alias(rule.id) for rule in expectations
+    ]
+
+
+def _broken(rules: Iterable[Expectation]) -> Column:
+    """The ids of the broken rules: joined and split again, since that compiles, unlike a filter with a lambda."""
+    ids = (F.when(~as_column(rule.expect), F.lit(rule.id)) for rule in rules)
+    return F.array_remove(F.split(F.concat_ws(",", *ids), ","), "")

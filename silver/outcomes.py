@@ -1,0 +1,123 @@
+"""Outcomes: what became known after a complaint arrived, and what follows from it.
+
+Reads refined rows; gives rows of silver.outcomes. Grain: one complaint with an outcome. No column here may reach the
+model as a feature.
+"""
+
+from collections.abc import Callable
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from silver.fields import OUTCOME
+from silver.tables import OUTCOMES
+
+RELIEF = ("monetary_relief", "non_monetary_relief", "relief")
+NOT_FINAL = "in_progress"
+
+REPORTED = tuple(field.name for field in OUTCOME)
+ANSWER = ("company_response", "response_class")  # of one row, so that the class is that of the text beside it
+
+
+def with_outcome_facts(successful_resolution: str) -> Callable[[DataFrame], DataFrame]:
+    """The step that derives facts from the outcome fields.
+
+    Args:
+        successful_resolution: SQL over the outcome columns, the setting `silver.successful_resolution`.
+
+    The returned step reads the five outcome fields, `response_class` and `date_received`, and adds `is_final`,
+    `is_relief`, `is_monetary_relief` (both null while not final), `processing_days` and `successful_resolution`.
+    """
+
+    def derive(rows: DataFrame) -> DataFrame:
+        final = F.coalesce(F.col("response_class") != NOT_FINAL, F.lit(col=False))
+        return rows.withColumns(
+            {
+                "is_final": final,
+                "is_relief": F.when(final, F.col("response_class").isin(*RELIEF)),
+                "is_monetary_relief": F.when(final, F.col("response_class") == "monetary_relief"),
+                "processing_days": F.datediff("date_sent_to_company", "date_received"),
+            }
+        ).withColumn("successful_resolution", F.expr(successful_resolution).cast("boolean"))
+
+    return derive
+
+
+def has_outcome() -> Column:
+    """Whether a refined row reports any outcome field."""
+    return F.coalesce(*(F.col(name).cast("string") for name in REPORTED)).isNotNull()
+
+
+def outcomes(rows: DataFrame) -> DataFrame:
+    """Refined rows with an outcome as rows of silver.outcomes, one a row."""
+    return rows.where(has_outcome()).withColumn("observed_at", F.col("refined_at")).select(OUTCOMES.column_names)
+
+
+def is_stale(known_is_final: Column) -> Column:
+    """Whether a row's answer is in progress though a final one is known: it is older, whenever it arrived."""
+    return F.coalesce((F.col("response_class") == NOT_FINAL) & known_is_final, F.lit(col=False))
+
+
+def latest_outcomes(rows: DataFrame, stored: DataFrame, successful_resolution: str) -> DataFrame:
+    """What silver.outcomes should say of the complaints of these rows, where that is new.
+
+    Args:
+        rows: refined rows of complaints known or new, several of one complaint at will, with `position`, their order,
+            and `first_received`, the date of receipt that the complaint has in silver.
+        stored: rows of silver.outcomes of these complaints.
+        successful_resolution: the setting.
+
+    Returns:
+        Rows of silver.outcomes, one a complaint whose outcome is new or has changed. A field not reported leaves what
+        was known; what was said while the answer was in progress never replaces what was said with a final one.
+    """
+    reported = rows.where(has_outcome()).withColumns({"observed_at": F.col("refined_at"), "stored": F.lit(col=False)})
+    known = stored.withColumns({"stored": F.lit(col=True), "position": F.lit(-1).cast("bigint")})
+    columns = (
+        "complaint_id",
+        *REPORTED,
+        "response_class",
+        "is_final",
+        "record_id",
+        "observed_at",
+        "stored",
+        "position",
+    )
+    both = reported.select(*columns, F.col("first_received").alias("date_received")).unionByName(
+        known.select(*columns, "processing_days"), allowMissingColumns=True
+    )
+    ever_final = F.max("is_final").over(Window.partitionBy("complaint_id"))
+    order = F.struct("is_fresh", "position")
+    answered = F.when(F.col("company_response").isNotNull(), F.struct("is_final", "position"))
+    latest = (
+        both.withColumn("is_fresh", ~is_stale(ever_final))
+        .groupBy("complaint_id")
+        .agg(
+            *(F.max_by(name, answered).alias(name) for name in ANSWER),
+            *(_last(name, order).alias(name) for name in REPORTED if name not in ANSWER),
+            *(_last(name, order).alias(name) for name in ("date_received", "processing_days")),
+            F.max_by("record_id", F.col("position")).alias("record_id"),
+            F.max_by("observed_at", F.col("position")).alias("observed_at"),
+            F.max_by(F.struct(*REPORTED), F.when(F.col("stored"), 1)).alias("before"),
+            F.max(~F.col("stored")).alias("is_reported"),
+        )
+    )
+    changed = F.col("before").isNull() | ~F.struct(*REPORTED).eqNullSafe(F.col("before"))
+    days = F.col("processing_days")
+    return (
+        latest.where(F.col("is_reported") & changed)
+        .withColumnRenamed("processing_days", "known_days")
+        .transform(with_outcome_facts(successful_resolution))
+        .withColumn("processing_days", F.coalesce(days, F.col("known_days")))
+        .select(OUTCOMES.column_names)
+    )
+
+
+def _last(name: str, order: Column) -> Column:
+    return F.max_by(name, F.when(F.col(name).isNotNull(), order))
+
+
+def in_order(rows: DataFrame) -> DataFrame:
+    """Adds `position` (bigint): a row's place among those of its complaint, by arrival, then by file and offset."""
+    order = Window.partitionBy("complaint_id").orderBy("ingested_at", "file", "offset", "record_id")
+    return rows.withColumn("position", F.row_number().over(order).cast("bigint"))

@@ -1,0 +1,70 @@
+"""Bronze payloads to the 18 fields: raw text under one name each, and typed values.
+
+Reads rows of bronze.complaints. Adds `keys`, `raw` and `typed`; drops nothing. Grain: one row of bronze.
+"""
+
+import string
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from silver.fields import FIELDS, Field
+
+MISSING = ("", "none", "n/a", "null", "nan")
+TRUE = ("yes", "true", "y", "1")
+FALSE = ("no", "false", "n", "0")
+
+PUNCTUATION = string.punctuation + string.whitespace + "\u00a0"
+BLANKS = " \t\r\n\u00a0"
+
+_US_DATE = r"^(\d{1,2})/(\d{1,2})/(\d{4})(?: .*)?$"
+_SHORT_US_DATE = r"^(\d{1,2})/(\d{1,2})/(\d{2})(?: .*)?$"
+_ISO_DATE = r"^\d{4}-\d{1,2}-\d{1,2}(?:[T ].*)?$"
+
+
+def parsed(bronze: DataFrame) -> DataFrame:
+    """Bronze rows with `keys`, `raw` and `typed` beside all their columns.
+
+    `keys`: array of the payload's normalised keys in order, repeats kept; null when the payload is no JSON object.
+    `raw`: struct of the 18 fields as text, trimmed; null when absent or one of `MISSING`. A value that is itself an
+    object or an array comes as its JSON text.
+    `typed`: struct of complaint_id, the two dates and the two booleans; null where the text can't be read as one.
+    """
+    entries = F.from_json("payload", "map<string,string>")
+    keys = F.transform(F.map_keys("entries"), lambda key: F.translate(F.lower(key), PUNCTUATION, ""))
+    values = F.map_values("entries")
+    return (
+        bronze.withColumn("entries", entries)
+        .withColumns({"keys": keys, "values": values})
+        .withColumn("raw", F.struct(*(_raw(field).alias(field.name) for field in FIELDS)))
+        .withColumn("typed", F.struct(*(_typed(field).alias(field.name) for field in FIELDS if field.type != "string")))
+        .drop("entries", "values")
+    )
+
+
+def _raw(field: Field) -> Column:
+    found = F.coalesce(*(F.get("values", (F.array_position("keys", key) - 1).cast("int")) for key in field.keys))
+    text = F.btrim(found, F.lit(BLANKS))
+    return F.when(F.lower(F.substring(text, 1, 5)).isin(*MISSING), F.lit(None)).otherwise(text)
+
+
+def _typed(field: Field) -> Column:
+    text = F.col(f"raw.{field.name}")
+    match field.type:
+        case "bigint":
+            return F.when(text.rlike(r"^\d{1,18}$"), text.cast("bigint"))
+        case "date":
+            return date_of(text)
+        case _:
+            answer = F.lower(text)
+            return F.when(answer.isin(*TRUE), F.lit(col=True)).when(answer.isin(*FALSE), F.lit(col=False))
+
+
+def date_of(text: Column) -> Column:
+    """Text to a date: ISO dates and timestamps, and the month/day/year of the CFPB's older exports.
+
+    A two-digit year is of this century (complaints begin in 2011). A timestamp's own day is taken, whatever its zone:
+    the CFPB's feed stamps midday or a server's clock on what is a date. Anything else, or no such day, gives null.
+    """
+    iso = F.regexp_replace(F.regexp_replace(text, _US_DATE, "$3-$1-$2"), _SHORT_US_DATE, "20$3-$1-$2")
+    return F.when(iso.rlike(_ISO_DATE), iso.cast("date"))

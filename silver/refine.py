@@ -1,0 +1,76 @@
+"""From a row of bronze to a complaint with intake, features, outcome and verdict, as one chain of steps.
+
+Reads rows of bronze.complaints. Drops nothing: each row carries its verdict (`reasons`), and `silver.sort_out` says
+where it goes. Grain: one row of bronze.
+"""
+
+from collections.abc import Callable
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from lakehouse.settings import SilverSettings
+from silver.expectations import Expectation, judged
+from silver.features import with_date_features, with_narrative_features
+from silver.fields import INTAKE, OUTCOME
+from silver.outcomes import with_outcome_facts
+from silver.parse import parsed
+from silver.standardise import Taxonomy, standardised
+from silver.tables import COMPLAINTS, OUTCOMES
+
+COORDINATES = ("record_id", "source", "topic", "partition", "offset", "kafka_timestamp", "file", "line", "ingested_at")
+STANDARDISED = frozenset({"product", "state", "zip_code", "submitted_via", "tags"})
+
+STAMPED = ("refined_at", "observed_at")  # where the batch is written
+
+NARRATIVE_WITHOUT_COMPLAINT = "narrative_without_complaint"
+# The rules that a row of the CFPB's narrative archive (complaint id and narrative, nothing else) breaks by its nature.
+BARE_NARRATIVE = ("date_received_missing", "product_missing")
+
+
+def refined(
+    taxonomy: Taxonomy, expectations: tuple[Expectation, ...], settings: SilverSettings
+) -> Callable[[DataFrame], DataFrame]:
+    """The step from bronze to judged complaints.
+
+    The returned step gives, for each row of bronze: `COORDINATES` and `payload`; the columns of silver.complaints and
+    silver.outcomes, short of the times `STAMPED`; `reasons` and `warnings`; `bare_narrative`, true for a row of the
+    narrative archive, whose reasons are set aside until it is known whether its complaint is there.
+    """
+
+    def refine(bronze: DataFrame) -> DataFrame:
+        return (
+            bronze.transform(parsed)
+            .transform(standardised(taxonomy))
+            .transform(judged(expectations))
+            .transform(_with_fields)
+            .transform(with_date_features)
+            .transform(with_narrative_features)
+            .transform(with_outcome_facts(settings.successful_resolution))
+            .transform(_with_bare_narratives)
+            .select(*dict.fromkeys((*COORDINATES, "payload", *_SILVER, "reasons", "bare_narrative")))
+        )
+
+    return refine
+
+
+_SILVER = tuple(name for name in (*COMPLAINTS.column_names, *OUTCOMES.column_names) if name not in STAMPED)
+
+
+def _with_fields(judged_rows: DataFrame) -> DataFrame:
+    """The 18 fields as columns: standardised where they are, typed where they are, otherwise as received."""
+    columns = {
+        field.name: F.col(f"raw.{field.name}" if field.type == "string" else f"typed.{field.name}")
+        for field in (*INTAKE, *OUTCOME)
+        if field.name not in STANDARDISED
+    }
+    return judged_rows.withColumns(columns)
+
+
+def _with_bare_narratives(rows: DataFrame) -> DataFrame:
+    nothing_else = F.col("product").isNull() & F.col("date_received").isNull() & F.col("company").isNull()
+    only_by_nature = F.size(F.array_except("reasons", F.array(*map(F.lit, BARE_NARRATIVE)))) == 0
+    bare = F.col("complaint_id").isNotNull() & F.col("narrative").isNotNull() & nothing_else & only_by_nature
+    return rows.withColumn("bare_narrative", bare).withColumn(
+        "reasons", F.when(F.col("bare_narrative"), F.array().cast("array<string>")).otherwise(F.col("reasons"))
+    )

@@ -1,0 +1,149 @@
+"""Where each refined row goes: a new complaint, a repeat of a known one, or quarantine. Exactly one of the three.
+
+Reads refined rows and what is known of their complaints. Adds where they go and what they bring; may add a reason.
+Grain: one row of bronze.
+"""
+
+from functools import reduce
+from operator import or_
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from silver.fields import INTAKE
+from silver.outcomes import REPORTED, is_stale
+from silver.refine import NARRATIVE_WITHOUT_COMPLAINT
+from silver.tables import COMPLAINTS, DUPLICATES, NARRATIVES, QUARANTINE
+
+COMPARED = tuple(field.name for field in INTAKE if field.name not in {"complaint_id", "narrative"})
+PAYLOAD_SHOWN = 100_000
+
+
+def sorted_without_repeats(rows: DataFrame) -> DataFrame:
+    """`sorted_out` when no row's complaint is known or occurs twice: nothing needs to be compared."""
+    return rows.withColumns(
+        {
+            "destination": F.when(F.size("reasons") > 0, "quarantine").otherwise("complaints"),
+            "kind": F.lit(None).cast("string"),
+            "changed_fields": F.array().cast("array<string>"),
+            "brings_narrative": F.lit(col=False),
+        }
+    )
+
+
+def sorted_out(rows: DataFrame, complaints: DataFrame, narratives: DataFrame, outcomes: DataFrame) -> DataFrame:
+    """Refined rows with where they go.
+
+    Args:
+        rows: refined rows with `position`.
+        complaints: rows of silver.complaints of the same complaints.
+        narratives: rows of silver.narratives of the same complaints.
+        outcomes: rows of silver.outcomes of the same complaints.
+
+    Returns:
+        The rows with `destination` (complaints, duplicates, quarantine); for duplicates `kind` (unchanged, outcome,
+        narrative, revised) and `changed_fields`: intake fields that are reported and differ. A field that a layout
+        lacks is no change. A bare narrative whose complaint isn't known gets a reason. Besides, `brings_narrative` and
+        `brings_outcome` (something new, for a row that isn't refused), and `first_received`, the complaint's date of
+        receipt in silver. All is judged by what was known before the batch, and the first row of a new complaint.
+    """
+    usable = (F.size("reasons") == 0) & ~F.col("bare_narrative")
+    turn = F.row_number().over(Window.partitionBy("complaint_id", usable).orderBy("position"))
+    turned = rows.withColumns({"usable": usable, "turn": turn})
+    firsts = _known(turned.where("usable AND turn = 1"), F.col("narrative"), F.struct(*REPORTED, "is_final"))
+    stored = _stored(complaints, narratives, outcomes)
+    known = stored.unionByName(firsts.join(stored, on="complaint_id", how="left_anti"))
+    joined = turned.join(known, on="complaint_id", how="left")
+    is_known = F.col("known_intake").isNotNull()
+    is_new = F.col("usable") & (F.col("turn") == 1) & (F.col("known_record_id") == F.col("record_id"))
+    orphan = F.col("bare_narrative") & ~is_known
+    return (
+        joined.withColumn(
+            "reasons",
+            F.when(orphan, F.array(F.lit(NARRATIVE_WITHOUT_COMPLAINT))).otherwise(F.col("reasons")),
+        )
+        .withColumn(
+            "destination",
+            F.when(F.size("reasons") > 0, "quarantine").when(is_new, "complaints").otherwise("duplicates"),
+        )
+        .withColumn("changed_fields", _changed_fields())
+        .withColumn("brings_narrative", F.col("narrative").isNotNull() & F.col("known_narrative").isNull())
+        .withColumn("brings_outcome", (F.col("destination") != "quarantine") & _brings_outcome(is_new))
+        .withColumn("first_received", F.coalesce("known_intake.date_received", "date_received"))
+        .withColumn("kind", F.when(F.col("destination") == "duplicates", _kind()))
+        .drop("usable", "turn", "known_intake", "known_narrative", "known_outcome", "known_record_id")
+    )
+
+
+def _known(rows: DataFrame, narrative: Column, outcome: Column) -> DataFrame:
+    return rows.select(
+        "complaint_id",
+        F.struct(*COMPARED).alias("known_intake"),
+        narrative.alias("known_narrative"),
+        outcome.alias("known_outcome"),
+        F.col("record_id").alias("known_record_id"),
+    )
+
+
+def _stored(complaints: DataFrame, narratives: DataFrame, outcomes: DataFrame) -> DataFrame:
+    later = narratives.groupBy("complaint_id").agg(F.min("narrative").alias("later"))
+    reported = outcomes.select("complaint_id", F.struct(*REPORTED, "is_final").alias("reported"))
+    joined = complaints.join(later, on="complaint_id", how="left").join(reported, on="complaint_id", how="left")
+    return _known(joined, F.coalesce("narrative", "later"), F.col("reported"))
+
+
+def _changed_fields() -> Column:
+    reported_and_other = (
+        F.when(F.col(name).isNotNull() & ~F.col(name).eqNullSafe(F.col(f"known_intake.{name}")), F.lit(name))
+        for name in COMPARED
+    )
+    both = F.col("narrative").isNotNull() & F.col("known_narrative").isNotNull()
+    other_text = F.when(both & (F.col("narrative") != F.col("known_narrative")), F.lit("narrative"))
+    return F.array_compact(F.array(*reported_and_other, other_text))
+
+
+def _brings_outcome(is_new: Column) -> Column:
+    """Whether a row says something of the outcome that wasn't known and isn't outdated."""
+    is_fresh = ~is_stale(F.col("known_outcome.is_final"))
+    came = []
+    for name in REPORTED:
+        reported, known = F.col(name), F.col(f"known_outcome.{name}")
+        came.append(reported.isNotNull() & (is_new | known.isNull() | (is_fresh & (reported != known))))
+    return F.coalesce(reduce(or_, came), F.lit(col=False))
+
+
+def _kind() -> Column:
+    return (
+        F.when(F.size("changed_fields") > 0, "revised")
+        .when(F.col("brings_narrative"), "narrative")
+        .when(F.col("brings_outcome"), "outcome")
+        .otherwise("unchanged")
+    )
+
+
+def complaints(rows: DataFrame) -> DataFrame:
+    """The rows that are new complaints, as rows of silver.complaints."""
+    return rows.where("destination = 'complaints'").select(COMPLAINTS.column_names)
+
+
+def duplicates(rows: DataFrame) -> DataFrame:
+    """The rows that repeat a known complaint, as rows of silver.duplicates."""
+    return rows.where("destination = 'duplicates'").select(DUPLICATES.column_names)
+
+
+def quarantine(rows: DataFrame) -> DataFrame:
+    """The refused rows, as rows of silver.quarantine."""
+    return (
+        rows.where("destination = 'quarantine'")
+        .withColumns(
+            {"payload": F.substring("payload", 1, PAYLOAD_SHOWN), "replayed_at": F.lit(None).cast("timestamp")}
+        )
+        .select(QUARANTINE.column_names)
+    )
+
+
+def late_narratives(rows: DataFrame) -> DataFrame:
+    """Narratives of complaints that had none, as rows of silver.narratives; of several the first."""
+    came = rows.where("destination = 'duplicates' AND brings_narrative")
+    turn = F.row_number().over(Window.partitionBy("complaint_id").orderBy("position"))
+    return came.withColumn("turn", turn).where("turn = 1").select(NARRATIVES.column_names)

@@ -1,0 +1,208 @@
+"""Every rule of conf/expectations.yaml has a row that breaks it, and no real complaint is refused but cut-off ones."""
+
+import csv
+import datetime as dt
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from lakehouse.errors import ComplaintsError
+from lakehouse.settings import CONF
+from silver.expectations import PARSED, Expectation, broken_counts, judged, load_expectations
+from silver.parse import parsed
+from silver.standardise import load_taxonomy, standardised
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+LANDED = dt.datetime(2024, 5, 10, 12, tzinfo=dt.UTC)
+BRONZE = PARSED.split(", keys ")[0]
+GOOD = {
+    "Complaint ID": "7523056",
+    "Date received": "2024-05-01",
+    "Date sent to company": "2024-05-01",
+    "Product": "Mortgage",
+    "Issue": "Trouble during payment process",
+    "Company": "BANK OF EXAMPLE",
+    "State": "FL",
+    "ZIP code": "33009",
+    "Submitted via": "Web",
+    "Company response to consumer": "Closed with explanation",
+    "Timely response?": "Yes",
+    "Consumer disputed?": "N/A",
+}
+
+
+def but(**changes: Any) -> str:  # noqa: ANN401
+    """The good complaint as JSON with other values; None takes a key away."""
+    changed = GOOD | {name.replace("_", " "): value for name, value in changes.items()}
+    return json.dumps({key: value for key, value in changed.items() if value is not None})
+
+
+LONG = "word " * 25_000
+BROKEN: dict[str, list[tuple[str | bytes | None, list[str], list[str]]]] = {
+    # what arrives, the reasons and the warnings it must get; for each rule at least one
+    "the payload": [
+        (None, ["empty_payload"], []),
+        ("", ["empty_payload"], []),
+        (" \n\t", ["empty_payload"], []),
+        (b"\xff\xfe{", ["not_utf8"], []),
+        (but(Company="A\0B"), ["nul_bytes"], []),
+        ('{"Company": "\0"}', ["nul_bytes", "not_json"], []),
+        ("not json", ["not_json"], []),
+        (but()[:-20], ["not_json"], []),
+        ("42", ["not_json"], []),
+        ("[" + but() + "]", ["array_not_object"], []),
+        ("[]", ["array_not_object"], []),
+        ("[1, 2", ["not_json"], []),
+        (but()[:-1] + ', "product": "Debt collection"}', ["duplicated_key"], []),
+    ],
+    "complaint_id": [
+        (but(Complaint_ID=None), ["complaint_id_missing"], []),
+        (but(Complaint_ID=""), ["complaint_id_missing"], []),
+        (but(Complaint_ID="12a"), ["complaint_id_not_numeric"], []),
+        (but(Complaint_ID="-5"), ["complaint_id_not_numeric"], []),
+        (but(Complaint_ID="0"), ["complaint_id_not_numeric"], []),
+        (but(Complaint_ID="1" * 40), ["complaint_id_not_numeric"], []),
+        (but(Complaint_ID=int("1" * 40)), ["complaint_id_not_numeric"], []),
+    ],
+    "dates": [
+        (but(Date_received=None), ["date_received_missing"], []),
+        (but(Date_received="soon"), ["date_received_unreadable"], []),
+        (but(Date_received="2024-02-30"), ["date_received_unreadable"], []),
+        (but(Date_received="2010-12-31"), ["date_received_before_2011"], []),
+        (but(Date_received="2011-01-01"), [], []),
+        (but(Date_received="2024-05-11", Date_sent_to_company=None), [], []),
+        (but(Date_received="2024-05-12", Date_sent_to_company=None), ["date_received_in_future"], []),
+        (but(Date_sent_to_company="soon"), [], ["date_sent_unreadable"]),
+        (but(Date_sent_to_company="2024-04-30"), [], ["sent_a_day_before_received"]),
+        (but(Date_sent_to_company="2024-04-29"), ["sent_before_received"], []),
+    ],
+    "intake": [
+        (but(Narrative=LONG), ["narrative_too_long"], []),
+        (but(Narrative=LONG[:100_000]), [], []),
+        (but(Narrative="{$100.00} was taken from me."), [], []),
+        (but(Narrative="[XXXX] took it."), [], []),
+        (but(Narrative={"a": 1}), ["field_not_scalar"], []),
+        (but(Company=["A", "B"]), ["field_not_scalar"], []),
+        (but(State={}), ["field_not_scalar"], ["state_unknown"]),
+        (but(Product=None), [], ["product_missing"]),
+        (but(Product="Teleportation"), [], ["product_unknown"]),
+        (but(Issue=""), [], ["issue_missing"]),
+        (but(Company="None"), [], ["company_missing"]),
+        (but(State="ZZ"), [], ["state_unknown"]),
+        (but(ZIP_code="2134"), [], ["zip_malformed"]),
+        (but(Submitted_via="Telegram"), [], ["submitted_via_unknown"]),
+    ],
+    "outcome": [
+        (but(Company_response_to_consumer="Shrug"), [], ["response_unknown"]),
+        (json.dumps(GOOD | {"Timely response?": "maybe"}), [], ["timely_unreadable"]),
+        (json.dumps(GOOD | {"Consumer disputed?": "maybe"}), [], ["disputed_unreadable"]),
+    ],
+    "several at once, in the order of the file": [
+        (
+            but(Complaint_ID="x", Date_received="2010-01-01", State="ZZ", ZIP_code="1"),
+            ["complaint_id_not_numeric", "date_received_before_2011"],
+            ["state_unknown", "zip_malformed"],
+        ),
+    ],
+    "nothing": [
+        (but(), [], []),
+        (json.dumps({"Complaint ID": "5", "Consumer complaint narrative": "It came later."}), [], []),
+        (but(Narrative=r"A backslash before u: \u0000".replace("\\u", "\\\\u")), [], []),
+    ],
+}
+CASES = [case for cases in BROKEN.values() for case in cases]
+
+
+@pytest.fixture(scope="module")
+def expectations(spark: SparkSession) -> tuple[Expectation, ...]:
+    return load_expectations(spark)
+
+
+def verdicts(spark: SparkSession, rows: list[dict[str, Any]], expectations: tuple[Expectation, ...]) -> DataFrame:
+    bronze = spark.createDataFrame([{"ingested_at": LANDED, "source": "kafka"} | row for row in rows], BRONZE)
+    return (
+        bronze.repartition(2).transform(parsed).transform(standardised(load_taxonomy())).transform(judged(expectations))
+    )
+
+
+def as_row(line: int, payload: str | bytes | None) -> dict[str, Any]:
+    field = "payload_bytes" if isinstance(payload, bytes) else "payload"
+    return {"line": line, field: bytearray(payload) if isinstance(payload, bytes) else payload}
+
+
+def test_broken_rows_get_every_reason_that_applies(spark: SparkSession, expectations: tuple[Expectation, ...]) -> None:
+    judged_rows = verdicts(spark, [as_row(i, case[0]) for i, case in enumerate(CASES)], expectations)
+    found = {row.line: (row.reasons, row.warnings) for row in judged_rows.collect()}
+    wrong = {
+        str(payload)[:80]: found[i]
+        for i, (payload, reasons, warnings) in enumerate(CASES)
+        if found[i] != (reasons, warnings)
+    }
+    assert not wrong
+
+
+def test_a_cut_off_row_of_a_csv_file_is_no_bad_json(spark: SparkSession, expectations: tuple[Expectation, ...]) -> None:
+    [row] = verdicts(spark, [{"payload": "2023-07-17,Credit repor", "source": "csv"}], expectations).collect()
+    assert (row.reasons, row.warnings) == (["cut_off_record"], [])
+
+
+def test_every_rule_has_a_row_that_breaks_it(expectations: tuple[Expectation, ...]) -> None:
+    shown = {rule for _, reasons, warnings in CASES for rule in (*reasons, *warnings)} | {"cut_off_record"}
+    assert shown == {rule.id for rule in expectations}
+
+
+def test_counts_are_of_rows_by_rule(spark: SparkSession, expectations: tuple[Expectation, ...]) -> None:
+    payloads = [but(), but(State="ZZ"), but(State="YY", Complaint_ID="x"), "not json"]
+    frame = verdicts(spark, [as_row(i, payload) for i, payload in enumerate(payloads)], expectations)
+    [counts] = frame.agg(*broken_counts(expectations)).collect()
+    assert {rule: n for rule, n in counts.asDict().items() if n} == {
+        "state_unknown": 2,
+        "complaint_id_not_numeric": 1,
+        "not_json": 1,
+    }
+    assert set(counts.asDict()) == {rule.id for rule in expectations}
+
+
+def test_real_complaints_are_not_refused(spark: SparkSession, expectations: tuple[Expectation, ...]) -> None:
+    payloads = [json.dumps(row) for row in json.loads((DATA / "2015-narratives.json").read_text(encoding="utf-8"))]
+    for path in sorted(DATA.glob("*.csv")):
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = csv.DictReader(file)
+            whole = [row for row in rows if None not in row and None not in row.values()]
+        assert whole, path.name
+        payloads += [json.dumps(row) for row in whole]
+    rows_judged = verdicts(spark, [as_row(i, payload) for i, payload in enumerate(payloads)], expectations)
+    assert rows_judged.where("size(reasons) > 0").select("payload", "reasons").collect() == []
+    assert (
+        rows_judged.where("size(array_except(warnings, array('issue_missing'))) > 0").select("warnings").collect() == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (
+            "expect: product_known",
+            "expect: product_knwn",
+            "expect: there is no column 'product_knwn' (did you mean product_known?)",
+        ),
+        ("expect: product_known", "expect: product", "expect: gives string, but a condition must be true or false"),
+        ("field: zip_code", "field: zip", "field: 'zip' is none of payload, complaint_id,"),
+        ("id: not_json", "id: Not JSON", "id: 'Not JSON' "),
+        ("id: not_json", "id: not_utf8", "the id is taken by the rule on line"),
+    ],
+)
+def test_a_wrong_expectation_is_refused(
+    spark: SparkSession, tmp_path: Path, before: str, after: str, said: str
+) -> None:
+    text = (CONF / "expectations.yaml").read_text(encoding="utf-8")
+    assert text.count(before + "\n") == 1
+    path = tmp_path / "expectations.yaml"
+    path.write_text(text.replace(before + "\n", after + "\n"), encoding="utf-8")
+    with pytest.raises(ComplaintsError) as error:
+        load_expectations(spark, path)
+    assert said in str(error.value)
+    assert f"expectations.yaml:{text[: text.index(before + chr(10))].count(chr(10)) + 1}" in str(error.value)
