@@ -1,0 +1,1 @@
+"""Turn scores into decisions and aggregates that people and machines read."""

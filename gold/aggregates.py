@@ -1,0 +1,63 @@
+"""The aggregates of gold: what to add to them for some new decisions.
+
+Reads rows of gold.decisions; gives increments of gold.complaints_by_minute and gold.complaints_by_day. Grain: the
+aggregate's. Merging adds an increment to the row that is there, so the cost is that of the new decisions.
+"""
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from gold.tables import BY_DAY, BY_MINUTE
+from lakehouse.catalogue import Table
+
+KEYS: dict[Table, tuple[str, ...]] = {
+    BY_MINUTE: ("minute", "product_family", "urgency"),
+    BY_DAY: ("date_received", "product_family", "issue", "company", "state"),
+}
+TIME = {BY_MINUTE: "minute", BY_DAY: "date_received"}
+GREATEST = frozenset({"latency_ms_max"})
+
+
+def by_minute(decisions: DataFrame) -> DataFrame:
+    """Increments of gold.complaints_by_minute for these decisions."""
+    arrived = F.coalesce("kafka_timestamp", "ingested_at")
+    latency = F.unix_millis("scored_at") - F.unix_millis("kafka_timestamp")
+    return (
+        decisions.groupBy(F.date_trunc("minute", arrived).alias("minute"), "product_family", "urgency")
+        .agg(
+            *_measures(),
+            F.coalesce(F.sum(latency), F.lit(0)).cast("double").alias("latency_ms_sum"),
+            F.coalesce(F.max(latency), F.lit(0)).cast("double").alias("latency_ms_max"),
+        )
+        .select(BY_MINUTE.column_names)
+    )
+
+
+def by_day(decisions: DataFrame) -> DataFrame:
+    """Increments of gold.complaints_by_day for these decisions."""
+    names = (F.coalesce(name, F.lit("")).alias(name) for name in ("issue", "company", "state"))
+    keys = (F.col("date_received"), F.col("product_family"), *names)
+    return decisions.groupBy(*keys).agg(*_measures()).select(BY_DAY.column_names)
+
+
+def _measures() -> list[Column]:
+    def share(condition: Column, name: str) -> Column:
+        return F.count(F.when(condition, 1)).alias(name)
+
+    return [
+        F.count("*").alias("complaints"),
+        share(F.col("escalate"), "escalated"),
+        share(F.col("urgency") == "critical", "critical"),
+        share(F.col("urgency") == "high", "high"),
+        share(F.col("scored_with") == "structure", "without_text"),
+        F.sum("probability").alias("probability_sum"),
+    ]
+
+
+def merged(table: Table) -> dict[str, Column]:
+    """What a merge sets in a row that is there (alias t) for an increment (alias s): sums, and the greatest."""
+    measures = [name for name in table.column_names if name not in KEYS[table]]
+    return {
+        name: F.greatest(f"t.{name}", f"s.{name}") if name in GREATEST else F.col(f"t.{name}") + F.col(f"s.{name}")
+        for name in measures
+    }

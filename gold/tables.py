@@ -1,0 +1,120 @@
+"""The tables of gold."""
+
+from lakehouse.catalogue import STATISTICS, Column, Table
+
+REASON = "struct<rule:string,reason:string,basis:string>"
+INFLUENCE = "struct<feature:string,contribution:double>"
+
+DECISIONS = Table(
+    name="gold.decisions",
+    grain="one scored complaint",
+    comment="What to do with each complaint: urgency, escalation, team, action, deadline, and why.",
+    columns=(
+        Column("complaint_id", "bigint", "The complaint.", nullable=False),
+        Column("date_received", "date", "Day it was received."),
+        Column("product", "string", "Product in the words of its time."),
+        Column("product_family", "string", "Product across the renamings."),
+        Column("issue", "string", "Issue."),
+        Column("sub_issue", "string", "Sub-issue."),
+        Column("company", "string", "Company."),
+        Column("state", "string", "State or territory."),
+        Column("submitted_via", "string", "Channel."),
+        Column("is_servicemember", "boolean", "Tagged as servicemember."),
+        Column("is_older_american", "boolean", "Tagged as 62 or older."),
+        Column("probability", "double", "Probability of a successful resolution, 0 to 1.", nullable=False),
+        Column("scored_with", "string", "text (narrative and structure) or structure (no narrative).", nullable=False),
+        Column("influences", f"array<{INFLUENCE}>", "What moved the score most, signed, in logits, strongest first."),
+        Column("urgency", "string", "critical, high, medium or low: the highest that any rule set.", nullable=False),
+        Column("escalate", "boolean", "Whether any rule asks a second reader.", nullable=False),
+        Column("team", "string", "Team that handles it.", nullable=False),
+        Column("recommended_action", "string", "What to do first.", nullable=False),
+        Column(
+            "due_on",
+            "date",
+            "Nearest deadline of the rules that fired, from date_received: a proxy, since clocks of "
+            "a law run from the firm's own receipt.",
+        ),
+        Column("rules", "array<string>", "Every rule that fired, most urgent first."),
+        Column("reasons", f"array<{REASON}>", "Why, a reason a rule, with the regulation it rests on."),
+        Column("model_name", "string", "Model in the registry.", nullable=False),
+        Column("model_version", "string", "Its version.", nullable=False),
+        Column("record_id", "string", "The row of bronze.complaints.", nullable=False),
+        Column("kafka_timestamp", "timestamp", "When the message was stamped on Kafka; null for files."),
+        Column("ingested_at", "timestamp", "When it landed in bronze."),
+        Column("refined_at", "timestamp", "When it was refined."),
+        Column("scored_at", "timestamp", "Start of the batch that scored it."),
+        Column("batch_id", "bigint", "Batch of the scoring query."),
+    ),
+    constraints={
+        "probability_range": "probability BETWEEN 0 AND 1",
+        "urgency_known": "urgency IN ('critical', 'high', 'medium', 'low')",
+    },
+    cluster_by=("date_received", "product_family"),
+    properties={
+        "delta.appendOnly": "true",
+        STATISTICS: "complaint_id,date_received,kafka_timestamp,scored_at,batch_id",
+    },
+)
+
+MEASURES = (
+    Column("complaints", "bigint", "Complaints.", nullable=False),
+    Column("escalated", "bigint", "Of these, escalated.", nullable=False),
+    Column("critical", "bigint", "Of these, of urgency critical.", nullable=False),
+    Column("high", "bigint", "Of these, of urgency high.", nullable=False),
+    Column("without_text", "bigint", "Of these, scored on structure alone.", nullable=False),
+    Column("probability_sum", "double", "Sum of their probabilities; divided by complaints, the mean.", nullable=False),
+)
+
+BY_MINUTE = Table(
+    name="gold.complaints_by_minute",
+    grain="minute of arrival, product family, urgency",
+    comment="What arrived each minute. Kept up incrementally from gold.decisions.",
+    columns=(
+        Column("minute", "timestamp", "Minute of the Kafka timestamp, or of landing for files.", nullable=False),
+        Column("product_family", "string", "Product across the renamings.", nullable=False),
+        Column("urgency", "string", "Urgency.", nullable=False),
+        *MEASURES,
+        Column(
+            "latency_ms_sum", "double", "Sum of the milliseconds from Kafka to scoring; 0 for files.", nullable=False
+        ),
+        Column("latency_ms_max", "double", "Largest of these.", nullable=False),
+    ),
+    cluster_by=("minute",),
+)
+
+BY_DAY = Table(
+    name="gold.complaints_by_day",
+    grain="day received, product family, issue, company, state",
+    comment="Complaints by day and the dimensions people ask by. Kept up incrementally from gold.decisions.",
+    columns=(
+        Column("date_received", "date", "Day received.", nullable=False),
+        Column("product_family", "string", "Product across the renamings.", nullable=False),
+        Column("issue", "string", "Issue; '' when missing.", nullable=False),
+        Column("company", "string", "Company; '' when missing.", nullable=False),
+        Column("state", "string", "State or territory; '' when missing.", nullable=False),
+        *MEASURES,
+    ),
+    cluster_by=("date_received",),
+)
+
+STREAM_HEALTH = Table(
+    name="gold.stream_health",
+    grain="one batch of one query",
+    comment="How the streaming queries do: rows, time and its parts, lag. Written beside the stream, not in its way.",
+    columns=(
+        Column("query", "string", "ingest, refine, score or summarise.", nullable=False),
+        Column("query_id", "string", "Id in the query's checkpoint.", nullable=False),
+        Column("run_id", "string", "Id of this start of the query.", nullable=False),
+        Column("batch_id", "bigint", "The batch.", nullable=False),
+        Column("started_at", "timestamp", "When the batch began."),
+        Column("rows", "bigint", "Rows it took in."),
+        Column("batch_ms", "bigint", "Milliseconds it took in all."),
+        Column("offsets_ms", "bigint", "Of these, finding what is new and logging it."),
+        Column("planning_ms", "bigint", "Of these, planning."),
+        Column("execution_ms", "bigint", "Of these, executing and committing the tables."),
+        Column("commit_ms", "bigint", "Of these, committing the checkpoint."),
+        Column("lag_rows", "bigint", "Messages still waiting in Kafka at the end of the batch; ingest only."),
+    ),
+)
+
+TABLES = (DECISIONS, BY_MINUTE, BY_DAY, STREAM_HEALTH)

@@ -1,0 +1,157 @@
+"""The aggregates: what decisions add to them, and that it doesn't matter in which batches the decisions come."""
+
+from datetime import UTC, date, datetime
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from gold.aggregates import KEYS, TIME, by_day, by_minute, merged
+from gold.tables import BY_DAY, BY_MINUTE, DECISIONS
+from lakehouse.catalogue import Table
+
+NOON = datetime(2024, 3, 4, 12, 0, tzinfo=UTC)
+INCREMENTS = {BY_MINUTE: by_minute, BY_DAY: by_day}
+
+
+def decision(number: int, **values: object) -> dict[str, object]:
+    """A decision as gold.decisions holds it; probabilities are halves of halves, whose sums are exact."""
+    return {
+        "complaint_id": number,
+        "date_received": date(2024, 3, 4),
+        "product_family": "Mortgage",
+        "issue": "Servicing",
+        "company": "A BANK",
+        "state": "CA",
+        "probability": 0.25,
+        "scored_with": "text",
+        "urgency": "low",
+        "escalate": False,
+        "team": "mortgage",
+        "recommended_action": "answer",
+        "model_name": "m",
+        "model_version": "1",
+        "record_id": f"complaints-input/0/{number}",
+        "kafka_timestamp": NOON,
+        "ingested_at": NOON,
+        "scored_at": NOON.replace(second=2),
+        "batch_id": 0,
+        **values,
+    }
+
+
+def decisions(spark: SparkSession, *rows: dict[str, object]) -> DataFrame:
+    return spark.createDataFrame([[row.get(name) for name in DECISIONS.column_names] for row in rows], DECISIONS.schema)
+
+
+def test_a_minute_counts_what_arrived_in_it_by_product_and_urgency(spark: SparkSession) -> None:
+    rows = decisions(
+        spark,
+        decision(1),
+        decision(2, kafka_timestamp=NOON.replace(second=59), scored_at=NOON.replace(minute=1, second=4), escalate=True),
+        decision(3, urgency="critical", scored_with="structure", probability=0.5),
+        decision(4, kafka_timestamp=NOON.replace(minute=1), scored_at=NOON.replace(minute=1, second=1)),
+    )
+    found = {
+        (r.minute_utc, r.urgency): (
+            r.complaints,
+            r.escalated,
+            r.critical,
+            r.high,
+            r.without_text,
+            r.probability_sum,
+            r.latency_ms_sum,
+            r.latency_ms_max,
+        )
+        for r in by_minute(rows).withColumn("minute_utc", F.col("minute").cast("string")).collect()
+    }
+    assert found == {
+        ("2024-03-04 12:00:00", "low"): (2, 1, 0, 0, 0, 0.5, 7000.0, 5000.0),
+        ("2024-03-04 12:00:00", "critical"): (1, 0, 1, 0, 1, 0.5, 2000.0, 2000.0),
+        ("2024-03-04 12:01:00", "low"): (1, 0, 0, 0, 0, 0.25, 1000.0, 1000.0),
+    }
+
+
+def test_complaints_of_files_count_in_the_minute_they_landed_and_have_no_latency(spark: SparkSession) -> None:
+    (row,) = by_minute(decisions(spark, decision(1, kafka_timestamp=None))).collect()
+    assert (row.complaints, row.latency_ms_sum, row.latency_ms_max) == (1, 0.0, 0.0)
+
+
+def test_a_day_counts_by_what_people_ask_for_and_names_what_is_missing(spark: SparkSession) -> None:
+    rows = decisions(
+        spark,
+        decision(1),
+        decision(2, urgency="high", escalate=True),
+        decision(3, state=None, issue=None, company=None),
+        decision(4, state=None, issue=None, company=None, date_received=date(2024, 3, 5)),
+    )
+    found = {
+        (r.date_received.day, r.issue, r.company, r.state): (r.complaints, r.escalated, r.high)
+        for r in by_day(rows).collect()
+    }
+    assert found == {
+        (4, "Servicing", "A BANK", "CA"): (2, 1, 1),
+        (4, "", "", ""): (1, 0, 0),
+        (5, "", "", ""): (1, 0, 0),
+    }
+
+
+def in_batches(rows: DataFrame, table: Table) -> DataFrame:
+    """The aggregate after merging the increments of each batch, by the very expressions of the merge."""
+    increments = INCREMENTS[table]
+    batches = sorted(row.batch_id for row in rows.select("batch_id").distinct().collect())
+    frames = [increments(rows.where(F.col("batch_id") == batch)) for batch in batches]
+    kept = frames[0]
+    for frame in frames[1:]:
+        both = kept.alias("t").join(frame.alias("s"), list(KEYS[table]), "full")
+        in_both = F.col("t.complaints").isNotNull() & F.col("s.complaints").isNotNull()
+        kept = both.select(
+            *KEYS[table],
+            *(
+                F.when(in_both, sum_of_both).otherwise(F.coalesce(f"t.{name}", f"s.{name}")).alias(name)
+                for name, sum_of_both in merged(table).items()
+            ),
+        )
+    return kept
+
+
+@pytest.mark.parametrize("table", [BY_MINUTE, BY_DAY], ids=lambda table: table.name)
+def test_law_batches_do_not_matter(spark: SparkSession, table: Table) -> None:
+    """Any cut of the decisions into batches gives what all of them at once give."""
+    numbers = spark.range(300).select(
+        F.col("id").alias("n"),
+        *((F.abs(F.hash(F.col("id"), F.lit(salt))) % size).alias(name) for salt, (name, size) in enumerate(SPREAD)),
+    )
+    rows = (
+        decisions(spark, decision(0))
+        .drop(*CHANGED)
+        .crossJoin(numbers)
+        .selectExpr(*(f"{CHANGED.get(name, name)} AS {name}" for name in DECISIONS.column_names))
+        .localCheckpoint()
+    )
+    assert rows.select("batch_id").distinct().count() == BATCHES
+    at_once = INCREMENTS[table](rows).select(table.column_names)
+    one_by_one = in_batches(rows, table).select(table.column_names)
+    assert at_once.count() > BATCHES
+    assert sorted(map(tuple, one_by_one.collect())) == sorted(map(tuple, at_once.collect()))
+
+
+BATCHES = 4
+SPREAD = (("batch", BATCHES), ("time", 200), ("kind", 4), ("place", 5), ("eighths", 9), ("took", 9000))
+CHANGED = {
+    "complaint_id": "n",
+    "batch_id": "batch",
+    "date_received": "date_add(DATE'2024-03-04', CAST(time % 3 AS INT))",
+    "state": "element_at(array('CA', 'NY', NULL, 'TX', 'PR'), CAST(place + 1 AS INT))",
+    "urgency": "element_at(array('low', 'medium', 'high', 'critical'), CAST(kind + 1 AS INT))",
+    "escalate": "kind > 1",
+    "scored_with": "IF(place % 2 = 0, 'text', 'structure')",
+    "probability": "eighths / 8.0D",
+    "kafka_timestamp": "TIMESTAMP'2024-03-04 12:00:00' + make_interval(0, 0, 0, 0, 0, 0, time)",
+    "scored_at": "TIMESTAMP'2024-03-04 12:10:00' + make_interval(0, 0, 0, 0, 0, 0, took / 1000)",
+}
+
+
+def test_every_key_and_time_column_is_one_of_its_table() -> None:
+    for table, keys in KEYS.items():
+        assert {*keys, TIME[table]} <= set(table.column_names)
