@@ -1,0 +1,120 @@
+"""The MLflow registry: log a trained pipeline, move the `champion` alias, load by alias.
+
+Locally the registry is sqlite and files under the lake's folder; on Databricks it is Unity Catalog's.
+"""
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import mlflow
+import mlflow.spark
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from pyspark.ml import PipelineModel
+
+from lakehouse.errors import ComplaintsError
+from lakehouse.settings import Settings
+from ml.scoring import Model
+
+CHAMPION = "champion"
+# Said by hand: MLflow would otherwise import the model in a new process to find out.
+REQUIREMENTS = ("pyspark==3.5.7", "spark-nlp==5.5.3", "mlflow==3.17.2")
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
+class Registry:
+    """The project's registered model."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._on_databricks = settings.lake.catalog is not None
+        logging.getLogger("mlflow").setLevel(logging.ERROR)
+        logging.getLogger("alembic").setLevel(logging.ERROR)
+        if self._on_databricks:
+            mlflow.set_registry_uri("databricks-uc")
+        else:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            mlflow.set_tracking_uri(f"sqlite:///{self._folder / 'mlflow.db'}")
+            os.environ.setdefault("MLFLOW_DFS_TMP", str(self._folder / "tmp"))
+        self.name = f"{settings.lake.catalog}.ml.{settings.ml.model}" if self._on_databricks else settings.ml.model
+
+    @property
+    def _folder(self) -> Path:
+        return self._settings.folder / "mlflow"
+
+    def log(
+        self,
+        fitted: PipelineModel,
+        *,
+        parameters: Mapping[str, object],
+        metrics: Mapping[str, float],
+        signature: ModelSignature,
+    ) -> str:
+        """Log one training run with its model and register it.
+
+        Returns:
+            The new version.
+        """
+        self._use_experiment()
+        with mlflow.start_run():
+            mlflow.log_params(dict(parameters))
+            mlflow.log_metrics(dict(metrics))
+            info = mlflow.spark.log_model(
+                fitted,
+                artifact_path="model",
+                registered_model_name=self.name,
+                signature=signature,
+                pip_requirements=list(REQUIREMENTS),
+            )
+        return str(info.registered_model_version)
+
+    def _use_experiment(self) -> None:
+        name = self._settings.ml.experiment
+        if self._on_databricks:
+            mlflow.set_experiment(f"/Shared/{name}")
+            return
+        if mlflow.get_experiment_by_name(name) is None:
+            mlflow.create_experiment(name, artifact_location=(self._folder / "artifacts").as_uri())
+        mlflow.set_experiment(name)
+
+    def promote(self, version: str) -> None:
+        """Make a version the champion, which the stream loads."""
+        MlflowClient().set_registered_model_alias(self.name, CHAMPION, version)
+
+    def champion_version(self) -> str:
+        """The version that the champion alias names.
+
+        Raises:
+            ComplaintsError: there is none; says which command makes one.
+        """
+        try:
+            return str(MlflowClient().get_model_version_by_alias(self.name, CHAMPION).version)
+        except MlflowException as error:
+            msg = (
+                f"The registry has no champion of the model '{self.name}': run `complaints train` first "
+                "(it needs complaints with outcomes: `complaints load`)."
+            )
+            raise ComplaintsError(msg) from error
+
+    def champion(self) -> Model:
+        """The champion, loaded.
+
+        Raises:
+            ComplaintsError: there is none, or its files can't be read.
+        """
+        version = self.champion_version()
+        try:
+            fitted = mlflow.spark.load_model(
+                f"models:/{self.name}/{version}", dfs_tmpdir=os.environ.get("MLFLOW_DFS_TMP")
+            )
+        except Exception as error:
+            msg = (
+                f"Version {version} of the model '{self.name}' can't be loaded ({error}): "
+                "train again with `complaints train`."
+            )
+            raise ComplaintsError(msg) from error
+        return Model(self.name, version, fitted)
