@@ -1,0 +1,41 @@
+"""Score what silver holds and gold doesn't yet, then bring the aggregates up to date; no broker needed."""
+
+from collections.abc import Callable
+
+from lakehouse.lake import Lake, writer
+from lakehouse.session import start_session
+from lakehouse.settings import Settings
+from ml.registry import Registry
+from streaming.load import follow
+from streaming.queries import Queries, Trigger
+from streaming.tables import TABLES
+
+
+def score_backlog(settings: Settings, on_progress: Callable[[str, int], None]) -> int:
+    """Score the backlog with the champion; decisions are stored, not published.
+
+    Returns:
+        Complaints scored.
+
+    Raises:
+        ComplaintsError: another process writes the lake, there is no champion, or a query failed.
+    """
+    lock = writer(settings)
+    try:
+        registry = Registry(settings)
+        registry.champion_version()
+        lake = Lake(start_session(settings), settings)
+        lake.create(TABLES)
+        model = registry.champion()
+        scored = [0]
+
+        def on_rows(rows: int) -> None:
+            scored[0] = rows
+            on_progress("scoring", rows)
+
+        queries = Queries(lake)
+        follow(queries.score(model, None, Trigger(until_done=True)), on_rows)
+        follow(queries.summarise(Trigger(until_done=True)), lambda rows: on_progress("summarising", rows))
+        return scored[0]
+    finally:
+        lock.release()

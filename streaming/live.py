@@ -1,0 +1,96 @@
+"""A live stream over one lake: broker, topics, the four queries under a supervisor, and their health."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+
+from lakehouse.lake import Lake, writer
+from lakehouse.session import start_session
+from lakehouse.settings import Settings
+from ml.registry import Registry
+from streaming.broker import Broker
+from streaming.health import HealthRecorder
+from streaming.queries import Queries, Trigger, spark_kafka_options
+from streaming.score import Publishing
+from streaming.supervisor import Gate, Supervisor
+from streaming.tables import TABLES
+from streaming.topics import ensure_topics
+
+
+class LiveStream:
+    """Everything that runs while complaints stream, as a context manager.
+
+    Entering starts the embedded broker (unless `kafka.bootstrap_servers` names one), makes the topics and tables, loads
+    the champion and starts the queries; leaving finishes the batches in hand and stops what was started.
+
+    Args:
+        settings: the run's settings.
+        notify: told in a sentence what happens.
+
+    Raises:
+        ComplaintsError: on entering: another writer, no champion, no broker; says what to do.
+    """
+
+    def __init__(self, settings: Settings, notify: Callable[[str], None]) -> None:
+        self._settings = settings
+        self._notify = notify
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.callback(writer(self._settings).release)
+            registry = Registry(self._settings)
+            version = registry.champion_version()
+            self.bootstrap_servers = self._settings.kafka.bootstrap_servers or self._embedded_broker(stack)
+            for sentence in ensure_topics(self._settings.kafka, self.bootstrap_servers):
+                self._notify(sentence)
+            self._notify("Starting Spark.")
+            self.lake = Lake(start_session(self._settings), self._settings)
+            self.lake.create(TABLES)
+            self.health = HealthRecorder(self.lake)
+            self._notify(f"Loading version {version} of the model {registry.name}.")
+            self.model = registry.champion()
+            self._start_queries(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def _embedded_broker(self, stack: ExitStack) -> str:
+        self._notify("Starting the embedded broker.")
+        return stack.enter_context(Broker(self._settings.folder / "broker")).bootstrap_servers
+
+    def _start_queries(self, stack: ExitStack) -> None:
+        self._notify("Starting the queries.")
+        gate = Gate()
+        queries = Queries(self.lake, gate)
+        kafka = spark_kafka_options(self.lake, self.bootstrap_servers)
+        streaming = self._settings.streaming
+        publishing = Publishing(self._settings.kafka.predictions.name, kafka)
+        self.supervisor = Supervisor(streaming, gate, self._notify)
+        stack.callback(self._stop)
+        starts = {
+            "ingest": lambda: queries.ingest(kafka, Trigger(interval_ms=streaming.ingest_interval_ms)),
+            "refine": lambda: queries.refine(Trigger()),
+            "score": lambda: queries.score(self.model, publishing, Trigger()),
+            "summarise": lambda: queries.summarise(Trigger(interval_ms=streaming.summarise_interval_ms)),
+        }
+        self.supervisor.start(starts)
+
+    def _stop(self) -> None:
+        self.supervisor.stop()
+        self.health.poll(self.supervisor.queries)
+        self.health.flush()
+
+    def tick(self) -> None:
+        """Look after the queries; call it every half second or so.
+
+        Raises:
+            ComplaintsError: a query was given up.
+        """
+        self.supervisor.check()
+        self.health.poll(self.supervisor.queries)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)

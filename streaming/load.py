@@ -1,0 +1,150 @@
+"""Load files end to end: land them in bronze, refine what bronze holds, and count file by file."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pyspark.errors.exceptions.base import PySparkException
+from pyspark.sql import functions as F
+from pyspark.sql.streaming.query import StreamingQuery
+
+from bronze.land import DIGEST_SHOWN, FROM_FILE
+from bronze.load import LandedFile, files_of, land_file
+from lakehouse.catalogue import Table
+from lakehouse.errors import ComplaintsError
+from lakehouse.lake import Lake, writer
+from lakehouse.session import start_session
+from lakehouse.settings import Settings
+from silver.fields import FIELDS
+from silver.tables import COMPLAINTS, DUPLICATES, OUTCOMES, QUARANTINE
+from streaming.queries import Queries, Trigger
+from streaming.supervisor import failure
+from streaming.tables import TABLES
+
+KNOWN_KEYS = frozenset(key for field in FIELDS for key in field.keys)
+COUNTED = {"silver": COMPLAINTS, "quarantined": QUARANTINE, "duplicates": DUPLICATES, "outcomes": OUTCOMES}
+
+OnProgress = Callable[[str, int, int | None], None]
+
+
+@dataclass(frozen=True)
+class LoadResult:
+    """What a load did.
+
+    Attributes:
+        files: what landing each file gave.
+        counts: for the digest of each file's content, rows by where they went (`COUNTED`).
+        errors: a sentence a file that could not be read.
+        seconds: from start to end, Spark's start included.
+    """
+
+    files: tuple[LandedFile, ...]
+    counts: dict[str, dict[str, int]]
+    errors: tuple[str, ...]
+    seconds: float
+
+    @property
+    def rows(self) -> int:
+        """Rows that were landed now."""
+        return sum(file.rows for file in self.files if not file.is_known)
+
+    def as_json(self) -> dict[str, Any]:
+        """rows, silver, quarantined, duplicates, outcomes, seconds; the same and `known` per file under `files`.
+
+        A file's key is its name; of files with the same name, the path.
+        """
+        often = Counter(file.path.name for file in self.files)
+        files = {}
+        for file in self.files:
+            counts = {} if file.is_known else self.counts.get(file.sha256, {})
+            files[str(file.path) if often[file.path.name] > 1 else file.path.name] = {
+                "rows": 0 if file.is_known else file.rows,
+                **{name: counts.get(name, 0) for name in COUNTED},
+                "known": file.is_known,
+            }
+        totals = {name: sum(int(counts[name]) for counts in files.values()) for name in ("rows", *COUNTED)}
+        return {**totals, "seconds": round(self.seconds, 1), "files": files}
+
+
+def load_files(settings: Settings, paths: Iterable[Path], on_progress: OnProgress) -> LoadResult:
+    """Land the files and refine until silver has all of bronze.
+
+    A file that can't be read is reported in the result, and the others are still loaded.
+
+    Raises:
+        ComplaintsError: another process writes the lake, or refining failed.
+    """
+    began = time.monotonic()
+    files = files_of(paths)
+    lock = writer(settings)
+    try:
+        lake = Lake(start_session(settings), settings)
+        on_progress("making tables", 0, None)
+        lake.create(TABLES)
+        since = lake.spark.sql("SELECT current_timestamp()").first()[0]  # type: ignore[index]
+        landed, errors = _land(lake, files, on_progress)
+        expected = sum(file.rows for file in landed if not file.is_known)
+        refine(lake, lambda done: on_progress("refining", done, expected or None))
+        counts = _counts(lake, landed, since)
+    finally:
+        lock.release()
+    return LoadResult(tuple(landed), counts, tuple(errors), time.monotonic() - began)
+
+
+def _land(lake: Lake, files: Iterable[Path], on_progress: OnProgress) -> tuple[list[LandedFile], list[str]]:
+    landed, errors = [], []
+    for path in files:
+        try:
+            landed.append(land_file(lake, path, KNOWN_KEYS, partial(_told, on_progress, path.name)))
+        except ComplaintsError as error:
+            errors.append(str(error))
+    return landed, errors
+
+
+def _told(on_progress: OnProgress, name: str, rows: int) -> None:
+    on_progress(f"landing {name}", rows, None)
+
+
+def refine(lake: Lake, on_rows: Callable[[int], None]) -> None:
+    """Refine all that bronze holds and silver doesn't yet."""
+    follow(Queries(lake).refine(Trigger(until_done=True)), on_rows)
+
+
+def follow(query: StreamingQuery, on_rows: Callable[[int], None]) -> None:
+    """Wait for a query that ends by itself, told of its rows so far every second.
+
+    Raises:
+        ComplaintsError: it failed; says why.
+    """
+    done: dict[int, int] = {}
+    while query.isActive:
+        with suppress(PySparkException):  # told below, in a sentence
+            query.awaitTermination(1)
+        done |= {p["batchId"]: p["numInputRows"] for p in query.recentProgress}
+        on_rows(sum(done.values()))
+    if query.exception() is not None:
+        msg = f"The {query.name} query failed: {failure(query)}"
+        raise ComplaintsError(msg)
+
+
+def _counts(lake: Lake, landed: Iterable[LandedFile], since: object) -> dict[str, dict[str, int]]:
+    """Rows by file and where they went, of all that was refined since; files' statistics leave older rows out."""
+    counts: dict[str, dict[str, int]] = {file.sha256: {} for file in landed}
+    digests = {sha256[:DIGEST_SHOWN]: sha256 for sha256 in counts}
+    for name, table in COUNTED.items():
+        for row in _by_digest(lake, table, since):
+            if row.digest in digests:
+                counts[digests[row.digest]][name] = row["count"]
+    return counts
+
+
+def _by_digest(lake: Lake, table: Table, since: object) -> list[Any]:
+    written = "observed_at" if table is OUTCOMES else "refined_at"
+    digest = F.regexp_extract("record_id", FROM_FILE, 1)
+    rows = lake.read(table).where(F.col(written) >= F.lit(since))
+    return rows.groupBy(digest.alias("digest")).count().collect()  # bounded: a row a file

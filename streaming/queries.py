@@ -1,0 +1,150 @@
+"""The four streaming queries, each with its own checkpoint: ingest, refine, score, summarise.
+
+Every step is declared on the streaming DataFrame, as in batch; inside `foreachBatch` there is only writing. The same
+queries run for ever on a cluster (`Forever`) or until nothing is left (`UntilDone`), as `complaints load` does.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from pyspark.sql import DataFrame
+from pyspark.sql.streaming.query import StreamingQuery
+from pyspark.sql.streaming.readwriter import DataStreamWriter
+
+from bronze import tables as bronze
+from bronze.land import landed_from_kafka
+from gold import tables as gold
+from gold.decide import load_decisions
+from gold.decisions import decisions
+from lakehouse.commits import Guard
+from lakehouse.lake import Lake
+from ml.scoring import Model, scored
+from silver import tables as silver
+from silver.expectations import load_expectations
+from silver.refine import refined
+from silver.standardise import load_taxonomy
+from streaming.ingest import IngestBatch
+from streaming.refine import RefineBatch
+from streaming.score import Publishing, ScoreBatch
+from streaming.summarise import SummariseBatch
+
+QueryName = Literal["ingest", "refine", "score", "summarise"]
+Batch = Callable[[DataFrame, int], None]
+FILES_PER_BATCH = 200
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """When a query runs its next batch: at an interval (0 = as data comes), or over what is there and then no more."""
+
+    until_done: bool = False
+    interval_ms: int = 0
+
+    def applied(self, writer: DataStreamWriter) -> DataStreamWriter:
+        """The writer with this trigger."""
+        if self.until_done:
+            return writer.trigger(availableNow=True)
+        return writer.trigger(processingTime=f"{self.interval_ms} milliseconds")
+
+
+class Queries:
+    """Starts the queries over one lake.
+
+    Args:
+        lake: the lake.
+        gate: wraps each batch's writing, so that a supervisor can stop between two batches.
+    """
+
+    def __init__(self, lake: Lake, gate: Callable[[Batch], Batch] = lambda batch: batch) -> None:
+        self._lake = lake
+        self._gate = gate
+        self._rows = lake.settings.streaming.max_rows_per_batch
+
+    def ingest(self, kafka: dict[str, str], trigger: Trigger) -> StreamingQuery:
+        """Kafka to bronze.complaints. `kafka` are Spark's options: servers, security."""
+        topic = self._lake.settings.kafka.input.name
+        messages = (
+            self._lake.spark.readStream.format("kafka")
+            .options(**kafka)
+            .option("subscribe", topic)
+            .option("startingOffsets", "earliest")
+            .option("failOnDataLoss", "true")
+            .option("maxOffsetsPerTrigger", self._rows)
+            .load()
+        )
+        rows = messages.transform(landed_from_kafka)
+        return self._start("ingest", rows, lambda guard, _: IngestBatch(self._lake, guard), trigger)
+
+    def refine(self, trigger: Trigger) -> StreamingQuery:
+        """bronze.complaints to silver."""
+        expectations = load_expectations(self._lake.spark)
+        step = refined(load_taxonomy(), expectations, self._lake.settings.silver)
+        rows = self._lake.read_stream(bronze.COMPLAINTS, **self._pace).transform(step)
+        return self._start(
+            "refine", rows, lambda guard, query_id: RefineBatch(self._lake, guard, query_id, expectations), trigger
+        )
+
+    def score(self, model: Model, publishing: Publishing | None, trigger: Trigger) -> StreamingQuery:
+        """silver.complaints to gold.decisions, and to Kafka when `publishing` is given."""
+        rules = load_decisions(self._lake.spark, silver.COMPLAINTS.schema)
+        rows = (
+            self._lake.read_stream(silver.COMPLAINTS, **self._pace).transform(scored(model)).transform(decisions(rules))
+        )
+        return self._start("score", rows, lambda guard, _: ScoreBatch(self._lake, guard, publishing), trigger)
+
+    def summarise(self, trigger: Trigger) -> StreamingQuery:
+        """gold.decisions to the aggregates."""
+        rows = self._lake.read_stream(gold.DECISIONS, **self._pace)
+        return self._start("summarise", rows, lambda guard, _: SummariseBatch(self._lake, guard), trigger)
+
+    @property
+    def _pace(self) -> dict[str, str | int]:
+        return {"maxFilesPerTrigger": FILES_PER_BATCH, "maxBytesPerTrigger": "16m"}
+
+    def _start(
+        self, name: QueryName, rows: DataFrame, writer: Callable[[Guard, str], Batch], trigger: Trigger
+    ) -> StreamingQuery:
+        # The query's id is in its checkpoint and is known only once it runs: the first batch may come before.
+        batches = _FirstBatch(lambda query_id: self._gate(writer(Guard(self._lake, query_id), query_id)))
+        self._lake.spark.sparkContext.setLocalProperty("spark.scheduler.pool", name)
+        stream = (
+            rows.writeStream.queryName(name)
+            .option("checkpointLocation", self._lake.checkpoint(name))
+            .foreachBatch(batches)
+        )
+        return trigger.applied(stream).start()
+
+
+class _FirstBatch:
+    """Makes the batch writer when the first batch comes, for the query that runs it."""
+
+    def __init__(self, make: Callable[[str], Batch]) -> None:
+        self._make = make
+        self._batch: Batch | None = None
+
+    def __call__(self, rows: DataFrame, batch_id: int) -> None:
+        if self._batch is None:
+            query_id = rows.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId")
+            self._batch = self._make(str(query_id))
+        self._batch(rows, batch_id)
+
+
+def spark_kafka_options(lake: Lake, bootstrap_servers: str) -> dict[str, str]:
+    """Spark's options for the settings' Kafka: servers and security."""
+    kafka = lake.settings.kafka
+    options = {
+        "kafka.bootstrap.servers": bootstrap_servers,
+        "kafka.security.protocol": kafka.security_protocol,
+        "kafka.max.request.size": str(kafka.input.max_message_bytes),
+    }
+    if kafka.username and kafka.password:
+        user, password = (_quoted(text) for text in (kafka.username, kafka.password.get_secret_value()))
+        module = "org.apache.kafka.common.security.plain.PlainLoginModule"
+        options["kafka.sasl.mechanism"] = "PLAIN"
+        options["kafka.sasl.jaas.config"] = f"{module} required username={user} password={password};"
+    return options
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

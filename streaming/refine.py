@@ -1,0 +1,205 @@
+"""The refining query: bronze.complaints to silver, each batch written exactly once over six tables.
+
+Reads bronze.complaints as a stream; writes silver.complaints, narratives, outcomes, quarantine, duplicates and
+expectations. A batch's repeats are found by the range of its complaint ids, so that the cost is the batch's own.
+"""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import UTC
+from functools import partial
+
+from pyspark.sql import Column, DataFrame, Row, SparkSession
+from pyspark.sql import functions as F
+
+from lakehouse.catalogue import Table
+from lakehouse.commits import Guard
+from lakehouse.lake import USER_METADATA, Lake
+from lakehouse.per_batch import stamped
+from silver import sort_out
+from silver.expectations import Expectation, broken_counts
+from silver.outcomes import has_outcome, in_order, latest_outcomes, outcomes
+from silver.tables import COMPLAINTS, DUPLICATES, EXPECTATIONS, NARRATIVES, OUTCOMES, QUARANTINE
+
+
+class RefineBatch:
+    """Writes one batch of refined rows; called by Spark with each batch of the query."""
+
+    def __init__(self, lake: Lake, guard: Guard, query_id: str, expectations: tuple[Expectation, ...]) -> None:
+        self._lake = lake
+        self._guard = guard
+        self._query_id = query_id
+        self._expectations = expectations
+        self._highest_id: int | None = None
+        self._pool = ThreadPoolExecutor(3, thread_name_prefix="refine")
+
+    def __call__(self, batch: DataFrame, batch_id: int) -> None:
+        """Sort the batch's rows out and write them, each table at most once."""
+        rows = stamped(batch, "refined_at").persist()
+        try:
+            summary = rows.agg(*_summary(), *broken_counts(self._expectations)).first()
+            if summary is not None and summary["rows"]:
+                self._write(rows, summary, batch_id)
+        finally:
+            rows.unpersist()
+
+    def _write(self, rows: DataFrame, summary: Row, batch_id: int) -> None:
+        spark = rows.sparkSession
+        mark = self._guard.mark(batch_id)
+        spark.conf.set(USER_METADATA, mark)
+        versions = {table: self._guard.written(table, batch_id) for table in _WRITTEN}
+        stored = _Stored(self._lake, spark, summary, versions)
+        jobs: dict[Table, Callable[[], None]] = {}
+        if summary["broken"]:
+            jobs[EXPECTATIONS] = _appending(self._lake, self._broken(spark, summary, batch_id), EXPECTATIONS, mark)
+        with ExitStack() as cached:
+            if self._may_repeat(stored, summary):
+                jobs |= self._with_repeats(in_order(rows), stored, mark, cached)
+            else:
+                frames = _without_repeats(rows, summary).items()
+                jobs |= {table: _appending(self._lake, frame, table, mark) for table, frame in frames}
+            _all_done(self._pool, [job for table, job in jobs.items() if versions[table] is None])
+        self._highest_id = max(self._highest_id or 0, summary["highest"] or 0)
+
+    def _may_repeat(self, stored: "_Stored", summary: Row) -> bool:
+        """Whether a complaint of the batch may be known or stand in it twice; without a look into the table mostly."""
+        if self._highest_id is None:
+            self._highest_id = stored.highest_id()
+        inside = summary["usable"] > summary["distinct_ids"] or summary["bare"] > 0
+        return inside or (summary["lowest"] is not None and summary["lowest"] <= self._highest_id)
+
+    def _with_repeats(
+        self, rows: DataFrame, stored: "_Stored", mark: str, cached: ExitStack
+    ) -> dict[Table, Callable[[], None]]:
+        ids = rows.select("complaint_id").where("complaint_id IS NOT NULL").distinct()
+        known = {table: stored.read(table).join(F.broadcast(ids), "complaint_id", "left_semi") for table in _COMPARED}
+        # Sorted out once, before the first commit: a frame reads a table as it is when it runs, so one that ran after
+        # another's commit would take this batch's own rows for known ones.
+        sorted_rows = sort_out.sorted_out(rows, known[COMPLAINTS], known[NARRATIVES], known[OUTCOMES]).persist()
+        cached.callback(sorted_rows.unpersist)
+        counts = sorted_rows.agg(*_came()).first()
+        frames = {
+            COMPLAINTS: sort_out.complaints(sorted_rows),
+            DUPLICATES: sort_out.duplicates(sorted_rows),
+            QUARANTINE: sort_out.quarantine(sorted_rows),
+            NARRATIVES: sort_out.late_narratives(sorted_rows),
+        }
+        jobs = {t: _appending(self._lake, frame, t, mark) for t, frame in frames.items() if counts and counts[t.name]}
+        if counts and counts[OUTCOMES.name]:
+            usable = sorted_rows.where("destination <> 'quarantine'")
+            latest = latest_outcomes(usable, known[OUTCOMES], self._lake.settings.silver.successful_resolution)
+            jobs[OUTCOMES] = partial(self._merge_outcomes, latest, stored.near)
+        return jobs
+
+    def _merge_outcomes(self, latest: DataFrame, near: str) -> None:
+        (
+            self._lake.delta(OUTCOMES, latest.sparkSession)
+            .alias("t")
+            .merge(latest.alias("s"), f"t.{near} AND t.complaint_id = s.complaint_id")
+            .whenMatchedUpdateAll()
+            .whenNotMatchedInsertAll()
+            .execute()
+        )
+
+    def _broken(self, spark: SparkSession, summary: Row, batch_id: int) -> DataFrame:
+        counts = [
+            {
+                "query_id": self._query_id,
+                "batch_id": batch_id,
+                "rule": rule.id,
+                "field": rule.field,
+                "severity": rule.severity,
+                "checked": summary["rows"],
+                "broken": summary[rule.id],
+                "refined_at": summary["refined_at"].astimezone(UTC),
+            }
+            for rule in self._expectations
+            if summary[rule.id]
+        ]
+        return self._lake.frame(counts, EXPECTATIONS, spark=spark)
+
+
+_WRITTEN = (COMPLAINTS, NARRATIVES, OUTCOMES, QUARANTINE, DUPLICATES, EXPECTATIONS)
+_COMPARED = (COMPLAINTS, NARRATIVES, OUTCOMES)
+
+
+class _Stored:
+    """What silver knew before this batch: a table that holds it already is read as of the version before."""
+
+    def __init__(self, lake: Lake, spark: SparkSession, summary: Row, versions: dict[Table, int | None]) -> None:
+        self._lake, self._spark, self._summary, self._versions = lake, spark, summary, versions
+
+    def _before(self, table: Table) -> DataFrame:
+        version = self._versions[table]
+        return self._lake.read(table, version=None if version is None else version - 1, spark=self._spark)
+
+    def read(self, table: Table) -> DataFrame:
+        """Rows whose complaint id lies within the batch's range; the files' statistics leave the others out."""
+        return self._before(table).where(self.near)
+
+    @property
+    def near(self) -> str:
+        """The batch's range of complaint ids, as SQL."""
+        return f"complaint_id BETWEEN {self._summary['lowest'] or 0:d} AND {self._summary['highest'] or 0:d}"
+
+    def highest_id(self) -> int:
+        """The highest complaint id known, 0 when there is none."""
+        row = self._before(COMPLAINTS).agg(F.max("complaint_id")).first()
+        return int(row[0] or 0) if row else 0
+
+
+def _summary() -> list[Column]:
+    usable = (F.size("reasons") == 0) & ~F.col("bare_narrative")
+    candidate = F.when(F.size("reasons") == 0, F.col("complaint_id"))
+    broken = (F.size("reasons") > 0) | F.col("bare_narrative") | (F.size("warnings") > 0)
+    return [
+        F.count("*").alias("rows"),
+        F.count(F.when(usable, 1)).alias("usable"),
+        F.count(F.when(F.size("reasons") > 0, 1)).alias("refused"),
+        F.count(F.when(F.col("bare_narrative"), 1)).alias("bare"),
+        F.count(F.when(usable & has_outcome(), 1)).alias("with_outcome"),
+        F.count(F.when(broken, 1)).alias("broken"),
+        F.countDistinct(F.when(usable, F.col("complaint_id"))).alias("distinct_ids"),
+        F.min(candidate).alias("lowest"),
+        F.max(candidate).alias("highest"),
+        F.max("refined_at").alias("refined_at"),
+    ]
+
+
+def _came() -> list[Column]:
+    """What sorted rows bring to each table, so that an empty one costs no commit."""
+    brings = {
+        COMPLAINTS: F.col("destination") == "complaints",
+        DUPLICATES: F.col("destination") == "duplicates",
+        QUARANTINE: F.col("destination") == "quarantine",
+        NARRATIVES: (F.col("destination") == "duplicates") & F.col("brings_narrative"),
+        OUTCOMES: F.col("brings_outcome"),
+    }
+    return [F.count(F.when(condition, 1)).alias(table.name) for table, condition in brings.items()]
+
+
+def _without_repeats(rows: DataFrame, summary: Row) -> dict[Table, DataFrame]:
+    """The tables that this batch touches when nothing in it repeats; an empty one costs a commit and is left out."""
+    sorted_rows = sort_out.sorted_without_repeats(rows)
+    frames: dict[Table, DataFrame] = {}
+    if summary["usable"]:
+        frames[COMPLAINTS] = sort_out.complaints(sorted_rows)
+    if summary["refused"]:
+        frames[QUARANTINE] = sort_out.quarantine(sorted_rows)
+    if summary["with_outcome"]:
+        frames[OUTCOMES] = outcomes(sorted_rows.where("destination = 'complaints'"))
+    return frames
+
+
+def _appending(lake: Lake, frame: DataFrame, table: Table, mark: str) -> Callable[[], None]:
+    return lambda: lake.append(frame, table, mark)
+
+
+def _all_done(pool: ThreadPoolExecutor, jobs: Iterable[Callable[[], None]]) -> None:
+    """Run the jobs side by side and wait for all, then raise the first failure."""
+    futures = [pool.submit(job) for job in jobs]
+    for future in futures:
+        future.exception()
+    for future in futures:
+        future.result()

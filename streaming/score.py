@@ -1,0 +1,60 @@
+"""The scoring query: silver.complaints to gold.decisions, published on Kafka as well.
+
+The decision in the table comes exactly once; on Kafka at least once, with the same key and content each time, since
+what is published again is read from the table.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from gold.tables import DECISIONS
+from lakehouse.commits import Guard
+from lakehouse.lake import Lake
+from lakehouse.per_batch import per_batch, stamped
+
+
+@dataclass(frozen=True)
+class Publishing:
+    """Where decisions are published: the topic, and Spark's Kafka options (servers, security)."""
+
+    topic: str
+    options: Mapping[str, str]
+
+
+class ScoreBatch:
+    """Writes one batch of decisions; called by Spark with each batch of the query."""
+
+    def __init__(self, lake: Lake, guard: Guard, publishing: Publishing | None) -> None:
+        self._lake = lake
+        self._guard = guard
+        self._publishing = publishing
+
+    def __call__(self, batch: DataFrame, batch_id: int) -> None:
+        """Append the decisions and publish them; when the table holds them already, publish those again."""
+        version = self._guard.written(DECISIONS, batch_id)
+        if version is not None:
+            stored = self._lake.read(DECISIONS, version=version, spark=batch.sparkSession)
+            self._publish(stored.where(F.col("batch_id") == batch_id))
+            return
+        rows = stamped(batch, "scored_at").withColumn("batch_id", per_batch(batch_id, "record_id").cast("bigint"))
+        decisions = rows.select(DECISIONS.column_names).persist()
+        try:
+            self._lake.append(decisions, DECISIONS, self._guard.mark(batch_id))
+            self._publish(decisions)
+        finally:
+            decisions.unpersist()
+
+    def _publish(self, decisions: DataFrame) -> None:
+        if self._publishing is not None:
+            publish(decisions, self._publishing)
+
+
+def publish(decisions: DataFrame, publishing: Publishing) -> None:
+    """Send decisions to Kafka: key the complaint id, value the decision as JSON."""
+    messages = decisions.select(
+        F.col("complaint_id").cast("string").alias("key"), F.to_json(F.struct(*DECISIONS.column_names)).alias("value")
+    )
+    messages.write.format("kafka").options(**publishing.options).option("topic", publishing.topic).save()

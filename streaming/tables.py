@@ -1,0 +1,11 @@
+"""Every table of the lake, in the order of its layers; run as a module it prints the data dictionary."""
+
+from bronze import tables as bronze
+from gold import tables as gold
+from lakehouse.dictionary import markdown
+from silver import tables as silver
+
+TABLES = (*bronze.TABLES, *silver.TABLES, *gold.TABLES)
+
+if __name__ == "__main__":
+    print(markdown(TABLES), end="")

@@ -1,0 +1,178 @@
+"""The two topics as they are declared, and how clients reach the broker."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from kafka import TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, OffsetSpec
+from kafka.errors import KafkaError, TopicAlreadyExistsError
+
+from lakehouse.errors import ComplaintsError
+from lakehouse.settings import KafkaSettings, TopicSettings
+
+TIMEOUT_MS = 10_000
+
+
+def client_config(kafka: KafkaSettings, bootstrap_servers: str) -> dict[str, Any]:
+    """Options that every kafka-python client shares: where the broker is, and how to sign in.
+
+    Args:
+        kafka: the settings; with a user name, clients sign in by SASL PLAIN.
+        bootstrap_servers: ``host:port``, several separated by commas.
+
+    Raises:
+        ComplaintsError: the protocol wants a user name and a password, and one is missing.
+    """
+    config: dict[str, Any] = {
+        "bootstrap_servers": [server.strip() for server in bootstrap_servers.split(",")],
+        "security_protocol": kafka.security_protocol,
+        "client_id": kafka.group,
+        "bootstrap_timeout_ms": TIMEOUT_MS,
+    }
+    if kafka.security_protocol.startswith("SASL"):
+        if kafka.username is None or kafka.password is None:
+            msg = (
+                f"kafka.security_protocol is {kafka.security_protocol}, but user name or password is missing: "
+                "set COMPLAINTS_KAFKA__USERNAME and COMPLAINTS_KAFKA__PASSWORD."
+            )
+            raise ComplaintsError(msg)
+        config |= {
+            "sasl_mechanism": "PLAIN",
+            "sasl_plain_username": kafka.username,
+            "sasl_plain_password": kafka.password.get_secret_value(),
+        }
+    return config
+
+
+def unreachable(bootstrap_servers: str, error: Exception) -> ComplaintsError:
+    """What to tell a person when a client can't reach the broker or isn't let in."""
+    return ComplaintsError(
+        f"The Kafka broker at {bootstrap_servers} can't be used ({error}): check that it runs, "
+        "and the settings kafka.bootstrap_servers and kafka.security_protocol."
+    )
+
+
+def ensure_topics(kafka: KafkaSettings, bootstrap_servers: str) -> list[str]:
+    """Make the declared topics that don't exist; those that do are never changed.
+
+    Returns:
+        A sentence for each topic that was made, and for each that differs from its declaration.
+
+    Raises:
+        ComplaintsError: the broker can't be reached, or refuses to make a topic.
+    """
+    with _admin(kafka, bootstrap_servers) as admin:
+        return [sentence for topic in (kafka.input, kafka.predictions) for sentence in _ensure(admin, topic)]
+
+
+@contextmanager
+def _admin(kafka: KafkaSettings, bootstrap_servers: str) -> Iterator[KafkaAdminClient]:
+    """A client for the admin's work, closed at the end; what the broker refuses becomes a sentence."""
+    try:
+        admin = KafkaAdminClient(**client_config(kafka, bootstrap_servers), request_timeout_ms=TIMEOUT_MS)
+    except (KafkaError, OSError, ValueError) as error:
+        raise unreachable(bootstrap_servers, error) from error
+    try:
+        yield admin
+    except KafkaError as error:
+        raise unreachable(bootstrap_servers, error) from error
+    finally:
+        admin.close()
+
+
+def _ensure(admin: KafkaAdminClient, topic: TopicSettings) -> list[str]:
+    if topic.name in admin.list_topics():
+        return _differences(admin, topic)
+    declared = {
+        "num_partitions": topic.partitions,
+        "replication_factor": topic.replication,
+        "configs": _configs(topic),
+    }
+    try:
+        admin.create_topics({topic.name: declared}, wait_for_metadata=True)
+    except TopicAlreadyExistsError:  # another process was faster
+        return _differences(admin, topic)
+    return [f"The topic {topic.name} was made with {topic.partitions} partitions."]
+
+
+def _differences(admin: KafkaAdminClient, topic: TopicSettings) -> list[str]:
+    found = _found(admin, topic)
+    declared = {"partitions": str(topic.partitions), "replication": str(topic.replication), **_configs(topic)}
+    different = [f"{name} {found[name]} instead of {value}" for name, value in declared.items() if found[name] != value]
+    if not different:
+        return []
+    return [f"The topic {topic.name} exists with {', '.join(different)}; it was left as it is."]
+
+
+def _found(admin: KafkaAdminClient, topic: TopicSettings) -> dict[str, str]:
+    """What a topic is like, by the names under which it is declared."""
+    (described,) = admin.describe_topics([topic.name])
+    partitions = described["partitions"]
+    resource = ConfigResource(ConfigResourceType.TOPIC, topic.name)
+    configs = admin.describe_configs([resource], config_filter="all")["topic"][topic.name]
+    return {
+        "partitions": str(len(partitions)),
+        "replication": str(len(partitions[0]["replica_nodes"])),
+        **{name: configs[name]["value"] for name in _configs(topic)},
+    }
+
+
+@dataclass(frozen=True)
+class TopicState:
+    """A declared topic as the broker has it.
+
+    Attributes:
+        name: its name.
+        settings: partitions, replication, retention.ms and so on, as text; empty when it doesn't exist.
+        offsets: by partition the first offset kept, and the one after the last.
+        differences: a sentence when it differs from its declaration, or doesn't exist.
+    """
+
+    name: str
+    settings: Mapping[str, str]
+    offsets: Mapping[int, tuple[int, int]]
+    differences: tuple[str, ...]
+
+    @property
+    def messages(self) -> int:
+        """How many messages it holds."""
+        return sum(end - begin for begin, end in self.offsets.values())
+
+
+def describe_topics(kafka: KafkaSettings, bootstrap_servers: str) -> list[TopicState]:
+    """The two declared topics as they are.
+
+    Raises:
+        ComplaintsError: the broker can't be reached.
+    """
+    with _admin(kafka, bootstrap_servers) as admin:
+        names = admin.list_topics()
+        return [
+            _state(admin, topic)
+            if topic.name in names
+            else TopicState(
+                topic.name, {}, {}, (f"There is no topic {topic.name}: `complaints topics create` makes it.",)
+            )
+            for topic in (kafka.input, kafka.predictions)
+        ]
+
+
+def _state(admin: KafkaAdminClient, topic: TopicSettings) -> TopicState:
+    found = _found(admin, topic)
+    positions = [TopicPartition(topic.name, partition) for partition in range(int(found["partitions"]))]
+    first, end = (
+        admin.list_partition_offsets(dict.fromkeys(positions, spec))
+        for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
+    )
+    offsets = {position.partition: (first[position].offset, end[position].offset) for position in positions}
+    return TopicState(topic.name, found, offsets, tuple(_differences(admin, topic)))
+
+
+def _configs(topic: TopicSettings) -> Mapping[str, str]:
+    return {
+        "cleanup.policy": "delete",
+        "retention.ms": str(topic.retention_hours * 3_600_000),
+        "max.message.bytes": str(topic.max_message_bytes),
+    }

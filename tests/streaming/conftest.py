@@ -1,0 +1,53 @@
+"""What tests of streaming share: one broker for those that stream through it."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from kafka import KafkaConsumer, TopicPartition
+
+from lakehouse.settings import Settings
+from streaming.broker import Broker
+
+
+@pytest.fixture(scope="session")
+def shared_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A broker that outlives what it is used by; tests take topics of their own."""
+    with Broker(tmp_path_factory.mktemp("shared-broker")) as broker:
+        yield broker
+
+
+def with_topics(settings: Settings, broker: Broker, name: str) -> Settings:
+    """The settings with that broker and two topics of this name."""
+    kafka = settings.kafka
+    own = kafka.model_copy(
+        update={
+            "bootstrap_servers": broker.bootstrap_servers,
+            "input": kafka.input.model_copy(update={"name": f"{name}-input"}),
+            "predictions": kafka.predictions.model_copy(update={"name": f"{name}-predictions"}),
+        }
+    )
+    return settings.model_copy(update={"kafka": own})
+
+
+def messages(broker: Broker, topic: str) -> list[tuple[bytes, bytes]]:
+    """Key and value of all that a topic holds."""
+    consumer = KafkaConsumer(bootstrap_servers=broker.bootstrap_servers, enable_auto_commit=False)
+    positions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
+    consumer.assign(positions)
+    consumer.seek_to_beginning(*positions)
+    ends = consumer.end_offsets(positions)
+    found: list[tuple[bytes, bytes]] = []
+    while any(consumer.position(position) < ends[position] for position in positions):
+        for records in consumer.poll(1000).values():
+            found += [(record.key, record.value) for record in records]
+    consumer.close()
+    return found
+
+
+def wait_until(condition: Callable[[], object], seconds: float, what: str) -> None:
+    """Wait for something that must come; fails by saying what did not."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"{what} did not come within {seconds:.0f} s"
+        time.sleep(0.05)
