@@ -1,0 +1,131 @@
+"""`complaints demo`: the main job on the project's own samples, from files and Kafka to decisions."""
+# ruff: noqa: PLC0415 - imported when the command runs, so that help comes at once
+
+import sys
+import textwrap
+from typing import Any
+
+import click
+
+from lakehouse.cli import Invocation, terminal
+from lakehouse.cli.load import load_with_progress, print_load
+from lakehouse.cli.model import print_training, train_with_status
+from lakehouse.cli.stream import print_report, run_plan
+from lakehouse.settings import Settings
+
+RATE = 10_000.0
+MINUTES = 0.5
+TROUBLE = (0.01, 0.01, 0.02)  # shares that are malformed, repeated, updated
+SHOWN = 3
+
+BALANCE = """
+    SELECT (SELECT count(*) FROM bronze.complaints) AS bronze,
+           (SELECT count(*) FROM silver.complaints) AS silver,
+           (SELECT count(*) FROM silver.quarantine) AS quarantined,
+           (SELECT count(*) FROM silver.duplicates) AS duplicates,
+           (SELECT count(*) FROM gold.decisions) AS gold
+"""
+# The most urgent of those with a narrative, each of another team.
+TELLING = """
+    SELECT d.*, c.narrative
+    FROM gold.decisions AS d JOIN silver.complaints AS c USING (complaint_id)
+    WHERE c.narrative IS NOT NULL AND len(d.rules) > 1
+    QUALIFY row_number() OVER (PARTITION BY d.team ORDER BY d.scored_at DESC, d.probability DESC) = 1
+    ORDER BY list_position(['critical', 'high', 'medium', 'low'], d.urgency), d.complaint_id
+    LIMIT $shown
+"""
+
+
+@click.command()
+@click.pass_obj
+def demo(invocation: Invocation) -> None:
+    r"""Load the samples, train, score, stream half a minute of complaints, and show three decisions with their reasons.
+
+    Run again it goes on in the same lake: what is loaded and trained is kept.
+
+    \b
+    Example:
+        complaints demo
+    """
+    from streaming.backlog import score_backlog
+    from streaming.run import Trouble
+
+    settings = invocation.settings()
+    _heading(f"1. Real complaints, from files of five layouts, into bronze and silver ({settings.folder})")
+    loaded = load_with_progress(settings, ())
+    print_load(loaded.as_json())
+    _heading("2. A model of which complaints end in a successful resolution, from what is known at intake")
+    _train_if_needed(settings, is_new=loaded.rows > 0)
+    _heading("3. A decision for each complaint")
+    with terminal().status("scoring") as status:
+        scored = score_backlog(settings, lambda what, done: status.update(f"{what}: {done:,}"))
+    click.echo(f"{scored:,} complaints scored")
+    _heading(f"4. Live: {RATE:,.0f} complaints a minute through Kafka, some of them broken, repeated or answered")
+    report = run_plan(invocation, RATE, MINUTES, Trouble(*TROUBLE))
+    print_report(report)
+    _heading("5. The whole lake")
+    balanced = _print_balance(settings)
+    _heading("6. Three decisions")
+    _print_decisions(settings)
+    click.echo('\nLook around: complaints sql "SELECT urgency, team, count(*) FROM gold.decisions GROUP BY ALL"')
+    if not (balanced and report["complete"]):
+        sys.exit(1)
+
+
+def _heading(text: str) -> None:
+    click.secho(f"\n{text}", bold=True)
+
+
+def _train_if_needed(settings: Settings, *, is_new: bool) -> None:
+    from lakehouse.errors import ComplaintsError
+    from ml.registry import Registry
+
+    try:
+        version = Registry(settings).champion_version()
+    except ComplaintsError:
+        version = None
+    if version is None or is_new:
+        print_training(train_with_status(settings))
+    else:
+        click.echo(f"version {version} is the champion already (`complaints train` makes a new one)")
+
+
+def _print_balance(settings: Settings) -> bool:
+    from lakehouse.sql import query
+    from streaming.tables import TABLES
+
+    result = query(settings, TABLES, BALANCE)
+    counts = dict(zip(result.columns, result.rows[0], strict=True))
+    balanced: bool = (
+        counts["bronze"] == counts["silver"] + counts["quarantined"] + counts["duplicates"]
+        and counts["gold"] == counts["silver"]
+    )
+    click.echo("   ".join(f"{layer} {count:,}" for layer, count in counts.items()))
+    sign = "=" if balanced else "is NOT"
+    click.echo(f"bronze {sign} silver + quarantined + duplicates, and gold {sign} silver")
+    return balanced
+
+
+def _print_decisions(settings: Settings) -> None:
+    from lakehouse.sql import query
+    from streaming.tables import TABLES
+
+    result = query(settings, TABLES, TELLING, {"shown": SHOWN})
+    for row in result.rows:
+        _print_decision(dict(zip(result.columns, row, strict=True)))
+
+
+def _print_decision(decision: dict[str, Any]) -> None:
+    said = textwrap.shorten(decision["narrative"], 200, placeholder=" …")
+    second = ", with a second reader" if decision["escalate"] else ""
+    click.echo(f"\ncomplaint {decision['complaint_id']}: {decision['product']} / {decision['issue']}")
+    click.echo(textwrap.indent(textwrap.fill(f'"{said}"', 110), "    "))
+    click.echo(f"    urgency {decision['urgency']}, to {decision['team']}{second}, due {decision['due_on']}")
+    click.echo(f"    do: {decision['recommended_action']}")
+    for reason in decision["reasons"]:
+        click.echo(f"    because: {reason['reason']} [{reason['basis']}]")
+    moved = "; ".join(f"{i['feature']} {i['contribution']:+.2f}" for i in decision["influences"][:SHOWN])
+    click.echo(
+        f"    probability of a successful resolution {decision['probability']:.0%} (version "
+        f"{decision['model_version']}, scored with {decision['scored_with']}): {moved}"
+    )

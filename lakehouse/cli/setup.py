@@ -1,0 +1,90 @@
+"""`complaints setup`: what this machine has, whether it works, and what every setting is."""
+# ruff: noqa: PLC0415 - imported when the command runs, so that help and --show come at once
+
+import sys
+import traceback
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import click
+
+from lakehouse.cli import Invocation, json_option, print_grid, print_json, terminal
+from lakehouse.settings import Settings, provenance
+
+if TYPE_CHECKING:
+    from lakehouse.checks import Finding
+
+NO_CHAMPION = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}  # no such model; no such alias of it
+
+
+@click.command()
+@click.option("--show", is_flag=True, help="Print every setting with its value and where it comes from; check nothing.")
+@json_option
+@click.pass_context
+def setup(context: click.Context, show: bool, as_json: bool) -> None:  # noqa: FBT001
+    r"""Check Python, Java, jars, folder, Spark, broker and model registry by using each, and say what was found.
+
+    \b
+    Example:
+        complaints setup
+        complaints setup --show
+    """
+    invocation: Invocation = context.obj
+    settings = invocation.settings()
+    if show:
+        _show(provenance(settings, **invocation.options), as_json=as_json)
+        return
+    findings = _checked(settings, as_json=as_json, is_debug=context.find_root().params["debug"])
+    if as_json:
+        checks = [{"what": f.what, "ok": f.is_ok, "detail": f.detail, "seconds": f.seconds} for f in findings]
+        print_json({"ok": all(finding.is_ok for finding in findings), "checks": checks})
+    if not all(finding.is_ok for finding in findings):
+        sys.exit(1)
+
+
+def _show(rows: Iterable[tuple[str, str, str]], *, as_json: bool) -> None:
+    if as_json:
+        print_json({"settings": [dict(zip(("key", "value", "source"), row, strict=True)) for row in rows]})
+        return
+    print_grid(("setting", "value", "from"), ((key, " ".join(value.split()), source) for key, value, source in rows))
+
+
+def _checked(settings: Settings, *, as_json: bool, is_debug: bool) -> list["Finding"]:
+    from lakehouse.checks import Check, machine_checks, run_checks
+
+    checks = (
+        *machine_checks(settings),
+        Check("broker", lambda: _broker(settings), needs=("java", "jars", "folder")),
+        Check("registry", lambda: _registry(settings), needs=("folder",)),
+    )
+    findings = []
+    with terminal().status("checking"):
+        for finding in run_checks(checks):
+            findings.append(finding)
+            if not as_json:
+                verdict = "ok" if finding.is_ok else "problem"
+                click.echo(f"{finding.what:<10}{verdict:<9}{finding.seconds:>5.1f} s  {finding.detail}")
+            if is_debug and finding.error is not None:
+                traceback.print_exception(finding.error)
+    return findings
+
+
+def _broker(settings: Settings) -> str:
+    from streaming.broker_check import check_broker
+
+    return check_broker(settings)
+
+
+def _registry(settings: Settings) -> str:
+    from lakehouse.errors import ComplaintsError
+    from ml.registry import Registry
+
+    registry = Registry(settings)
+    try:
+        version = registry.champion_version()
+    except ComplaintsError as error:
+        if getattr(error.__cause__, "error_code", None) not in NO_CHAMPION:
+            msg = f"The model registry in {settings.folder / 'mlflow'} can't be read: {error.__cause__}"
+            raise ComplaintsError(msg) from error
+        return "opened; no champion yet: complaints train"
+    return f"opened; the champion of {registry.name} is version {version}"

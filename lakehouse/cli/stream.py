@@ -1,0 +1,148 @@
+"""`complaints stream` and `complaints run`: the live queries, for ever or for some minutes with a report."""
+# ruff: noqa: PLC0415 - imported when the command runs, so that help comes at once
+
+import json
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.live import Live
+from rich.table import Table as Grid
+
+from lakehouse.cli import Invocation, json_option, print_json, terminal
+from lakehouse.cli.load import SAMPLES
+
+if TYPE_CHECKING:
+    from streaming.run import Trouble, View
+
+
+@contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set; a second Ctrl-C ends at once."""
+    stop = threading.Event()
+
+    def on_signal(number: int, _: object) -> None:
+        if stop.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@click.command()
+@click.pass_obj
+def stream(invocation: Invocation) -> None:
+    r"""Run the queries until Ctrl-C or SIGTERM: Kafka to bronze, silver, gold, and decisions back to Kafka.
+
+    Without kafka.bootstrap_servers an embedded broker is started on 127.0.0.1.
+
+    \b
+    Example:
+        COMPLAINTS_KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:9092 complaints stream
+    """
+    from streaming.live import LiveStream
+
+    console = terminal()
+    with stopping() as stop, LiveStream(invocation.settings(), console.print) as live:
+        console.print(f"Streaming from {live.bootstrap_servers}; Ctrl-C finishes the batches in hand and stops.")
+        while not stop.wait(0.5):
+            live.tick()
+        console.print("Stopping.")
+
+
+@click.command()
+@click.option("--rate", type=click.FloatRange(min=1), default=10_000, show_default=True, help="Complaints a minute.")
+@click.option("--duration", type=click.FloatRange(min=0.01), default=5, show_default=True, help="Minutes.")
+@click.option("--malformed", type=click.FloatRange(0, 1), default=0.0, help="Share of messages that can't be used.")
+@click.option("--duplicates", type=click.FloatRange(0, 1), default=0.0, help="Share that repeats a complaint.")
+@click.option("--updated", type=click.FloatRange(0, 1), default=0.0, help="Share that brings an outcome.")
+@json_option
+@click.pass_obj
+def run(
+    invocation: Invocation,
+    /,
+    rate: float,
+    duration: float,
+    malformed: float,
+    duplicates: float,
+    updated: float,
+    as_json: bool,  # noqa: FBT001
+) -> None:
+    r"""Start broker, topics and queries, send complaints made from the samples, account for each, and report.
+
+    \b
+    Example:
+        complaints run --rate 10000 --duration 5
+    """
+    from streaming.run import Trouble
+
+    report = run_plan(invocation, rate, duration, Trouble(malformed, duplicates, updated))
+    if as_json:
+        print_json(report)
+    else:
+        print_report(report)
+    if not report["complete"]:
+        sys.exit(1)
+
+
+def run_plan(invocation: Invocation, rate: float, duration: float, trouble: "Trouble") -> dict[str, Any]:
+    """Run with a live view, and store the report under <root>/reports."""
+    from bronze.load import files_of
+    from streaming.run import Plan
+    from streaming.run import run as run_stream
+
+    settings = invocation.settings()
+    plan = Plan(rate, round(rate * duration), tuple(files_of([SAMPLES])), trouble)
+    console = terminal()
+    with stopping() as stop, Live(console=console, auto_refresh=False, transient=True) as live:
+        report = run_stream(
+            settings,
+            plan,
+            notify=lambda sentence: live.console.print(sentence, markup=False, soft_wrap=True),
+            on_view=lambda view: live.update(_grid(view), refresh=True),
+            stop=stop,
+        ).as_json()
+    path = _stored(settings.folder / "reports", report)
+    console.print(f"Report: {path}", soft_wrap=True)
+    return report
+
+
+def _stored(folder: Path, report: dict[str, Any]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"run-{datetime.now(UTC):%Y%m%d-%H%M%S}-{time.monotonic_ns() % 1000:03d}.json"
+    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def _grid(view: "View") -> Grid:
+    grid = Grid("query", "rows", "last batch", box=None, title=f"{view.phase}: {view.sent:,} of {view.total:,} sent")
+    for query, rows in view.rows.items():
+        grid.add_row(query, f"{rows:,}", f"{view.last_batch_ms[query]:,} ms")
+    return grid
+
+
+def print_report(report: dict[str, Any]) -> None:
+    """A run's report, for people."""
+    layers = ("sent", "bronze", "silver", "quarantined", "duplicates", "gold", "published")
+    click.echo("   ".join(f"{name} {report[name]:,}" for name in layers))
+    click.echo("every message is accounted for" if report["complete"] else "THE COUNTS DO NOT BALANCE")
+    click.echo(
+        f"sent at {report['rate_per_minute']:,.0f} a minute; times leave out the first {report['warm_up_s']:.0f} s"
+    )
+    waited = report["end_to_end_ms"]
+    click.echo("Kafka to gold " + "   ".join(f"{name} {waited[name] / 1000:.1f} s" for name in waited))
+    for query, times in report["queries"].items():
+        spent = "   ".join(f"{name} {times[f'{name}_ms']:,.0f} ms" for name in ("p50", "p95", "p99", "max"))
+        click.echo(f"{query:<10} {times['batches']:>5,} batches   {spent}")
