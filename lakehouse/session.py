@@ -42,10 +42,13 @@ LOCAL_CONF = {
 # The quick compiler alone: on two cores the optimising one takes its time from the batches for minutes.
 _JVM = "-XX:+UseParallelGC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=512m"
 
-# What the steps rely on, wherever they run: dates in UTC, and a cast that can't be made gives null.
+# What the steps need, wherever they run: dates in UTC, a cast that can't be made gives null, and plans made at once.
 EVERYWHERE_CONF = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.ansi.enabled": "false",
+    # The optimiser follows what each column equals through every step: with the rules' long expressions that takes
+    # minutes for one plan, to find filters that the steps have anyway.
+    "spark.sql.constraintPropagation.enabled": "false",
 }
 
 
