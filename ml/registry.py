@@ -100,6 +100,12 @@ class Registry:
             )
             raise ComplaintsError(msg) from error
 
+    def parameters(self, version: str) -> dict[str, str]:
+        """What the training of a version was given and decided, as it was logged."""
+        client = MlflowClient()
+        run_id = client.get_model_version(self.name, version).run_id
+        return dict(client.get_run(str(run_id)).data.params)
+
     def champion(self) -> Model:
         """The champion, loaded.
 
