@@ -17,6 +17,9 @@ NOT_FINAL = "in_progress"
 
 REPORTED = tuple(field.name for field in OUTCOME)
 ANSWER = ("company_response", "response_class")  # of one row, so that the class is that of the text beside it
+_MERGED = (
+    "complaint_id", *REPORTED, "response_class", "is_final", "record_id", "observed_at", "stored", "position",
+)  # fmt: skip
 
 
 def with_outcome_facts(successful_resolution: str) -> Callable[[DataFrame], DataFrame]:
@@ -73,18 +76,8 @@ def latest_outcomes(rows: DataFrame, stored: DataFrame, successful_resolution: s
     """
     reported = rows.where(has_outcome()).withColumns({"observed_at": F.col("refined_at"), "stored": F.lit(col=False)})
     known = stored.withColumns({"stored": F.lit(col=True), "position": F.lit(-1).cast("bigint")})
-    columns = (
-        "complaint_id",
-        *REPORTED,
-        "response_class",
-        "is_final",
-        "record_id",
-        "observed_at",
-        "stored",
-        "position",
-    )
-    both = reported.select(*columns, F.col("first_received").alias("date_received")).unionByName(
-        known.select(*columns, "processing_days"), allowMissingColumns=True
+    both = reported.select(*_MERGED, F.col("first_received").alias("date_received")).unionByName(
+        known.select(*_MERGED, "processing_days"), allowMissingColumns=True
     )
     ever_final = F.max("is_final").over(Window.partitionBy("complaint_id"))
     order = F.struct("is_fresh", "position")

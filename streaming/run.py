@@ -3,10 +3,10 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from kafka import KafkaConsumer, TopicPartition
@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
 from silver.tables import COMPLAINTS
-from streaming.generator import Generator, read_rows
+from streaming.generator import Generator, Row, read_rows
 from streaming.live import LiveStream
 from streaming.producer import Producer, ProduceReport, Progress
 from streaming.report import Counts, RunReport, Span, counts, end_to_end_ms, query_times
@@ -60,6 +60,10 @@ class Plan:
     trouble: Trouble
     seed: int = 1
 
+    def generator(self, rows: Sequence[Row], first_id: int, day: date) -> Generator:
+        """The messages, made from these rows and received on this day."""
+        return Generator(rows, seed=self.seed, first_id=first_id, start=day, **asdict(self.trouble))
+
 
 @dataclass(frozen=True)
 class View:
@@ -93,13 +97,7 @@ def run(
         with _consumer(settings, stream.bootstrap_servers) as consumer:
             span = Span(topic, _ends(consumer, topic), datetime.now(UTC))
             published_before = _ends(consumer, settings.kafka.predictions.name)
-        generator = Generator(
-            rows,
-            seed=plan.seed,
-            first_id=_next_id(stream),
-            **asdict(plan.trouble),
-            start=span.began_at.date(),
-        )
+        generator = plan.generator(rows, _next_id(stream), span.began_at.date())
         produced = _Sending(Producer(settings.kafka, stream.bootstrap_servers), generator, plan, stop)
         produced.follow(stream, on_view)
         found = _settled(stream, span, produced.report, on_view, plan.total)
