@@ -1,6 +1,6 @@
-"""The Java archives of Spark's connectors and of the broker: resolved once, checked against ``jars.lock``.
+"""The Java archives of Spark's connectors, the broker and its tools: resolved once, checked against ``jars.lock``.
 
-Ivy, which comes with pyspark, fetches them into ``.jars/spark`` and ``.jars/broker``; then no network is needed.
+Ivy, which comes with pyspark, fetches them into a folder of ``.jars`` each; then no network is needed.
 ``python -m lakehouse.jars`` fetches what is missing and checks it; with ``--lock`` it writes ``jars.lock`` anew.
 """
 
@@ -71,7 +71,9 @@ BROKER = JarSet(
     ),
     transitive=True,
 )
-SETS = (SPARK, BROKER)
+# Kafka's own command-line tools, which run on the broker's archives; what else they name is for Kafka Connect.
+TOOLS = JarSet("tools", (Jar("org.apache.kafka", "kafka-tools", "4.1.2"),), transitive=False)
+SETS = (SPARK, BROKER, TOOLS)
 
 
 def jars_folder() -> Path:
@@ -95,6 +97,15 @@ def broker_classpath() -> str:
         ComplaintsError: its archives have not been fetched.
     """
     return os.pathsep.join(str(jar) for jar in _present(BROKER))
+
+
+def kafka_tools_classpath() -> str:
+    """Return the class path of Kafka's own command-line tools.
+
+    Raises:
+        ComplaintsError: their archives have not been fetched.
+    """
+    return os.pathsep.join(str(jar) for jar in (*_present(TOOLS), *_present(BROKER)))
 
 
 def _present(jar_set: JarSet) -> list[Path]:

@@ -23,7 +23,7 @@ from lakehouse.settings import Settings
 
 log = logging.getLogger(__name__)
 
-ROWS_PER_FILE = 20_000  # so that what reads the table as a stream can take bounded batches
+ROWS_PER_FILE = 5_000  # so that what reads the table takes bounded batches, and large ones in several tasks
 CONSTRAINT = "delta.constraints."
 USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 

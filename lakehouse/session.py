@@ -23,10 +23,12 @@ LOCAL_CONF = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.databricks.delta.snapshotPartitions": "1",
+    "spark.databricks.delta.merge.materializeSource": "none",  # what is merged is held in memory already
     "spark.databricks.delta.properties.defaults.checkpointInterval": "100",
     "spark.sql.ui.explainMode": "simple",
     "spark.sql.maxPlanStringLength": "100",  # plans are turned into text for every batch, read or not
-    "spark.sql.streaming.pollingDelay": "50",
+    "spark.sql.streaming.pollingDelay": "100",  # each look lists a table's log: 50 ms kept a third of a core busy
+    "spark.sql.streaming.numRecentProgressUpdates": "16",  # all are handed over as JSON twice a second
     "spark.sql.streaming.minBatchesToRetain": "20",
     "spark.sql.streaming.metricsEnabled": "false",
     "spark.sql.streaming.stopTimeout": "60s",
@@ -35,12 +37,19 @@ LOCAL_CONF = {
     "spark.sql.streaming.checkpointFileManagerClass": "org.apache.spark.sql.execution.streaming."
     "FileSystemBasedCheckpointFileManager",
     "spark.jsl.settings.onnx.intraOpNumThreads": "1",
+    # A batch of some hundred rows is one task, not two: what a task costs beside its rows is most of it. Large batches
+    # are still cut, at 4 MB.
+    "spark.sql.files.minPartitionNum": "1",
+    "spark.sql.files.openCostInBytes": "65536",
+    "spark.sql.files.maxPartitionBytes": "4m",
+    "spark.sql.inMemoryColumnarStorage.batchSize": "1000",  # a buffer of so many values a column is made for each batch
+    "spark.sql.inMemoryColumnarStorage.compressed": "false",
     "spark.serializer": "org.apache.spark.serializer.KryoSerializer",
     "spark.kryoserializer.buffer.max": "512m",
 }
 
 # The quick compiler alone: on two cores the optimising one takes its time from the batches for minutes.
-_JVM = "-XX:+UseParallelGC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=512m"
+_JVM = "-XX:+UseParallelGC -XX:ReservedCodeCacheSize=512m"
 
 # What the steps need, wherever they run: dates in UTC, a cast that can't be made gives null, and plans made at once.
 EVERYWHERE_CONF = {

@@ -1,7 +1,7 @@
 """What the queries say of each batch: kept in memory for a report, and stored in gold.stream_health."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -65,11 +65,20 @@ def _lag(progress: Mapping[str, Any]) -> int | None:
     )
 
 
-class HealthRecorder:
-    """Gathers the batches of running queries; call `poll` every second or so: Spark keeps the last hundred only."""
+OnProgress = Callable[[Mapping[str, Any]], None]
 
-    def __init__(self, lake: Lake) -> None:
+
+class HealthRecorder:
+    """Gathers the batches of running queries; call `poll` every second or so: Spark keeps the last few only.
+
+    Args:
+        lake: where they are stored.
+        on_progress: told what Spark says of each batch that is done, once.
+    """
+
+    def __init__(self, lake: Lake, on_progress: OnProgress = lambda _: None) -> None:
         self._lake = lake
+        self._on_progress = on_progress
         self._seen: dict[tuple[str, int], BatchHealth] = {}
         self._unwritten: list[BatchHealth] = []
         self._flushed = time.monotonic()
@@ -87,6 +96,7 @@ class HealthRecorder:
                 if progress["numInputRows"] and key not in self._seen:
                     self._seen[key] = batch_health(progress)
                     self._unwritten.append(self._seen[key])
+                    self._on_progress(progress)
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             self.flush()
 

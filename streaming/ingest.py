@@ -18,4 +18,5 @@ class IngestBatch:
     def __call__(self, batch: DataFrame, batch_id: int) -> None:
         """Append the batch unless the table holds it already."""
         if self._guard.written(COMPLAINTS, batch_id) is None:
-            self._lake.append(stamped(batch, "ingested_at"), COMPLAINTS, self._guard.mark(batch_id))
+            rows = stamped(batch, "ingested_at").coalesce(1)  # a file a batch, whatever the topic's partitions
+            self._lake.append(rows, COMPLAINTS, self._guard.mark(batch_id))

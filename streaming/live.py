@@ -10,6 +10,7 @@ from lakehouse.session import start_session
 from lakehouse.settings import Settings
 from ml.registry import Registry
 from streaming.broker import Broker
+from streaming.consumer_group import GroupCommitter
 from streaming.health import HealthRecorder
 from streaming.queries import Queries, Trigger, spark_kafka_options
 from streaming.score import Publishing
@@ -48,7 +49,8 @@ class LiveStream:
             self._notify("Starting Spark.")
             self.lake = Lake(start_session(self._settings), self._settings)
             self.lake.create(TABLES)
-            self.health = HealthRecorder(self.lake)
+            committer = stack.enter_context(GroupCommitter(self._settings.kafka, self.bootstrap_servers))
+            self.health = HealthRecorder(self.lake, committer.take)
             self._notify(f"Loading version {version} of the model {registry.name}.")
             self.model = registry.champion()
             self._start_queries(stack)

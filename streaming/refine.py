@@ -32,13 +32,14 @@ class RefineBatch:
         self._query_id = query_id
         self._expectations = expectations
         self._highest_id: int | None = None
+        self._summary = [*_summary(), *broken_counts(expectations)]
         self._pool = ThreadPoolExecutor(3, thread_name_prefix="refine")
 
     def __call__(self, batch: DataFrame, batch_id: int) -> None:
         """Sort the batch's rows out and write them, each table at most once."""
         rows = stamped(batch, "refined_at").persist()
         try:
-            summary = rows.agg(*_summary(), *broken_counts(self._expectations)).first()
+            summary = rows.agg(*self._summary).first()
             if summary is not None and summary["rows"]:
                 self._write(rows, summary, batch_id)
         finally:
@@ -160,7 +161,7 @@ def _summary() -> list[Column]:
         F.count(F.when(F.col("bare_narrative"), 1)).alias("bare"),
         F.count(F.when(usable & has_outcome(), 1)).alias("with_outcome"),
         F.count(F.when(broken, 1)).alias("broken"),
-        F.countDistinct(F.when(usable, F.col("complaint_id"))).alias("distinct_ids"),
+        F.size(F.collect_set(F.when(usable, F.col("complaint_id")))).alias("distinct_ids"),
         F.min(candidate).alias("lowest"),
         F.max(candidate).alias("highest"),
         F.max("refined_at").alias("refined_at"),

@@ -13,7 +13,7 @@ def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the real archives' places taken by small files, a lock that lists them, and no way to fetch."""
     folder = tmp_path / "jars"
     lines = []
-    for name in ("spark/delta.jar", "spark/kafka.jar", "broker/broker.jar"):
+    for name in ("spark/delta.jar", "spark/kafka.jar", "broker/broker.jar", "tools/tools.jar"):
         jar = folder / name
         jar.parent.mkdir(parents=True, exist_ok=True)
         jar.write_bytes(name.encode())
