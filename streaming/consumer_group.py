@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, NoError
 from kafka.structs import OffsetAndMetadata
 
 from lakehouse.settings import KafkaSettings
@@ -76,7 +76,7 @@ class GroupCommitter:
             try:
                 if offsets:
                     admin = admin or self._admin()
-                    admin.alter_group_offsets(self._kafka.group, offsets)
+                    _check(admin.alter_group_offsets(self._kafka.group, offsets))
             except (KafkaError, OSError, ValueError) as error:
                 log.warning("the offsets of %s could not be committed: %s", self._kafka.group, error)
                 _close(admin)
@@ -95,6 +95,13 @@ class GroupCommitter:
         with self._changed:
             self._changed.wait_for(lambda: self._is_closing, RETRY_SECONDS)
             self._waiting = {**offsets, **self._waiting}
+
+
+def _check(answers: Mapping[TopicPartition, type[KafkaError]]) -> None:
+    """Raise the first refusal: the client gives one for each partition instead of raising it."""
+    for answer in answers.values():
+        if answer is not NoError:
+            raise answer
 
 
 def _close(admin: KafkaAdminClient | None) -> None:

@@ -32,7 +32,7 @@ def _no_fetch(folder: Path, target: Path, *, expected: int) -> None:
 
 def _fetch_from(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def copy(folder: Path, target: Path, *, expected: int) -> None:
-        assert expected == 3
+        assert expected == 4
         assert target.parent == folder
         shutil.copytree(source, target)
 
