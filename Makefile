@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check docs lock clean
+.PHONY: help setup demo test check docs wheel lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,12 +26,17 @@ check: setup ## Check style, format and types
 docs: setup ## Write docs/tables.md anew from the table declarations
 	@$(BIN)/python -m streaming.tables > docs/tables.md
 
-lock: ## Write requirements.lock anew from pyproject.toml (versions already in it are kept where they can be)
+wheel: ## Build the wheel in dist/, which the bundle deploys; `make setup` comes before
+	@test -x $(BIN)/python || { echo "There is no .venv to build with: run \`make setup\` first." >&2; exit 1; }
+	@rm -rf build dist && $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . && rm -rf build
+
+lock: ## Write both locks anew from pyproject.toml (versions already in them are kept where they can be)
 	@tool=$$(mktemp -d) && trap 'rm -rf "$$tool"' EXIT && "$(PYTHON)" -m venv "$$tool" && \
-	"$$tool/bin/pip" install --quiet uv && \
-	"$$tool/bin/uv" pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
-		--quiet --output-file requirements.lock
+	"$$tool/bin/pip" install --quiet uv && lock() { "$$tool/bin/uv" pip compile pyproject.toml --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet "$$@"; } && \
+	lock --extra dev --extra local --universal --python-version 3.11 --output-file requirements.lock && \
+	lock --constraint resources/runtime.txt --python-version 3.12 --python-platform x86_64-manylinux_2_28 \
+		--output-file resources/requirements.lock
 
 clean: ## Remove .venv, the jars and what tools left (not the data in .lakehouse)
 	@rm -rf .venv .jars build dist ./*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

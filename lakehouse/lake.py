@@ -6,6 +6,7 @@ Nothing outside this module and the session knows the difference.
 
 import json
 import logging
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 
 ROWS_PER_FILE = 5_000  # so that what reads the table takes bounded batches, and large ones in several tasks
 CONSTRAINT = "delta.constraints."
+FILE = "path string, modificationTime timestamp, length bigint, content binary"  # as Spark describes a file
 USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 
 
@@ -39,6 +41,10 @@ class Lake:
         """The folder of a local table."""
         return table_path(self.settings, table)
 
+    def name(self, table: Table) -> str:
+        """The table's name in Unity Catalog, below the catalog that the session uses."""
+        return f"{getattr(self.settings.lake.schemas, table.layer)}.{table.name.split('.')[1]}"
+
     def checkpoint(self, query: str) -> str:
         """Where a streaming query keeps its progress."""
         return str(self.settings.folder / "checkpoints" / query)
@@ -47,7 +53,7 @@ class Lake:
         """The table as Delta's own handle, for MERGE, UPDATE and history; in the given session or the lake's."""
         spark = spark or self.spark
         if self.settings.lake.catalog:
-            return DeltaTable.forName(spark, table.name)
+            return DeltaTable.forName(spark, self.name(table))
         return DeltaTable.forPath(spark, str(self.path(table)))
 
     def create(self, tables: Iterable[Table]) -> None:
@@ -70,7 +76,8 @@ class Lake:
     def _make(self, table: Table) -> None:
         builder = DeltaTable.createIfNotExists(self.spark)
         if self.settings.lake.catalog:
-            builder = builder.tableName(table.name).clusterBy(*table.cluster_by)
+            builder = builder.tableName(self.name(table))
+            builder = builder.clusterBy(*table.cluster_by) if table.cluster_by else builder
         else:
             builder = builder.location(str(self.path(table)))
         for field in table.schema.fields:
@@ -94,11 +101,11 @@ class Lake:
 
     def _exists(self, table: Table) -> bool:
         if self.settings.lake.catalog:
-            return self.spark.catalog.tableExists(table.name)
+            return self.spark.catalog.tableExists(self.name(table))
         return DeltaTable.isDeltaTable(self.spark, str(self.path(table)))
 
     def _identifier(self, table: Table) -> str:
-        return table.name if self.settings.lake.catalog else f"delta.`{self.path(table)}`"
+        return self.name(table) if self.settings.lake.catalog else f"delta.`{self.path(table)}`"
 
     def _compare(self, table: Table) -> None:
         found = {f.name: f.dataType.simpleString() for f in self.delta(table).toDF().schema.fields}
@@ -108,7 +115,7 @@ class Lake:
             msg = (
                 f"The table {table.name} in this lake has other columns than this version declares "
                 f"({', '.join(sorted({name for name, _ in differing}))}): it was made by another version. "
-                "Point COMPLAINTS_ROOT at a new folder and load again."
+                "Point COMPLAINTS_ROOT (on Databricks the catalog) at a new place and load again."
             )
             raise ComplaintsError(msg)
 
@@ -123,10 +130,11 @@ class Lake:
             reader = reader.option("versionAsOf", version)
         try:
             if self.settings.lake.catalog:
-                return reader.table(table.name)
+                return reader.table(self.name(table))
             return reader.format("delta").load(str(self.path(table)))
         except AnalysisException as error:
-            msg = f"There is no table {table.name} in {self.settings.folder} yet: run `complaints load` first."
+            where = self.settings.lake.catalog or self.settings.folder
+            msg = f"There is no table {table.name} in {where} yet: run `complaints load` first."
             raise ComplaintsError(msg) from error
 
     def read_stream(self, table: Table, **options: str | int) -> DataFrame:
@@ -135,8 +143,14 @@ class Lake:
         for key, value in options.items():
             reader = reader.option(key, value)
         if self.settings.lake.catalog:
-            return reader.table(table.name)
+            return reader.table(self.name(table))
         return reader.format("delta").load(str(self.path(table)))
+
+    def read_arrivals(self, folder: Path) -> DataFrame:
+        """The files of a folder as a stream of `path`: those there now, then each that arrives."""
+        reader = self.spark.readStream.format(self.settings.lake.file_source).schema(FILE)
+        reader = reader.option("cloudFiles.format", "binaryFile").option("recursiveFileLookup", value=True)
+        return reader.load(str(folder)).select("path")
 
     def frame(
         self, records: Sequence[Mapping[str, object]], table: Table, *, spark: SparkSession | None = None
@@ -155,7 +169,7 @@ class Lake:
         writer = rows.select(table.column_names).write.format("delta").mode("append")
         writer = writer.option("userMetadata", mark).option("maxRecordsPerFile", ROWS_PER_FILE)
         if self.settings.lake.catalog:
-            writer.saveAsTable(table.name)
+            writer.saveAsTable(self.name(table))
         else:
             writer.save(str(self.path(table)))
 
@@ -179,13 +193,15 @@ def table_path(settings: Settings, table: Table) -> Path:
 def writer(settings: Settings) -> FileLock:
     """The right to write this lake, held until it is released; a second writer is refused.
 
-    Local Delta commits are atomic within one process only, hence one writer a lake.
+    Local Delta commits are atomic within one process only, hence one writer a lake. On Databricks they always are, and
+    its volumes know no locks: there the lock is on the driver's own disk, against a second process on it.
 
     Raises:
         ComplaintsError: another process is writing.
     """
     settings.folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(settings.folder / "writer.lock", timeout=0)
+    folder = Path(tempfile.gettempdir()) if settings.lake.catalog else settings.folder
+    lock = FileLock(folder / "writer.lock", timeout=0)
     try:
         lock.acquire()
     except Timeout as error:

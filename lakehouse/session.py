@@ -61,6 +61,12 @@ EVERYWHERE_CONF = {
 }
 
 
+def kafka_login_module(settings: Settings) -> str:
+    """The class by which Spark's Kafka connector signs in; the runtime of Databricks has it under a name of its own."""
+    shaded = "kafkashaded." if settings.lake.catalog else ""
+    return f"{shaded}org.apache.kafka.common.security.plain.PlainLoginModule"
+
+
 def start_session(settings: Settings) -> SparkSession:
     """The session that every command uses.
 
@@ -71,7 +77,7 @@ def start_session(settings: Settings) -> SparkSession:
     """
     if settings.lake.catalog:
         spark = SparkSession.builder.getOrCreate()
-        spark.sql(f"USE CATALOG `{settings.lake.catalog.replace('`', '``')}`")
+        spark.catalog.setCurrentCatalog(settings.lake.catalog)
         for key, value in EVERYWHERE_CONF.items():
             spark.conf.set(key, value)
         return spark

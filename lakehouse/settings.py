@@ -7,7 +7,7 @@ command line's options; every value is checked at the start, and a wrong one is 
 import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,6 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
-    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
@@ -28,7 +27,8 @@ PREFIX = "COMPLAINTS_"
 CONF = Path(__file__).resolve().parent.parent / "conf"
 NOT_SETTINGS = {"COMPLAINTS_JARS"}  # read before there are settings: where the jars lie
 SECRETS = {"kafka.password"}
-Environment = Literal["local", "dev", "prod"]
+SCHEMA = r"^[a-z_][a-z0-9_]{0,99}$"
+Environment = Literal["local", "dev", "staging", "prod"]
 
 
 class Section(BaseModel):
@@ -37,10 +37,22 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class SchemaSettings(Section):
+    """What the layers' schemas are called in Unity Catalog."""
+
+    bronze: str = Field(pattern=SCHEMA)
+    silver: str = Field(pattern=SCHEMA)
+    gold: str = Field(pattern=SCHEMA)
+    ml: str = Field(pattern=SCHEMA)
+
+
 class LakeSettings(Section):
-    """Where the tables live."""
+    """Where the tables live, and where files to load arrive."""
 
     catalog: str | None = None
+    schemas: SchemaSettings
+    landing: Path | None = None
+    file_source: Literal["binaryFile", "cloudFiles"]
     log_retention: str
 
     @field_validator("log_retention")
@@ -82,7 +94,9 @@ class KafkaSettings(Section):
 
 
 class StreamingSettings(Section):
-    """Triggers, batch sizes, restarts."""
+    """Triggers, batch sizes, restarts; and whether a stream runs all the time, so that loading only has to land."""
+
+    live: bool
 
     ingest_interval_ms: int = Field(ge=0, le=60_000)
     summarise_interval_ms: int = Field(ge=0, le=600_000)
@@ -150,6 +164,16 @@ class Settings(BaseSettings):
     def folder(self) -> Path:
         """The absolute folder of a local run."""
         return self.root.expanduser().resolve()
+
+    @property
+    def has_embedded_broker(self) -> bool:
+        """Whether an embedded broker may stand in for one: on a laptop, never on a cluster that ends."""
+        return self.lake.catalog is None
+
+    @property
+    def landing(self) -> Path:
+        """The folder that files to load arrive in."""
+        return self.lake.landing or self.folder / "landing"
 
     @classmethod
     def settings_customise_sources(
@@ -247,30 +271,3 @@ def _shown(key: str, value: object) -> str:
     if key in SECRETS or isinstance(value, Mapping | list):
         return f"wrong (a {type(value).__name__})"
     return repr(value)
-
-
-def flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested settings as dotted keys and values."""
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value
-
-
-def provenance(settings: Settings, **options: Any) -> list[tuple[str, str, str]]:  # noqa: ANN401
-    """Every setting with its value (secrets masked) and where the value came from.
-
-    Returns:
-        Rows of dotted key, value as text, source.
-    """
-    layers = [
-        ("option", set(dict(flat({k: v for k, v in options.items() if v is not None})))),
-        ("environment variable", set(dict(flat(EnvSettingsSource(Settings)())))),
-        (f"conf/{settings.environment}.yaml", set(dict(flat(read_yaml(environment_file(settings.environment)))))),
-        ("conf/settings.yaml", set(dict(flat(read_yaml(CONF / "settings.yaml"))))),
-    ]
-    return [
-        (key, "null" if value is None else str(value), next((name for name, keys in layers if key in keys), "built in"))
-        for key, value in flat(settings.model_dump())
-    ]

@@ -34,13 +34,12 @@ class Registry:
         self._on_databricks = settings.lake.catalog is not None
         logging.getLogger("mlflow").setLevel(logging.ERROR)
         logging.getLogger("alembic").setLevel(logging.ERROR)
-        if self._on_databricks:
-            mlflow.set_registry_uri("databricks-uc")
-        else:
+        if not self._on_databricks:  # there MLFLOW_TRACKING_URI and MLFLOW_REGISTRY_URI say where it is
             self._folder.mkdir(parents=True, exist_ok=True)
             mlflow.set_tracking_uri(f"sqlite:///{self._folder / 'mlflow.db'}")
             os.environ.setdefault("MLFLOW_DFS_TMP", str(self._folder / "tmp"))
-        self.name = f"{settings.lake.catalog}.ml.{settings.ml.model}" if self._on_databricks else settings.ml.model
+        schema = f"{settings.lake.catalog}.{settings.lake.schemas.ml}." if self._on_databricks else ""
+        self.name = f"{schema}{settings.ml.model}"
 
     @property
     def _folder(self) -> Path:
@@ -75,7 +74,7 @@ class Registry:
     def _use_experiment(self) -> None:
         name = self._settings.ml.experiment
         if self._on_databricks:
-            mlflow.set_experiment(f"/Shared/{name}")
+            mlflow.set_experiment(name)
             return
         if mlflow.get_experiment_by_name(name) is None:
             mlflow.create_experiment(name, artifact_location=(self._folder / "artifacts").as_uri())

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from lakehouse.errors import ComplaintsError
 from lakehouse.lake import Lake, writer
 from lakehouse.session import start_session
 from lakehouse.settings import Settings
@@ -11,6 +12,20 @@ from streaming.queries import Queries, Trigger
 from streaming.tables import TABLES
 
 
+def scored_by_the_stream(settings: Settings) -> str | None:
+    """Why nobody else may score here, when a stream does it all the time."""
+    return "A stream scores here all the time (streaming.live is true)." if settings.streaming.live else None
+
+
+def not_due(settings: Settings) -> str | None:
+    """Why there is nothing to score, when it is so: a stream does it, or no model has been trained yet."""
+    try:
+        Registry(settings).champion_version()
+    except ComplaintsError as error:
+        return scored_by_the_stream(settings) or str(error)
+    return scored_by_the_stream(settings)
+
+
 def score_backlog(settings: Settings, on_progress: Callable[[str, int], None]) -> int:
     """Score the backlog with the champion; decisions are stored, not published.
 
@@ -18,8 +33,11 @@ def score_backlog(settings: Settings, on_progress: Callable[[str, int], None]) -
         Complaints scored.
 
     Raises:
-        ComplaintsError: another process writes the lake, there is no champion, or a query failed.
+        ComplaintsError: another process writes the lake, there is no champion, or a query failed; or a stream does this
+            all the time (`streaming.live`), beside which nobody else may.
     """
+    if reason := scored_by_the_stream(settings):
+        raise ComplaintsError(reason)
     lock = writer(settings)
     try:
         registry = Registry(settings)

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
+from lakehouse.errors import ComplaintsError
 from lakehouse.lake import Lake, writer
 from lakehouse.session import start_session
 from lakehouse.settings import Settings
@@ -58,6 +59,12 @@ class LiveStream:
         return self
 
     def _embedded_broker(self, stack: ExitStack) -> str:
+        if not self._settings.has_embedded_broker:
+            msg = (
+                "kafka.bootstrap_servers is not set, and there is no embedded broker on Databricks: "
+                "name your brokers in the bundle's variable kafka_servers and deploy again."
+            )
+            raise ComplaintsError(msg)
         self._notify("Starting the embedded broker.")
         return stack.enter_context(Broker(self._settings.folder / "broker")).bootstrap_servers
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pyspark.errors.exceptions.base import PySparkException
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 
@@ -30,6 +31,7 @@ KNOWN_KEYS = frozenset(key for field in FIELDS for key in field.keys)
 COUNTED = {"silver": COMPLAINTS, "quarantined": QUARANTINE, "duplicates": DUPLICATES, "outcomes": OUTCOMES}
 
 OnProgress = Callable[[str, int, int | None], None]
+Landed = tuple[list[LandedFile], list[str]]  # and a sentence a file that could not be read
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,13 @@ class LoadResult:
 
     Attributes:
         files: what landing each file gave.
-        counts: for the digest of each file's content, rows by where they went (`COUNTED`).
+        counts: for the digest of each file's content, rows by where they went (`COUNTED`); None when only landed.
         errors: a sentence a file that could not be read.
         seconds: from start to end, Spark's start included.
     """
 
     files: tuple[LandedFile, ...]
-    counts: dict[str, dict[str, int]]
+    counts: dict[str, dict[str, int]] | None
     errors: tuple[str, ...]
     seconds: float
 
@@ -56,47 +58,89 @@ class LoadResult:
     def as_json(self) -> dict[str, Any]:
         """rows, silver, quarantined, duplicates, outcomes, seconds; the same and `known` per file under `files`.
 
-        A file's key is its name; of files with the same name, the path.
+        A file's key is its name; of files with the same name, the path. When only landed, only rows are told.
         """
         often = Counter(file.path.name for file in self.files)
         files = {}
+        told = () if self.counts is None else tuple(COUNTED)
         for file in self.files:
-            counts = {} if file.is_known else self.counts.get(file.sha256, {})
+            counts = {} if file.is_known else (self.counts or {}).get(file.sha256, {})
             files[str(file.path) if often[file.path.name] > 1 else file.path.name] = {
                 "rows": 0 if file.is_known else file.rows,
-                **{name: counts.get(name, 0) for name in COUNTED},
+                **{name: counts.get(name, 0) for name in told},
                 "known": file.is_known,
             }
-        totals = {name: sum(int(counts[name]) for counts in files.values()) for name in ("rows", *COUNTED)}
+        totals = {name: sum(int(counts[name]) for counts in files.values()) for name in ("rows", *told)}
         return {**totals, "seconds": round(self.seconds, 1), "files": files}
 
 
 def load_files(settings: Settings, paths: Iterable[Path], on_progress: OnProgress) -> LoadResult:
     """Land the files and refine until silver has all of bronze.
 
-    A file that can't be read is reported in the result, and the others are still loaded.
+    A file that can't be read is reported in the result, and the others are still loaded. With `streaming.live` the
+    files are only landed: refining is for the stream, since two must not continue from one checkpoint.
 
     Raises:
         ComplaintsError: another process writes the lake, or refining failed.
     """
-    began = time.monotonic()
     files = files_of(paths)
+    return _load(settings, lambda lake: _land(lake, files, on_progress), on_progress)
+
+
+def load_arrivals(settings: Settings, on_progress: OnProgress) -> LoadResult:
+    """The same for the files that have arrived in the landing folder since this was last done.
+
+    Raises:
+        ComplaintsError: there is no such folder; or as `load_files`.
+    """
+    if not settings.landing.is_dir():
+        msg = f"The landing folder {settings.landing} isn't there: make it, or set COMPLAINTS_LAKE__LANDING."
+        raise ComplaintsError(msg)
+    return _load(settings, lambda lake: _land_arrivals(lake, on_progress), on_progress)
+
+
+def _load(settings: Settings, land: Callable[[Lake], Landed], on_progress: OnProgress) -> LoadResult:
+    began = time.monotonic()
     lock = writer(settings)
     try:
         lake = Lake(start_session(settings), settings)
         on_progress("making tables", 0, None)
         lake.create(TABLES)
         since = lake.spark.sql("SELECT current_timestamp()").first()[0]  # type: ignore[index]
-        landed, errors = _land(lake, files, on_progress)
-        expected = sum(file.rows for file in landed if not file.is_known)
-        refine(lake, lambda done: on_progress("refining", done, expected or None))
-        counts = _counts(lake, landed, since)
+        landed, errors = land(lake)
+        counts = None
+        if not settings.streaming.live:
+            expected = sum(file.rows for file in landed if not file.is_known)
+            refine(lake, lambda done: on_progress("refining", done, expected or None))
+            counts = _counts(lake, landed, since)
     finally:
         lock.release()
     return LoadResult(tuple(landed), counts, tuple(errors), time.monotonic() - began)
 
 
-def _land(lake: Lake, files: Iterable[Path], on_progress: OnProgress) -> tuple[list[LandedFile], list[str]]:
+def _land_arrivals(lake: Lake, on_progress: OnProgress) -> Landed:
+    """Land what Spark's file source has not handed out before; a batch that is run again lands nothing twice."""
+    landed: list[LandedFile] = []
+    errors: list[str] = []
+
+    def land(batch: DataFrame, _: int) -> None:
+        rows = batch.select("path").collect()  # bounded: a row a file
+        more, wrong = _land(lake, sorted(_path(row.path) for row in rows), on_progress)
+        landed.extend(more)
+        errors.extend(wrong)
+
+    arrivals = lake.read_arrivals(lake.settings.landing).writeStream.queryName("arrivals").foreachBatch(land)
+    arrivals = arrivals.option("checkpointLocation", lake.checkpoint("arrivals"))
+    follow(Trigger(until_done=True).applied(arrivals).start(), lambda _: None)
+    return landed, errors
+
+
+def _path(uri: str) -> Path:
+    """A file's path as Python opens it: ``file:/data/a b.csv``, ``dbfs:/Volumes/…``."""
+    return Path("/" + uri.partition(":")[2].lstrip("/"))
+
+
+def _land(lake: Lake, files: Iterable[Path], on_progress: OnProgress) -> Landed:
     landed, errors = [], []
     for path in files:
         try:

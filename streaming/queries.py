@@ -19,6 +19,7 @@ from gold.decide import load_decisions
 from gold.decisions import decisions
 from lakehouse.commits import Guard
 from lakehouse.lake import Lake
+from lakehouse.session import kafka_login_module
 from ml.scoring import Model, scored
 from silver import tables as silver
 from silver.expectations import load_expectations
@@ -140,7 +141,7 @@ def spark_kafka_options(lake: Lake, bootstrap_servers: str) -> dict[str, str]:
     }
     if kafka.username and kafka.password:
         user, password = (_quoted(text) for text in (kafka.username, kafka.password.get_secret_value()))
-        module = "org.apache.kafka.common.security.plain.PlainLoginModule"
+        module = kafka_login_module(lake.settings)
         options["kafka.sasl.mechanism"] = "PLAIN"
         options["kafka.sasl.jaas.config"] = f"{module} required username={user} password={password};"
     return options

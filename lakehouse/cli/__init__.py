@@ -24,6 +24,7 @@ COMMANDS = {
     "train": "lakehouse.cli.model:train",
     "evaluate": "lakehouse.cli.model:evaluate",
     "score": "lakehouse.cli.model:score",
+    "tables": "lakehouse.cli.tables:tables",
     "topics": "lakehouse.cli.kafka:topics",
     "produce": "lakehouse.cli.kafka:produce",
     "stream": "lakehouse.cli.stream:stream",
@@ -67,7 +68,9 @@ class _Lazy(click.Group):
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--root", metavar="FOLDER", help="Folder of this lake (default: COMPLAINTS_ROOT, or .lakehouse).")
-@click.option("--environment", metavar="NAME", help="local, dev or prod (default: COMPLAINTS_ENVIRONMENT, or local).")
+@click.option(
+    "--environment", metavar="NAME", help="local, dev, staging or prod (default: COMPLAINTS_ENVIRONMENT, or local)."
+)
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(package_name="complaints")
 @click.pass_context

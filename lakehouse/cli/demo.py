@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from lakehouse.cli import Invocation, terminal
-from lakehouse.cli.load import load_with_progress, print_load
+from lakehouse.cli.load import SAMPLES, load_with_progress, print_load
 from lakehouse.cli.model import print_training, train_with_status
 from lakehouse.cli.stream import print_report, run_plan
 from lakehouse.settings import Settings
@@ -52,7 +52,7 @@ def demo(invocation: Invocation) -> None:
 
     settings = invocation.settings()
     _heading(f"1. Real complaints, from files of five layouts, into bronze and silver ({settings.folder})")
-    loaded = load_with_progress(settings, ())
+    loaded = load_with_progress(settings, (SAMPLES,))
     print_load(loaded.as_json())
     _heading("2. A model of which complaints end in a successful resolution, from what is known at intake")
     _train_if_needed(settings, is_new=loaded.rows > 0)

@@ -19,9 +19,10 @@ SAMPLES = Path(__file__).resolve().parent.parent.parent / "samples"
 
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="PATH…")
+@click.option("--arrived", is_flag=True, help="Load what has arrived in the folder lake.landing since this last ran.")
 @json_option
 @click.pass_obj
-def load(invocation: Invocation, paths: tuple[Path, ...], as_json: bool) -> None:  # noqa: FBT001
+def load(invocation: Invocation, /, paths: tuple[Path, ...], arrived: bool, as_json: bool) -> None:  # noqa: FBT001
     r"""Load CFPB export files (CSV or JSON, plain, gzip or zip; a folder means its files) into bronze and silver.
 
     Without PATH the project's own samples are loaded. Loading the same content again adds nothing.
@@ -31,7 +32,10 @@ def load(invocation: Invocation, paths: tuple[Path, ...], as_json: bool) -> None
         complaints load complaints.csv.zip narratives/
         complaints load samples --json
     """
-    result = load_with_progress(invocation.settings(), paths)
+    if arrived and paths:
+        msg = "--arrived loads what lake.landing holds, so no PATH goes with it."
+        raise click.UsageError(msg)
+    result = load_with_progress(invocation.settings(), None if arrived else paths or (SAMPLES,))
     if as_json:
         print_json(result.as_json())
     else:
@@ -42,9 +46,9 @@ def load(invocation: Invocation, paths: tuple[Path, ...], as_json: bool) -> None
         sys.exit(1)
 
 
-def load_with_progress(settings: Settings, paths: tuple[Path, ...]) -> "LoadResult":
-    """Load files, or the samples when none are named, with a progress bar."""
-    from streaming.load import load_files
+def load_with_progress(settings: Settings, paths: tuple[Path, ...] | None) -> "LoadResult":
+    """Load files, or what has arrived in the landing folder when they are None, with a progress bar."""
+    from streaming.load import load_arrivals, load_files
 
     with _progress() as progress:
         task = progress.add_task("starting Spark", total=None)
@@ -52,7 +56,9 @@ def load_with_progress(settings: Settings, paths: tuple[Path, ...]) -> "LoadResu
         def on_progress(what: str, done: int, total: int | None) -> None:
             progress.update(task, description=what, completed=done, total=total)
 
-        return load_files(settings, paths or (SAMPLES,), on_progress)
+        if paths is None:
+            return load_arrivals(settings, on_progress)
+        return load_files(settings, paths, on_progress)
 
 
 def _progress() -> Progress:
@@ -70,9 +76,13 @@ def print_load(result: dict[str, Any]) -> None:
     """What a load did, for people."""
     columns = ("rows", "silver", "quarantined", "duplicates", "outcomes")
     new = {name: counts for name, counts in result["files"].items() if not counts["known"]}
+    if not result["files"]:
+        click.echo("no file has arrived since")
     if known := len(result["files"]) - len(new):
         click.echo(f"{known} of {len(result['files'])} files were loaded before and add nothing")
-    if new:
+    if new and "silver" not in result:
+        click.echo(f"{result['rows']:,} rows landed in {result['seconds']:.0f} s; the stream that runs does the rest")
+    elif new:
         rows = [(name, *(counts[column] for column in columns)) for name, counts in new.items()]
         print_grid(("file", *columns), [*rows, ("in all", *(result[column] for column in columns))], numbers=True)
         balanced = result["rows"] == result["silver"] + result["quarantined"] + result["duplicates"]

@@ -136,17 +136,21 @@ def _range(interval: tuple[float, float] | None) -> str:
 
 
 @click.command()
+@click.option("--if-due", is_flag=True, help="Do nothing where a stream scores, or no model has been trained yet.")
 @json_option
 @click.pass_obj
-def score(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
+def score(invocation: Invocation, /, if_due: bool, as_json: bool) -> None:  # noqa: FBT001
     r"""Score complaints that have no decision yet with the champion, and bring the aggregates up to date.
 
     \b
     Example:
         complaints score
     """
-    from streaming.backlog import score_backlog
+    from streaming.backlog import not_due, score_backlog
 
+    if if_due and (reason := not_due(invocation.settings())):
+        terminal().print(f"Nothing scored: {reason}", markup=False, soft_wrap=True)
+        return
     began = time.monotonic()
     with terminal().status("starting Spark") as status:
         rows = score_backlog(invocation.settings(), lambda what, done: status.update(f"{what}: {done:,}"))

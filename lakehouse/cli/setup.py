@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from lakehouse.cli import Invocation, json_option, print_grid, print_json, terminal
-from lakehouse.settings import Settings, provenance
+from lakehouse.provenance import provenance
+from lakehouse.settings import Settings
 
 if TYPE_CHECKING:
     from lakehouse.checks import Finding

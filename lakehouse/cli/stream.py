@@ -42,8 +42,9 @@ def stopping() -> Iterator[threading.Event]:
 
 
 @click.command()
+@click.option("--duration", type=click.FloatRange(min=0.01), help="Minutes after which to stop (default: never).")
 @click.pass_obj
-def stream(invocation: Invocation) -> None:
+def stream(invocation: Invocation, /, duration: float | None) -> None:
     r"""Run the queries until Ctrl-C or SIGTERM: Kafka to bronze, silver, gold, and decisions back to Kafka.
 
     Without kafka.bootstrap_servers an embedded broker is started on 127.0.0.1.
@@ -57,7 +58,8 @@ def stream(invocation: Invocation) -> None:
     console = terminal()
     with stopping() as stop, LiveStream(invocation.settings(), console.print) as live:
         console.print(f"Streaming from {live.bootstrap_servers}; Ctrl-C finishes the batches in hand and stops.")
-        while not stop.wait(0.5):
+        end = time.monotonic() + duration * 60 if duration else float("inf")
+        while time.monotonic() < end and not stop.wait(0.5):
             live.tick()
         console.print("Stopping.")
 
