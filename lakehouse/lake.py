@@ -18,7 +18,7 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from lakehouse.catalogue import Table
+from lakehouse.catalogue import STATISTICS, Table
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
 
@@ -84,12 +84,18 @@ class Lake:
             comment = field.metadata["comment"]
             builder = builder.addColumn(field.name, field.dataType, nullable=field.nullable, comment=comment)
         builder = builder.comment(f"{table.comment} One row: {table.grain}.")
+        for key, value in self._properties(table).items():
+            builder = builder.property(key, value)
+        builder.execute()
+
+    def _properties(self, table: Table) -> dict[str, str]:
         properties = {"delta.logRetentionDuration": self.settings.lake.log_retention, **table.properties}
         if not self.settings.lake.catalog:  # in the creating commit: an ALTER each would cost 3 s of a processor
             properties |= {f"{CONSTRAINT}{name}": condition for name, condition in table.constraints.items()}
-        for key, value in properties.items():
-            builder = builder.property(key, value)
-        builder.execute()
+        elif STATISTICS in properties:  # Liquid clustering is refused for a column without them
+            columns = dict.fromkeys([*properties[STATISTICS].split(","), *table.cluster_by])
+            properties[STATISTICS] = ",".join(columns)
+        return properties
 
     def _constrain(self, table: Table) -> None:
         """Add the constraints that are missing: all to a new table, the rest when making it was interrupted."""
@@ -166,12 +172,12 @@ class Lake:
 
     def append(self, rows: DataFrame, table: Table, mark: str) -> None:
         """Append rows in one commit that carries a mark (see `lakehouse.commits`)."""
-        writer = rows.select(table.column_names).write.format("delta").mode("append")
-        writer = writer.option("userMetadata", mark).option("maxRecordsPerFile", ROWS_PER_FILE)
+        rows = rows.select(table.column_names)
+        options = {"userMetadata": mark, "maxRecordsPerFile": str(ROWS_PER_FILE)}
         if self.settings.lake.catalog:
-            writer.saveAsTable(self.name(table))
+            rows.writeTo(self.name(table)).options(**options).append()
         else:
-            writer.save(str(self.path(table)))
+            rows.write.format("delta").mode("append").options(**options).save(str(self.path(table)))
 
     def version(self, table: Table) -> int:
         """The number of the table's latest commit."""

@@ -30,6 +30,7 @@ COMMANDS = {
     "stream": "lakehouse.cli.stream:stream",
     "run": "lakehouse.cli.stream:run",
     "sql": "lakehouse.cli.sql:sql",
+    "databricks": "lakehouse.cli.databricks:databricks",
 }
 
 WIDE = 500  # characters; where nobody watches, no line is broken

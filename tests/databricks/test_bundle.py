@@ -42,7 +42,7 @@ def test_it_is_valid_for_every_target_without_a_warning(sandbox: Sandbox, projec
     assert answer.stderr == ""
 
 
-@pytest.mark.parametrize("missing", REQUIRED.keys() - {"service_principal"})
+@pytest.mark.parametrize("missing", REQUIRED)
 def test_a_variable_without_a_sensible_default_is_asked_for_by_name(
     sandbox: Sandbox, project: Path, missing: str
 ) -> None:

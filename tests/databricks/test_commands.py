@@ -1,0 +1,199 @@
+"""`complaints databricks` says what keeps a deploy from succeeding, and shows, runs and feeds what is deployed."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from databricks.sdk.service.sql import (
+    ColumnInfo,
+    ResultData,
+    ResultManifest,
+    ResultSchema,
+    ServiceError,
+    StatementResponse,
+    StatementState,
+    StatementStatus,
+)
+
+from lakehouse.databricks.warehouse import answered
+from lakehouse.errors import ComplaintsError
+from tests.conftest import SAMPLES
+from tests.databricks.conftest import PROJECT, Sandbox, Workspace, new_workspace
+from tests.lakehouse.cli.conftest import Answer, Run, run
+
+__all__ = ["run"]  # the fixture
+EXPORT = SAMPLES / "export-2017-snake-case.csv.gz"
+
+
+class Terminal:
+    """`complaints databricks` as the owner of a workspace."""
+
+    def __init__(self, workspace: Workspace, complaints: Run, patch: pytest.MonkeyPatch) -> None:
+        self.workspace = workspace
+        self._complaints = complaints
+        self._patch = patch
+
+    def __call__(self, *words: str | Path, **variables: str) -> Answer:
+        workspace = replace(self.workspace, variables={**self.workspace.variables, **variables})
+        with self._patch.context() as environment:
+            for name, value in workspace.environment.items():
+                environment.setenv(name, value)
+            place = ("--bundle", workspace.project, "--target", workspace.target)
+            return self._complaints("databricks", *words, *place)
+
+
+@pytest.fixture
+def dev(sandbox: Sandbox, project: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """A developer with an empty workspace."""
+    return Terminal(new_workspace(sandbox, project, "dev"), run, monkeypatch)
+
+
+@pytest.fixture
+def prod(sandbox: Sandbox, project: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """The service principal with an empty workspace."""
+    return Terminal(new_workspace(sandbox, project, "prod"), run, monkeypatch)
+
+
+def line(answer: Answer, what: str) -> str:
+    """What a status says of one thing."""
+    return next(text for text in answer.out.splitlines() if text.startswith(what)).removeprefix(what).strip()
+
+
+def test_before_a_deploy_it_says_that_one_would_succeed(dev: Terminal) -> None:
+    dev.workspace.client.catalogs.create("complaints_dev")
+    answer = dev("status")
+    assert answer.code == 0, answer.out
+    assert line(answer, "sign-in") == f"ok       tester@databricks.com at {dev.workspace.sandbox.host}"
+    assert line(answer, "variables").startswith("ok       the target dev has a value for each of its")
+    assert line(answer, "build") == "ok       the wheel can be built"
+    assert line(answer, "rights") == "ok       tester@databricks.com owns the catalog"
+    assert line(answer, "deployed").endswith("run `databricks bundle deploy --target dev`.")
+
+
+def test_a_catalog_that_is_not_there_is_named_with_two_ways_out(dev: Terminal) -> None:
+    answer = dev("status")
+    assert answer.code == 1
+    assert line(answer, "catalog") == (
+        "problem  The catalog complaints_dev isn't there, or isn't shown to tester@databricks.com: have an "
+        "administrator run `databricks catalogs create complaints_dev`, or set BUNDLE_VAR_catalog to one that is."
+    )
+    assert line(answer, "rights") == "problem  not checked: see catalog"
+    dev.workspace.client.catalogs.create("my_own")
+    assert dev("status", catalog="my_own").code == 0
+
+
+@pytest.mark.parametrize("missing", ["kafka_servers", "notify", "service_principal"])
+def test_a_missing_variable_is_named_with_how_it_is_given(prod: Terminal, missing: str) -> None:
+    given = {name: value for name, value in prod.workspace.variables.items() if name != missing}
+    prod.workspace = replace(prod.workspace, variables=given)
+    answer = prod("status")
+    assert answer.code == 1
+    assert line(answer, "variables").startswith(
+        f"problem  The target prod needs a value for the bundle's variable {missing}: set BUNDLE_VAR_{missing}"
+    )
+
+
+def test_an_unknown_target_is_refused_with_those_that_there_are(dev: Terminal) -> None:
+    dev.workspace = replace(dev.workspace, target="production")
+    answer = dev("status")
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.err == "Error: databricks.yml has no target 'production': choose one of dev, staging, prod.\n"
+
+
+def test_a_folder_without_a_bundle_and_a_wheel_that_cannot_be_built_are_named(
+    dev: Terminal, tmp_path: Path, run: Run
+) -> None:
+    answer = run("databricks", "status", "--bundle", tmp_path)
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.err == f"Error: There is no databricks.yml in {tmp_path}: name the project's folder with --bundle.\n"
+    shutil.copy(PROJECT / "databricks.yml", tmp_path)
+    dev.workspace = replace(dev.workspace, project=tmp_path)
+    answer = dev("status")
+    assert (
+        line(answer, "build")
+        == f"problem  The wheel can't be built: there is no {tmp_path}/.venv yet, run `make setup`."
+    )
+
+
+def test_nobody_signed_in_and_a_workspace_that_does_not_answer_are_told_apart(
+    dev: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = replace(dev.workspace.sandbox, host="http://127.0.0.1:9")
+    dev.workspace = replace(dev.workspace, sandbox=lost)
+    monkeypatch.setattr("lakehouse.databricks.workspace.TIMEOUT_SECONDS", 1)
+    assert line(dev("status"), "sign-in").startswith("problem  The workspace can't be reached: check DATABRICKS_HOST")
+    dev.workspace = replace(dev.workspace, sandbox=replace(lost, host=""), token="")
+    assert "run `databricks auth login" in line(dev("status"), "sign-in")
+
+
+def test_without_kafkas_secrets_the_stream_would_not_start(prod: Terminal) -> None:
+    client = prod.workspace.client
+    client.catalogs.create("complaints")
+    assert prod.workspace.bundle("deploy").returncode == 0
+    answer = prod("status")
+    assert answer.code == 1
+    assert line(answer, "secrets") == (
+        "problem  The scope complaints lacks kafka-password and kafka-username, without which the stream can't start: "
+        "`databricks secrets put-secret complaints KEY`."
+    )
+    for key in ("kafka-username", "kafka-password"):
+        client.secrets.put_secret("complaints", key, string_value="made up")
+    answer = prod("status")
+    assert answer.code == 0, answer.out
+    assert line(answer, "secrets") == "ok       complaints holds both of Kafka's"
+    assert "load never ran; setup never ran; stream never ran; train never ran" in line(answer, "jobs")
+    assert "complaints.ml.complaint_resolution: no champion yet" in line(answer, "model")
+    assert line(answer, "stream") == "ok       doesn't run"
+
+
+def test_what_is_deployed_can_be_run_read_and_fed(dev: Terminal) -> None:
+    answer = dev("run", "setup")
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.err.startswith(
+        "Error: Nothing is deployed at /Workspace/Users/tester@databricks.com/.bundle/complaints"
+    )
+    assert dev.workspace.bundle("deploy").returncode == 0
+
+    assert "has no job 'nonsense': its jobs are load, setup, stream, train." in dev("run", "nonsense").err
+    assert "The job train never ran: `complaints databricks run train` runs it." in dev("logs", "train").err
+    answer = dev("run", "setup", "--no-wait")
+    assert (answer.code, answer.out.split()[0]) == (0, "run")
+    assert dev("run", "setup").out.splitlines()[1].startswith("setup ")
+    assert dev("logs", "setup").out.startswith("--- tables ")
+
+    landing = "/Volumes/complaints_dev/dev_tester_bronze/landing"
+    answer = dev("upload", EXPORT)
+    assert (answer.code, answer.out) == (0, f"{landing}/{EXPORT.name} ({EXPORT.stat().st_size:,} bytes)\n")
+    arrived = dev.workspace.client.files.download(f"{landing}/{EXPORT.name}").contents
+    assert arrived
+    assert arrived.read() == EXPORT.read_bytes()
+    answer = dev("upload", EXPORT)
+    assert (answer.code, answer.out) == (1, "")
+    assert EXPORT.name in answer.err
+    answer = dev("upload", PROJECT / "pyproject.toml")
+    assert (answer.code, answer.out) == (1, "")
+    assert "in which no field of a complaint is named" in answer.err
+
+
+def test_a_sample_of_gold_comes_from_the_deployments_warehouse_or_says_why_not(dev: Terminal) -> None:
+    assert dev.workspace.bundle("deploy").returncode == 0
+    answer = dev("sample", "--rows", "3")  # the sandbox keeps no tables
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.err.startswith("Error: The SQL warehouse gave no answer: unsupported statement")
+
+
+def test_rows_of_a_statement_come_with_their_columns_and_a_failure_with_its_reason() -> None:
+    schema = ResultSchema(columns=[ColumnInfo(name="complaint_id"), ColumnInfo(name="urgency")])
+    answer = StatementResponse(
+        status=StatementStatus(state=StatementState.SUCCEEDED),
+        manifest=ResultManifest(schema=schema),
+        result=ResultData(data_array=[["1", "high"], ["2", "low"]]),
+    )
+    found = answered(answer)
+    assert (found.columns, found.rows) == (["complaint_id", "urgency"], [["1", "high"], ["2", "low"]])
+    failed = StatementStatus(state=StatementState.FAILED, error=ServiceError(message="no such table"))
+    with pytest.raises(ComplaintsError, match=r"The SQL warehouse gave no answer: no such table\."):
+        answered(StatementResponse(status=failed))
+    with pytest.raises(ComplaintsError, match="it is pending"):
+        answered(StatementResponse(status=StatementStatus(state=StatementState.PENDING)))
