@@ -7,23 +7,17 @@ from lakehouse.lake import Lake, writer
 from lakehouse.session import start_session
 from lakehouse.settings import Settings
 from ml.registry import Registry
+from streaming.duty import no_champion, streams
 from streaming.load import follow
 from streaming.queries import Queries, Trigger
 from streaming.tables import TABLES
 
-
-def scored_by_the_stream(settings: Settings) -> str | None:
-    """Why nobody else may score here, when a stream does it all the time."""
-    return "A stream scores here all the time (streaming.live is true)." if settings.streaming.live else None
+STREAMED = "a stream scores here all the time (streaming.live is true)."
 
 
 def not_due(settings: Settings) -> str | None:
     """Why there is nothing to score, when it is so: a stream does it, or no model has been trained yet."""
-    try:
-        Registry(settings).champion_version()
-    except ComplaintsError as error:
-        return scored_by_the_stream(settings) or str(error)
-    return scored_by_the_stream(settings)
+    return STREAMED if streams(settings) else no_champion(settings)
 
 
 def score_backlog(settings: Settings, on_progress: Callable[[str, int], None]) -> int:
@@ -36,8 +30,9 @@ def score_backlog(settings: Settings, on_progress: Callable[[str, int], None]) -
         ComplaintsError: another process writes the lake, there is no champion, or a query failed; or a stream does this
             all the time (`streaming.live`), beside which nobody else may.
     """
-    if reason := scored_by_the_stream(settings):
-        raise ComplaintsError(reason)
+    if streams(settings):
+        msg = f"Nothing was scored: {STREAMED}"
+        raise ComplaintsError(msg)
     lock = writer(settings)
     try:
         registry = Registry(settings)

@@ -23,6 +23,7 @@ from lakehouse.session import start_session
 from lakehouse.settings import Settings
 from silver.fields import FIELDS
 from silver.tables import COMPLAINTS, DUPLICATES, OUTCOMES, QUARANTINE
+from streaming.duty import streams
 from streaming.queries import Queries, Trigger
 from streaming.supervisor import failure
 from streaming.tables import TABLES
@@ -77,8 +78,8 @@ class LoadResult:
 def load_files(settings: Settings, paths: Iterable[Path], on_progress: OnProgress) -> LoadResult:
     """Land the files and refine until silver has all of bronze.
 
-    A file that can't be read is reported in the result, and the others are still loaded. With `streaming.live` the
-    files are only landed: refining is for the stream, since two must not continue from one checkpoint.
+    A file that can't be read is reported in the result, and the others are still loaded. Where a stream runs
+    all the time the files are only landed, and it refines them (`streaming.duty`).
 
     Raises:
         ComplaintsError: another process writes the lake, or refining failed.
@@ -109,7 +110,7 @@ def _load(settings: Settings, land: Callable[[Lake], Landed], on_progress: OnPro
         since = lake.spark.sql("SELECT current_timestamp()").first()[0]  # type: ignore[index]
         landed, errors = land(lake)
         counts = None
-        if not settings.streaming.live:
+        if not streams(settings):
             expected = sum(file.rows for file in landed if not file.is_known)
             refine(lake, lambda done: on_progress("refining", done, expected or None))
             counts = _counts(lake, landed, since)

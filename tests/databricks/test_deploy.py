@@ -119,7 +119,7 @@ def test_a_second_deploy_changes_nothing_and_keeps_ids_and_permissions(deployed:
 
 
 def test_a_changed_job_shows_in_the_plan_before_it_is_deployed(deployed: Workspace) -> None:
-    larger = replace(deployed, variables={**deployed.variables, "node_type": "m6id.4xlarge"})
+    larger = replace(deployed, variables={**deployed.variables, "node_type": "m5d.4xlarge"})
     plan = larger.bundle("plan")
     assert plan.returncode == 0, plan.stderr
     assert (counts(plan.stdout)["add"], counts(plan.stdout)["change"], counts(plan.stdout)["delete"]) == (

@@ -1,0 +1,188 @@
+"""Every task of every job runs here as it would there: the wheel's entry point, and the parameters of the deployed job.
+
+Spark is local, and so is all that the environment names: its catalog stands in for Unity Catalog, folders for volumes,
+sqlite for MLflow, the embedded broker for Kafka. What the tasks are told on their command line is not touched.
+"""
+
+import os
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mlflow
+import pytest
+from pyspark.sql import SparkSession
+
+from streaming.broker import Broker
+from tests.conftest import SAMPLES
+from tests.databricks.conftest import Sandbox, Workspace, new_workspace
+from tests.lakehouse.cli.conftest import Run, run
+
+if TYPE_CHECKING:
+    from databricks.sdk.service.jobs import PythonWheelTask
+
+__all__ = ["run"]  # the fixture
+
+LAYERS = ("bronze", "silver", "gold", "ml")
+STREAM_SECONDS = 20
+SENT = 600
+
+
+class Tasks:
+    """The deployed jobs' tasks, each with its parameters and the environment of its cluster."""
+
+    def __init__(self, local: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+        self._local = local
+        self._monkeypatch = monkeypatch
+        self._tasks: dict[str, tuple[PythonWheelTask, Mapping[str, str]]] = {}
+        self.left: set[str] = set()
+
+    def add(self, workspace: Workspace) -> None:
+        """Take in what is deployed there; a job that is known already is the same here and there."""
+        for base in workspace.client.jobs.list():
+            job = workspace.client.jobs.get(base.job_id or 0).settings
+            assert job
+            name = str(job.name).rpartition(" ")[2]
+            clusters = {cluster.job_cluster_key: cluster.new_cluster for cluster in job.job_clusters or []}
+            for task in job.tasks or []:
+                cluster = clusters[str(task.job_cluster_key)]
+                assert cluster
+                assert task.python_wheel_task
+                given = (task.python_wheel_task, cluster.spark_env_vars or {})
+                self._tasks.setdefault(f"{name}/{task.task_key}", given)
+        self.left = set(self._tasks)
+
+    def run(self, name: str) -> None:
+        """Call the task's entry point with its parameters; it must end well."""
+        wheel, environment = self._tasks[name]
+        with self._monkeypatch.context() as patch:
+            for variable, value in {**environment, **self._local}.items():
+                patch.setenv(variable, value)
+            patch.setattr(sys, "argv", [wheel.package_name, *(wheel.parameters or [])])
+            (entry_point,) = entry_points(group="console_scripts", name=str(wheel.entry_point))
+            assert entry_point.dist
+            assert entry_point.dist.name == wheel.package_name
+            code: object = None
+            try:
+                entry_point.load()()
+            except SystemExit as leave:
+                code = leave.code
+            assert not code, f"{name} ended with {code}"
+        self.left.discard(name)
+
+
+def deployed(sandbox: Sandbox, project: Path, target: str) -> Workspace:
+    """A workspace to which a target was deployed."""
+    workspace = new_workspace(sandbox, project, target)
+    answer = workspace.bundle("deploy")
+    assert answer.returncode == 0, answer.stderr
+    return workspace
+
+
+@pytest.fixture
+def schemas(spark: SparkSession) -> Iterator[dict[str, str]]:
+    """The settings of the layers' schemas, which the bundle makes there and which are made here."""
+    names = {f"COMPLAINTS_LAKE__SCHEMAS__{layer.upper()}": f"deployed_{layer}" for layer in LAYERS}
+    for name in names.values():
+        spark.sql(f"CREATE SCHEMA {name}")
+    yield names
+    for name in names.values():
+        spark.sql(f"DROP SCHEMA {name} CASCADE")
+
+
+@pytest.fixture
+def local(tmp_path: Path, schemas: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """What stands in here for what only a workspace has."""
+    monkeypatch.chdir(tmp_path)  # where MLflow keeps models, when nobody says where
+    registry = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    (tmp_path / "landing").mkdir()
+    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    with Broker(tmp_path / "broker") as broker:
+        yield {
+            **schemas,
+            "COMPLAINTS_ROOT": str(tmp_path / "checkpoints"),
+            "COMPLAINTS_LAKE__CATALOG": "spark_catalog",
+            "COMPLAINTS_LAKE__FILE_SOURCE": "binaryFile",
+            "COMPLAINTS_LAKE__LANDING": str(tmp_path / "landing"),
+            "COMPLAINTS_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap_servers,
+            "COMPLAINTS_KAFKA__SECURITY_PROTOCOL": "PLAINTEXT",
+            "COMPLAINTS_KAFKA__INPUT__REPLICATION": "1",
+            "COMPLAINTS_KAFKA__PREDICTIONS__REPLICATION": "1",
+            "COMPLAINTS_ML__MODEL": "resolution",
+            "COMPLAINTS_ML__EXPERIMENT": "training",
+            "MLFLOW_TRACKING_URI": registry,
+            "MLFLOW_REGISTRY_URI": registry,
+            "MLFLOW_DFS_TMP": str(tmp_path / "models"),
+        }
+    mlflow.set_tracking_uri(before[0])
+    mlflow.set_registry_uri(before[1])
+
+
+def after(seconds: float) -> threading.Timer:
+    """A SIGTERM to this process, as a cancelled run gets it."""
+    timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.start()
+    return timer
+
+
+@pytest.mark.timeout(900)
+def test_every_task_of_every_job_runs_by_its_entry_point_with_its_parameters(
+    sandbox: Sandbox, project: Path, local: dict[str, str], spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = Tasks(local, monkeypatch)
+    for target in ("dev", "staging"):
+        tasks.add(deployed(sandbox, project, target))
+
+    def rows(table: str) -> int:
+        return spark.table(f"deployed_{table}").count()
+
+    tasks.run("setup/tables")
+    assert rows("gold.decisions") == 0
+    landing = Path(local["COMPLAINTS_LAKE__LANDING"])
+    for name in ("export-2015-narratives.json.gz", "export-2017-snake-case.csv.gz"):
+        shutil.copy(SAMPLES / name, landing / f"an upload of {name}")
+    tasks.run("load/load")
+    loaded = rows("silver.complaints")
+    assert loaded == rows("bronze.complaints") > 400
+    tasks.run("load/score")
+    assert rows("gold.decisions") == 0, "nobody has trained a model yet"
+    tasks.run("train/train")
+    tasks.run("load/score")
+    assert rows("gold.decisions") == loaded
+
+    tasks.run("smoke/topics")
+    tasks.run("smoke/produce")
+    tasks.run("smoke/stream")
+    assert rows("gold.decisions") == loaded + SENT
+    timer = after(STREAM_SECONDS)
+    tasks.run("stream/stream")
+    timer.cancel()
+    assert tasks.left == set()
+
+
+@pytest.mark.timeout(600)
+def test_where_a_stream_runs_all_the_time_loading_only_lands(
+    local: dict[str, str], spark: SparkSession, monkeypatch: pytest.MonkeyPatch, run: Run
+) -> None:
+    for name, value in {**local, "COMPLAINTS_STREAMING__LIVE": "true"}.items():
+        monkeypatch.setenv(name, value)
+    landing = Path(local["COMPLAINTS_LAKE__LANDING"])
+    shutil.copy(SAMPLES / "export-2015-narratives.json.gz", landing)
+    assert run("load", "--arrived").code == 0
+    refined = spark.table("deployed_silver.complaints").count()
+    assert refined == 300, "before there is a champion no stream can run, so that loading refines"
+    assert run("train").code == 0
+    shutil.copy(SAMPLES / "export-2017-snake-case.csv.gz", landing)
+    answer = run("load", "--arrived")
+    assert "145 rows landed" in answer.out
+    assert "the stream that runs does the rest" in answer.out
+    assert spark.table("deployed_bronze.complaints").count() == 445
+    assert spark.table("deployed_silver.complaints").count() == refined
+    assert "a stream scores here all the time" in run("score", "--if-due").err
+    assert run("score").code == 1
+    assert run("load", "--arrived").out == "no file has arrived since\n"
