@@ -144,3 +144,12 @@ def test_kafkas_credentials_are_given_to_the_jobs_that_stream_alone(validated: d
     common = settings["stream"].items() - kafka.items()
     others = settings.keys() - {"stream", "smoke"}
     assert all(settings[name].items() == common for name in others)
+
+
+def test_few_modules_know_where_they_run() -> None:
+    packages = ("bronze", "silver", "gold", "ml", "streaming", "lakehouse")
+    modules = [path for package in packages for path in (PROJECT / package).rglob("*.py")]
+    knowing = {path.relative_to(PROJECT).as_posix() for path in modules if "lake.catalog" in path.read_text()}
+    assert knowing - {"lakehouse/settings.py", "lakehouse/session.py", "lakehouse/lake.py", "lakehouse/checks.py"} == {
+        "ml/registry.py"
+    }

@@ -1,0 +1,52 @@
+"""docs/databricks.md and the workflows name commands, files and targets that there are."""
+
+import re
+
+import pytest
+
+from lakehouse.settings import read_yaml
+from tests.databricks.conftest import PROJECT
+from tests.test_hygiene import unknown_parts
+
+DOCS = (PROJECT / "docs" / "databricks.md").read_text(encoding="utf-8")
+WORKFLOWS = sorted((PROJECT / ".github" / "workflows").glob("*.yml"))
+
+
+def commands(text: str) -> list[list[str]]:
+    """The words of each `complaints …` in inline code or in a workflow's lines."""
+    inline = re.findall(r"`complaints ([^`\n]+(?:\n\s*[^`\n]+)?)`", text)
+    lines = re.findall(r"(?m)\.venv/bin/complaints (.+)$", text)
+    return [part.split() for part in (*inline, *lines)]
+
+
+@pytest.mark.parametrize("text", [DOCS, *(path.read_text() for path in WORKFLOWS)], ids=["docs", *map(str, WORKFLOWS)])
+def test_every_command_exists(text: str) -> None:
+    for words in commands(text):
+        assert unknown_parts(words) == [], f"complaints {' '.join(words)}"
+
+
+def test_there_are_commands_to_look_at() -> None:
+    assert len(commands(DOCS)) > 8
+
+
+def test_every_file_that_the_page_names_is_there() -> None:
+    named = re.findall(r"`((?:resources|samples|tests|\.github)/[\w./-]*|databricks\.yml)`", DOCS)
+    assert len(named) > 10
+    assert [name for name in named if not (PROJECT / name).exists()] == []
+
+
+def test_workflows_pin_their_actions_and_keep_no_token() -> None:
+    assert len(WORKFLOWS) == 2
+    for path in WORKFLOWS:
+        text = path.read_text(encoding="utf-8")
+        used = re.findall(r"uses: (\S+)", text)
+        assert used
+        assert [name for name in used if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", name)] == []
+        assert "secrets." not in text
+        jobs = read_yaml(path)["jobs"].values()
+        signed_in = [job for job in jobs if "DATABRICKS_HOST" in job.get("env", {})]
+        assert signed_in
+        for job in signed_in:
+            assert job["permissions"] == {"contents": "read", "id-token": "write"}
+            assert job["env"]["DATABRICKS_AUTH_TYPE"] == "github-oidc"
+            assert job["environment"]
