@@ -5,6 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from databricks.sdk.errors import PermissionDenied
+from databricks.sdk.service.catalog import (
+    EffectivePermissionsList,
+    EffectivePrivilege,
+    EffectivePrivilegeAssignment,
+    GrantsAPI,
+    Privilege,
+)
 from databricks.sdk.service.sql import (
     ColumnInfo,
     ResultData,
@@ -17,6 +25,7 @@ from databricks.sdk.service.sql import (
 )
 
 from lakehouse.databricks.warehouse import answered
+from lakehouse.databricks.workspace import asking
 from lakehouse.errors import ComplaintsError
 from tests.conftest import SAMPLES
 from tests.databricks.conftest import PROJECT, Sandbox, Workspace, new_workspace
@@ -125,6 +134,36 @@ def test_nobody_signed_in_and_a_workspace_that_does_not_answer_are_told_apart(
     assert line(dev("status"), "sign-in").startswith("problem  The workspace can't be reached: check DATABRICKS_HOST")
     dev.workspace = replace(dev.workspace, sandbox=replace(lost, host=""), token="")
     assert "run `databricks auth login" in line(dev("status"), "sign-in")
+
+
+def test_a_missing_right_is_named_with_the_grant_that_gives_it(dev: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    administrator = replace(dev.workspace, token=dev.workspace.token.replace("dbapi0", "dbapi1"))
+    administrator.client.catalogs.create("complaints_dev")
+    held = {Privilege.USE_CATALOG}
+
+    def effective(*_: object, **__: object) -> EffectivePermissionsList:  # the sandbox has none
+        privileges = [EffectivePrivilege(privilege=privilege) for privilege in held]
+        return EffectivePermissionsList(privilege_assignments=[EffectivePrivilegeAssignment(privileges=privileges)])
+
+    monkeypatch.setattr(GrantsAPI, "get_effective", effective)
+    answer = dev("status")
+    assert answer.code == 1
+    assert line(answer, "rights") == (
+        "problem  tester@databricks.com may not make schemas: have the owner run "
+        "GRANT CREATE SCHEMA ON CATALOG complaints_dev TO `tester@databricks.com`."
+    )
+    held.add(Privilege.CREATE_SCHEMA)
+    assert line(dev("status"), "rights") == "ok       tester@databricks.com may make schemas in complaints_dev"
+
+
+def test_what_the_workspace_refuses_is_a_sentence() -> None:
+    answer = PermissionDenied("User anna does not have Manage Run permission.\n  at …")
+    with pytest.raises(ComplaintsError) as refused, asking("run the job load"):
+        raise answer
+    assert str(refused.value) == (
+        "The workspace refuses to run the job load (User anna does not have Manage Run permission): "
+        "docs/databricks.md lists the rights that are needed."
+    )
 
 
 def test_without_kafkas_secrets_the_stream_would_not_start(prod: Terminal) -> None:

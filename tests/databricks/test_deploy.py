@@ -130,6 +130,17 @@ def test_a_changed_job_shows_in_the_plan_before_it_is_deployed(deployed: Workspa
     assert all(f"update jobs.{name}" in plan.stdout for name in JOBS)
 
 
+def test_productions_data_is_not_destroyed_by_mistake(deployed: Workspace) -> None:
+    answer = deployed.bundle("destroy", "--auto-approve")
+    assert answer.returncode == 1
+    assert "prevent_destroy" in answer.stderr
+    renamed = replace(deployed, variables={**deployed.variables, "schema_prefix": "other_"})
+    assert renamed.bundle("deploy", "--auto-approve").returncode == 1
+    for layer in LAYERS:
+        assert deployed.client.schemas.get(f"complaints.{layer}")
+    assert set(job_ids(deployed)) == {f"complaints {name}" for name in JOBS}
+
+
 def test_a_developers_deployment_is_a_world_of_its_own_and_destroy_leaves_nothing(
     sandbox: Sandbox, project: Path
 ) -> None:
