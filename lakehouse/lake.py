@@ -206,8 +206,10 @@ def writer(settings: Settings) -> FileLock:
         ComplaintsError: another process is writing.
     """
     settings.folder.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.gettempdir()) if settings.lake.catalog else settings.folder
-    lock = FileLock(folder / "writer.lock", timeout=0)
+    place = settings.folder / "writer.lock"
+    if settings.lake.catalog:
+        place = Path(tempfile.gettempdir()) / f"complaints-{settings.folder.as_posix().replace('/', '-')}.lock"
+    lock = FileLock(place, timeout=0)
     try:
         lock.acquire()
     except Timeout as error:
