@@ -13,7 +13,7 @@ from databricks.sdk.service.catalog import Privilege, SecurableType
 from databricks.sdk.service.iam import PermissionLevel
 from databricks.sdk.service.jobs import PauseStatus
 
-from tests.databricks.conftest import SERVICE_PRINCIPAL, Sandbox, Workspace, new_workspace
+from tests.databricks.conftest import REQUIRED, SERVICE_PRINCIPAL, Sandbox, Workspace, new_workspace
 
 JOBS = {"load", "setup", "stream", "train"}
 LAYERS = {"bronze", "silver", "gold", "ml"}
@@ -80,6 +80,16 @@ def test_analysts_read_gold_and_nothing_else(deployed: Workspace) -> None:
         granted[layer] = {entry.principal: set(entry.privileges or ()) for entry in found.privilege_assignments or ()}
     assert granted["gold"] == {"analysts": {Privilege.USE_SCHEMA, Privilege.SELECT}}
     assert {name: who for name, who in granted.items() if who} == {"gold": granted["gold"]}
+
+
+def test_two_alerts_go_to_whoever_is_on_call(deployed: Workspace) -> None:
+    alerts = {str(alert.display_name): alert for alert in deployed.client.alerts_v2.list_alerts()}
+    assert set(alerts) == {"complaints refused", "complaints undecided"}
+    for alert in alerts.values():
+        assert "FROM complaints." in str(alert.query_text)
+        notification = alert.evaluation.notification
+        assert notification
+        assert [who.user_email for who in notification.subscriptions or []] == [REQUIRED["notify"]]
 
 
 def test_layers_volumes_model_experiment_scope_and_warehouse_are_there(deployed: Workspace) -> None:

@@ -4,12 +4,15 @@ Spark is local, and so is all that the environment names: its catalog stands in 
 sqlite for MLflow, the embedded broker for Kafka. What the tasks are told on their command line is not touched.
 """
 
+import json
 import os
+import re
 import shutil
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +21,7 @@ import mlflow
 import pytest
 from pyspark.sql import SparkSession
 
+from lakehouse.databricks.warehouse import DECISIONS, PROGRESS
 from streaming.broker import Broker
 from tests.conftest import SAMPLES
 from tests.databricks.conftest import Sandbox, Workspace, new_workspace
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
 
 
 LAYERS = ("bronze", "silver", "gold", "ml")
-STREAM_SECONDS = 20
+MOST_SECONDS = 180.0
 SENT = 600
 
 
@@ -121,11 +125,33 @@ def local(tmp_path: Path, schemas: dict[str, str], monkeypatch: pytest.MonkeyPat
     mlflow.set_registry_uri(before[1])
 
 
-def after(seconds: float) -> threading.Timer:
-    """A SIGTERM to this process, as a cancelled run gets it."""
-    timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGTERM))
-    timer.start()
-    return timer
+def stopped_once(done: Callable[[], bool]) -> threading.Thread:
+    """A SIGTERM to this process, as a cancelled run gets it, when something is done, or after MOST_SECONDS."""
+
+    def watch() -> None:
+        end = time.monotonic() + MOST_SECONDS
+        while time.monotonic() < end and not done():
+            time.sleep(2)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    return thread
+
+
+def check_sql(spark: SparkSession, prod: Workspace) -> None:
+    """What the warehouse is asked: the terminal's two statements, and the alerts'."""
+    decisions = spark.sql(DECISIONS, {"table": "deployed_gold.decisions", "rows": 3})
+    assert decisions.count() == 3
+    progress = spark.sql(PROGRESS, {"table": "deployed_gold.stream_health"})
+    assert {"refine", "score"} <= {row["query"] for row in progress.collect()}
+    alerts = json.loads(prod.bundle("validate", "--output", "json").stdout)["resources"]["alerts"]
+    found = {}
+    for name, alert in alerts.items():
+        text = re.sub(r"complaints\.\$\{resources\.schemas\.(\w+)\.name\}", r"deployed_\1", alert["query_text"])
+        (row,) = spark.sql(text).collect()
+        found[name] = row[alert["evaluation"]["source"]["name"]]
+    assert found == {"refused": 0.0, "undecided": 0}
 
 
 @pytest.mark.timeout(900)
@@ -164,8 +190,9 @@ def test_every_task_of_every_job_runs_by_its_entry_point_with_its_parameters(
     tasks.run("staging load/score")
     assert rows("bronze.complaints") == loaded + SENT + 145
     assert rows("silver.complaints") == loaded + SENT
-    timer = after(STREAM_SECONDS)
+    watching = stopped_once(lambda: rows("gold.decisions") == loaded + SENT + 145)
     tasks.run("stream/stream")
-    timer.cancel()
+    watching.join()
     assert rows("gold.decisions") == rows("silver.complaints") == loaded + SENT + 145
     assert tasks.left == set()
+    check_sql(spark, new_workspace(sandbox, project, "prod"))
