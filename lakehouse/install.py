@@ -1,4 +1,4 @@
-"""Makes ``.venv``: the locked packages, the project itself, the jars.
+"""Makes ``.venv``: the locked packages, the project itself, the jars; and other environments from a lock of their own.
 
 ``make setup`` runs it before anything is installed: standard library only, and nothing in it that an older Python could
 not read, because its owner is to get a sentence and not a traceback.
@@ -23,52 +23,58 @@ class SetupError(Exception):
     """What keeps the set-up from being done, in one sentence that says what to do."""
 
 
-class Setup:
-    """Sets up one project folder.
+class Environment:
+    """A virtual environment with the packages of a lock.
 
     Args:
-        project: the folder with requirements.lock, pyproject.toml and jars.lock; ``.venv`` is made in it.
+        project: the project's folder.
+        folder: name of the environment's folder in it.
+        lock: path of the lock in it.
+        command: what to run again when something went wrong.
     """
 
-    def __init__(self, project: Path) -> None:
+    decided_by: typing.Tuple[str, ...] = ()  # noqa: UP006 - files beside the lock that decide what is installed
+
+    def __init__(self, project: Path, folder: str, lock: str, command: str) -> None:
         self.project = project
-        self.venv = project / ".venv"
+        self.command = command
+        self.venv = project / folder
         self.python = self.venv / "bin" / "python"
-        self.lock = project / "requirements.lock"
+        self.lock = project / lock
         self.stamp = self.venv / "setup.stamp"
         self.unfinished = self.venv / "unfinished"
         self.log = self.venv / "install.log"
         self.started = time.monotonic()
 
-    def run(self) -> None:
-        """Install what has changed since the last time, then see to the jars.
+    @property
+    def is_ready(self) -> bool:
+        """Whether all that the lock asks for is installed."""
+        return self.python.exists() and self.stamp.is_file() and self.stamp.read_text() == self.fingerprint()
+
+    def install(self) -> None:
+        """Install what has changed since the last time.
 
         Raises:
             SetupError: it cannot be done.
         """
         stamp = self.fingerprint()
-        if not (self.python.exists() and self.stamp.is_file() and self.stamp.read_text() == stamp):
-            check_disk(self.project)
+        if not self.is_ready:
+            check_disk(self.project, self.command)
             self.make_venv()
             self.unfinished.touch()
             self.install_packages()
             self.unfinished.unlink()
             self.stamp.write_text(stamp)
-        self.say("jars")
-        if subprocess.run([str(self.python), "-m", "lakehouse.jars"], cwd=str(self.project), check=False).returncode:
-            msg = "Set-up stopped at the jars."
-            raise SetupError(msg)
-        self.say("ready")
 
     def say(self, what: str) -> None:
         """Print a line of progress with the seconds since the start."""
-        print(f"setup: {what} ({time.monotonic() - self.started:.1f} s)", flush=True)
+        print(f"{self.command.split()[-1]}: {what} ({time.monotonic() - self.started:.1f} s)", flush=True)
 
     def fingerprint(self) -> str:
         """Return a digest of all that decides what is installed."""
         digest = hashlib.sha256(os.path.realpath(sys.executable).encode())
         digest.update(str(self.project).encode())
-        for name in ("requirements.lock", "pyproject.toml", "jars.lock"):
+        for name in (str(self.lock.relative_to(self.project)), *self.decided_by):
             file = self.project / name
             if not file.is_file():
                 msg = f"{file} is missing: restore it from version control."
@@ -88,15 +94,13 @@ class Setup:
             raise SetupError(msg)
 
     def install_packages(self) -> None:
-        """Install the lock's packages, each checked against its hashes, and the project as an editable package."""
+        """Install the lock's packages, each checked against its hashes."""
         # Packages that come as source are built with tools from the lock too, not with whatever is newest.
         tools = self.venv / "build-tools.lock"
         tools.write_text(entries(self.lock.read_text(encoding="utf-8"), "setuptools", "wheel", "packaging"))
         self.log.write_text("")
         self.pip("--require-hashes", "--requirement", str(tools))
         self.pip("--require-hashes", "--requirement", str(self.lock))
-        self.say("project")
-        self.pip("--no-deps", "--editable", str(self.project))
 
     def pip(self, *what: str) -> None:
         """Run ``pip install`` with its output in the log, counting the packages as they come."""
@@ -105,7 +109,7 @@ class Setup:
         with self.log.open("a", encoding="utf-8", errors="replace") as log:
             code = self.follow(command, log)
         if code:
-            raise SetupError(explain(self.log.read_text(encoding="utf-8"), self.log))
+            raise SetupError(explain(self.log.read_text(encoding="utf-8"), self.log, self.lock, self.command))
 
     def follow(self, command: typing.List[str], log: typing.TextIO) -> int:  # noqa: UP006
         """Run the command, copying what it prints to the log and counting the packages; return its exit code."""
@@ -125,6 +129,38 @@ class Setup:
         return pip.returncode
 
 
+class Setup(Environment):
+    """Sets up one project folder.
+
+    Args:
+        project: the folder with requirements.lock, pyproject.toml and jars.lock; ``.venv`` is made in it.
+    """
+
+    decided_by = ("pyproject.toml", "jars.lock")
+
+    def __init__(self, project: Path) -> None:
+        Environment.__init__(self, project, ".venv", "requirements.lock", "make setup")
+
+    def run(self) -> None:
+        """Install what has changed since the last time, then see to the jars.
+
+        Raises:
+            SetupError: it cannot be done.
+        """
+        self.install()
+        self.say("jars")
+        if subprocess.run([str(self.python), "-m", "lakehouse.jars"], cwd=str(self.project), check=False).returncode:
+            msg = "Set-up stopped at the jars."
+            raise SetupError(msg)
+        self.say("ready")
+
+    def install_packages(self) -> None:
+        """Install the lock's packages, and the project as an editable package."""
+        Environment.install_packages(self)
+        self.say("project")
+        self.pip("--no-deps", "--editable", str(self.project))
+
+
 def check_python(major: int, minor: int) -> None:
     """Raise SetupError unless this is the version of Python that all is locked for."""
     if (major, minor) != PYTHON:
@@ -135,11 +171,11 @@ def check_python(major: int, minor: int) -> None:
         raise SetupError(msg)
 
 
-def check_disk(folder: Path) -> None:
+def check_disk(folder: Path, command: str = "make setup") -> None:
     """Raise SetupError unless the packages and jars find room beside ``folder``."""
     free = shutil.disk_usage(str(folder)).free
     if free < NEEDED_BYTES:
-        msg = f"{folder} has {free / 1024**3:.1f} GB free and 4 GB are needed: make room and run `make setup` again."
+        msg = f"{folder} has {free / 1024**3:.1f} GB free and 4 GB are needed: make room and run `{command}` again."
         raise SetupError(msg)
 
 
@@ -155,15 +191,15 @@ def entries(lock: str, *names: str) -> str:
     return "".join(kept)
 
 
-def explain(output: str, log: Path) -> str:
+def explain(output: str, log: Path, lock: Path, command: str) -> str:
     """Return the sentence for a failed pip, found from what pip wrote."""
     if "No space left on device" in output:
-        return f"The disk is full: make room and run `make setup` again (pip's output is in {log})."
+        return f"The disk is full: make room and run `{command}` again (pip's output is in {log})."
     if "DO NOT MATCH THE HASHES" in output:
-        return f"A package is not the one in requirements.lock: do not trust it, and see {log} for which one."
+        return f"A package is not the one in {lock.name}: do not trust it, and see {log} for which one."
     if "Retrying (" in output:
-        return f"The package index was not reached: check the network and run `make setup` again (details in {log})."
-    return f"pip could not install the packages: see the end of {log} for why, mend it and run `make setup` again."
+        return f"The package index was not reached: check the network and run `{command}` again (details in {log})."
+    return f"pip could not install the packages: see the end of {log} for why, mend it and run `{command}` again."
 
 
 def main() -> int:

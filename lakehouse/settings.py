@@ -26,9 +26,9 @@ from lakehouse.errors import ComplaintsError
 PREFIX = "COMPLAINTS_"
 CONF = Path(__file__).resolve().parent.parent / "conf"
 NOT_SETTINGS = {"COMPLAINTS_JARS"}  # read before there are settings: where the jars lie
-SECRETS = {"kafka.password"}
 SCHEMA = r"^[a-z_][a-z0-9_]{0,99}$"
 Environment = Literal["local", "dev", "staging", "prod"]
+SECRETS = {"kafka.password", "superset.metadata", "superset.warehouse"}
 
 
 class Section(BaseModel):
@@ -125,6 +125,16 @@ class MlSettings(Section):
     threshold: float = Field(gt=0, lt=1)
 
 
+class SupersetSettings(Section):
+    """Superset's server, where it keeps its own metadata, and what it reads."""
+
+    host: str = Field(min_length=1)
+    port: int = Field(ge=1, le=65_535)
+    https: bool
+    metadata: SecretStr | None = None
+    warehouse: SecretStr | None = None
+
+
 class _YamlSource(PydanticBaseSettingsSource):
     """One YAML file as a source of settings."""
 
@@ -159,6 +169,7 @@ class Settings(BaseSettings):
     streaming: StreamingSettings
     silver: SilverSettings
     ml: MlSettings
+    superset: SupersetSettings
 
     @cached_property
     def folder(self) -> Path:

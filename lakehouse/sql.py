@@ -42,7 +42,7 @@ def open_views(settings: Settings, tables: Iterable[Table]) -> duckdb.DuckDBPyCo
     connection.execute(f"LOAD {_quoted(_delta_extension())}")
     for table in there:
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {table.layer}")
-        connection.execute(f"CREATE VIEW {table.name} AS SELECT {_columns(table)} FROM {_scan(settings, table)}")  # noqa: S608 - names as declared
+        connection.execute(f"CREATE VIEW {table.name} AS {select_all(settings, table)}")
     connection.execute("SET allowed_directories = [$folder]", {"folder": str(settings.folder / "tables")})
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
@@ -83,6 +83,11 @@ def _delta_extension() -> Path:
         msg = "The package duckdb-extension-delta lacks its extension: install it again with `make clean setup`."
         raise ComplaintsError(msg)
     return brought
+
+
+def select_all(settings: Settings, table: Table) -> str:
+    """The SELECT of DuckDB that gives a table's rows, its columns as declared."""
+    return f"SELECT {_columns(table)} FROM {_scan(settings, table)}"  # noqa: S608 - names as declared
 
 
 def _columns(table: Table) -> str:

@@ -16,7 +16,8 @@ KNOWS = {
     "gold": {"lakehouse"},
     "ml": {"lakehouse", "silver"},
     "streaming": {"lakehouse", "bronze", "silver", "gold", "ml"},
-    "lakehouse/cli": {"lakehouse", "bronze", "silver", "gold", "ml", "streaming"},
+    "dashboards": {"lakehouse"},
+    "lakehouse/cli": {"lakehouse", "bronze", "silver", "gold", "ml", "streaming", "dashboards"},
 }
 PACKAGES = {name for name in KNOWS if "/" not in name}
 MODULE_LINES = 300

@@ -31,6 +31,7 @@ COMMANDS = {
     "run": "lakehouse.cli.stream:run",
     "sql": "lakehouse.cli.sql:sql",
     "databricks": "lakehouse.cli.databricks:databricks",
+    "superset": "lakehouse.cli.superset:superset",
 }
 
 WIDE = 500  # characters; where nobody watches, no line is broken

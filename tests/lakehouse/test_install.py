@@ -129,7 +129,7 @@ def test_a_pip_that_fails_gets_one_sentence_and_its_output_stays(
     ],
 )
 def test_what_pip_wrote_decides_the_sentence(output: str, says: str) -> None:
-    assert says in explain(output, Path("install.log"))
+    assert says in explain(output, Path("install.log"), Path("requirements.lock"), "make setup")
 
 
 def test_another_python_is_refused_with_the_remedy() -> None:

@@ -1,0 +1,89 @@
+"""What Superset reads: the tables of gold and of outcomes, and views over them that name and derive what charts show.
+
+The views in `views/*.sql` are Spark SQL, so that a SQL warehouse runs them as they are; DuckDB runs them with the few
+macros given here. Superset's server makes its DuckDB file from what `described` returns.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lakehouse.catalogue import Table
+from lakehouse.lake import table_path
+from lakehouse.settings import Settings
+from lakehouse.sql import select_all
+
+FOLDER = Path(__file__).resolve().parent / "views"
+SCHEMA = "serving"
+# Tables that a view reads beyond gold. Their payloads and narratives are in no view.
+BESIDE_GOLD = frozenset({"silver.outcomes", "silver.quarantine", "silver.expectations"})
+
+# Spark's functions that DuckDB has under another name.
+MACROS = {
+    "unix_millis(t)": "epoch_ms(t)",
+    "unix_date(d)": "(d - DATE '1970-01-01')",
+    "try_element_at(l, i)": "list_extract(l, i)",
+    "percentile(x, p)": "quantile_cont(x, p)",
+}
+TYPES = {"string": "VARCHAR", "binary": "BLOB"}
+
+
+@dataclass(frozen=True)
+class View:
+    """A view: its name, what it is for (with its grain), and its SELECT."""
+
+    name: str
+    comment: str
+    sql: str
+
+
+def views() -> tuple[View, ...]:
+    """Every view of `views/*.sql`, by name."""
+    return tuple(_read(path) for path in sorted(FOLDER.glob("*.sql")))
+
+
+def _read(path: Path) -> View:
+    lines = path.read_text(encoding="utf-8").strip().splitlines()
+    comment = [line.removeprefix("--").strip() for line in lines if line.startswith("--")]
+    sql = "\n".join(line for line in lines if not line.startswith("--"))
+    return View(f"{SCHEMA}.{path.stem}", " ".join(comment), sql)
+
+
+def served(tables: Iterable[Table]) -> list[Table]:
+    """The tables that Superset reads: gold, and those of silver that a view needs."""
+    return [table for table in tables if table.layer == "gold" or table.name in BESIDE_GOLD]
+
+
+def described(settings: Settings, tables: Iterable[Table]) -> Mapping[str, Any]:
+    """The tables and views for Superset's server: names, folders, and SQL for a table that is there or isn't yet."""
+    return {
+        "tables": [
+            {
+                "name": table.name,
+                "folder": str(table_path(settings, table)),
+                "present": select_all(settings, table),
+                "absent": _empty(table),
+            }
+            for table in served(tables)
+        ],
+        "macros": MACROS,
+        "views": [{"name": view.name, "sql": view.sql} for view in views()],
+    }
+
+
+def _empty(table: Table) -> str:
+    columns = ", ".join(f'CAST(NULL AS {duckdb_type(column.type)}) AS "{column.name}"' for column in table.columns)
+    return f"SELECT {columns} WHERE false"
+
+
+def duckdb_type(spark: str) -> str:
+    """A SQL type of Spark as DuckDB writes it: ``array<struct<a:int>>`` is ``STRUCT("a" int)[]``."""
+    spark = spark.strip()
+    if inner := re.fullmatch(r"array<(.*)>", spark):
+        return f"{duckdb_type(inner[1])}[]"
+    if inner := re.fullmatch(r"struct<(.*)>", spark):
+        fields = (field.split(":", 1) for field in re.split(r",(?![^<]*>)", inner[1]))
+        return "STRUCT(" + ", ".join(f'"{name.strip()}" {duckdb_type(type_)}' for name, type_ in fields) + ")"
+    return TYPES.get(spark, spark)

@@ -1,0 +1,31 @@
+-- Every decided complaint with what became of it. One row: one scored complaint.
+SELECT
+    d.complaint_id,
+    d.date_received,
+    d.product_family AS product,
+    d.issue,
+    d.sub_issue,
+    d.company,
+    d.state,
+    CASE WHEN d.state NOT IN ('AA', 'AE', 'AP', 'AS', 'FM', 'GU', 'MH', 'MP', 'PR', 'PW', 'UM', 'VI')
+         THEN concat('US-', d.state) END AS map_code,
+    d.submitted_via AS channel,
+    d.urgency,
+    d.escalate,
+    d.team,
+    d.recommended_action,
+    d.due_on,
+    d.probability,
+    d.scored_with,
+    d.model_version,
+    (unix_millis(d.scored_at) - unix_millis(d.kafka_timestamp)) / 60000.0 AS minutes_in_queue,
+    o.company_response,
+    o.response_class,
+    o.timely_response,
+    o.is_final,
+    o.is_relief,
+    o.is_monetary_relief,
+    o.processing_days AS resolution_days,
+    o.successful_resolution
+FROM gold.decisions AS d
+LEFT JOIN silver.outcomes AS o ON o.complaint_id = d.complaint_id

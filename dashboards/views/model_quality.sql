@@ -1,0 +1,15 @@
+-- Predictions beside what became of the complaints. One row: one scored complaint with a final outcome.
+SELECT
+    d.complaint_id,
+    d.date_received,
+    d.scored_at,
+    d.product_family AS product,
+    d.model_version,
+    d.scored_with,
+    d.probability,
+    CASE WHEN o.successful_resolution THEN 1.0 ELSE 0.0 END AS succeeded,
+    (d.probability - CASE WHEN o.successful_resolution THEN 1.0 ELSE 0.0 END)
+        * (d.probability - CASE WHEN o.successful_resolution THEN 1.0 ELSE 0.0 END) AS squared_error
+FROM gold.decisions AS d
+JOIN silver.outcomes AS o ON o.complaint_id = d.complaint_id
+WHERE o.successful_resolution IS NOT NULL
