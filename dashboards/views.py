@@ -6,7 +6,7 @@ macros given here. Superset's server makes its DuckDB file from what `described`
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,12 @@ from lakehouse.sql import select_all
 
 FOLDER = Path(__file__).resolve().parent / "views"
 SCHEMA = "serving"
-# Tables that a view reads beyond gold. Their payloads and narratives are in no view.
-BESIDE_GOLD = frozenset({"silver.outcomes", "silver.quarantine", "silver.expectations"})
+# Tables that a view reads beyond gold, with the columns that it reads; None for all. No payload and no narrative.
+BESIDE_GOLD: Mapping[str, frozenset[str] | None] = {
+    "silver.outcomes": None,
+    "silver.quarantine": frozenset({"ingested_at", "refined_at"}),
+    "silver.expectations": None,
+}
 
 # Spark's functions that DuckDB has under another name.
 MACROS = {
@@ -52,8 +56,13 @@ def _read(path: Path) -> View:
 
 
 def served(tables: Iterable[Table]) -> list[Table]:
-    """The tables that Superset reads: gold, and those of silver that a view needs."""
-    return [table for table in tables if table.layer == "gold" or table.name in BESIDE_GOLD]
+    """The tables that Superset reads: gold, and what the views need of silver."""
+    return [
+        replace(table, columns=tuple(column for column in table.columns if shown is None or column.name in shown))
+        for table in tables
+        if table.layer == "gold" or table.name in BESIDE_GOLD
+        for shown in (BESIDE_GOLD.get(table.name),)
+    ]
 
 
 def described(settings: Settings, tables: Iterable[Table]) -> Mapping[str, Any]:

@@ -1,0 +1,161 @@
+"""The DuckDB file that Superset reads shows the lake as it is, and runs one plain SELECT over it and nothing else."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import pytest
+from pyspark.sql import SparkSession
+
+from dashboards.server.lake_views import RefusedError, Views, check
+from dashboards.views import described, views
+from gold.tables import BY_MINUTE, STREAM_HEALTH
+from lakehouse.lake import Lake
+from lakehouse.settings import load_settings
+from silver.tables import QUARANTINE
+from streaming.tables import TABLES
+
+
+@pytest.fixture(scope="module")
+def lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """A lake whose folder needs quoting, with a table of minutes and a row of quarantine."""
+    lake = Lake(spark, load_settings(root=tmp_path_factory.mktemp("views") / "it's a lake"))
+    lake.create([BY_MINUTE, QUARANTINE])
+    lake.append(lake.frame([minute(1), minute(2)], BY_MINUTE), BY_MINUTE, "test:1")
+    refused: list[dict[str, object]] = [{"record_id": "r", "payload": "hunter2", "reasons": ["not_json"]}]
+    lake.append(lake.frame(refused, QUARANTINE), QUARANTINE, "test:1")
+    return lake
+
+
+def minute(number: int) -> dict[str, object]:
+    whole = dict.fromkeys(("complaints", "escalated", "critical", "high", "without_text"), number)
+    sums = dict.fromkeys(("probability_sum", "latency_ms_sum", "latency_ms_max"), float(number))
+    at = datetime(2026, 1, 2, 3, number, tzinfo=UTC)
+    return {"minute": at, "product_family": "Mortgage", "urgency": "high", **whole, **sums}
+
+
+def home_of(lake: Lake, home: Path) -> Path:
+    home.mkdir(exist_ok=True)
+    (home / "views.json").write_text(json.dumps(described(lake.settings, TABLES)))
+    return home
+
+
+@pytest.fixture
+def connection(lake: Lake, tmp_path: Path) -> duckdb.DuckDBPyConnection:
+    return Views(home_of(lake, tmp_path / "home")).connection()
+
+
+def test_views_show_what_the_tables_hold(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = connection.execute("SELECT minute, product, complaints FROM serving.minutes ORDER BY minute").fetchall()
+    assert rows == [
+        (datetime(2026, 1, 2, 3, 1), "Mortgage", 1),  # noqa: DTZ001 - plain, and in UTC
+        (datetime(2026, 1, 2, 3, 2), "Mortgage", 2),  # noqa: DTZ001
+    ]
+
+
+def test_every_view_can_be_read_while_its_tables_are_not_there(connection: duckdb.DuckDBPyConnection) -> None:
+    for view in views():
+        assert connection.execute(f"SELECT * FROM {view.name} LIMIT 1").description, view.name  # noqa: S608
+    assert connection.execute("SELECT state FROM serving.freshness WHERE table_name = 'gold.decisions'").fetchall() == [
+        ("no data yet",)
+    ]
+
+
+def test_a_commit_is_seen_by_the_next_query_and_a_new_table_by_the_next_connection(lake: Lake, tmp_path: Path) -> None:
+    own = Lake(lake.spark, load_settings(root=tmp_path / "own"))
+    own.create([BY_MINUTE])
+    open_views = Views(home_of(own, tmp_path / "home"))
+    connection = open_views.connection()
+    count = "SELECT count(*) FROM serving.minutes"
+    assert connection.execute(count).fetchall() == [(0,)]
+    own.append(own.frame([minute(1)], BY_MINUTE), BY_MINUTE, "test:1")
+    assert connection.execute(count).fetchall() == [(1,)]
+    own.create([STREAM_HEALTH])
+    own.append(own.frame([{"query": "score", "query_id": "q", "run_id": "r", "batch_id": 1}], STREAM_HEALTH),
+               STREAM_HEALTH, "test:1")  # fmt: skip
+    assert open_views.connection().execute("SELECT query FROM serving.batches").fetchall() == [("score",)]
+
+
+def test_no_payload_is_in_the_file_at_all(connection: duckdb.DuckDBPyConnection) -> None:
+    columns = connection.execute("SELECT column_name FROM duckdb_columns() WHERE schema_name = 'silver'").fetchall()
+    assert ("ingested_at",) in columns
+    assert not {"payload", "narrative"} & {name for (name,) in columns}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO gold.decisions VALUES (1)",
+        "UPDATE gold.decisions SET probability = 0",
+        "DELETE FROM gold.decisions",
+        "CREATE TABLE x AS SELECT 1",
+        "DROP VIEW gold.decisions",
+        "COPY (SELECT 1) TO '{folder}/x.csv'",
+        "COPY gold.decisions FROM '{folder}/x.csv'",
+        "EXPLAIN ANALYZE COPY (SELECT 1) TO '{folder}/x.csv'",
+        "EXPORT DATABASE '{folder}/x'",
+        "ATTACH '{folder}/x.db'",
+        "ATTACH ':memory:' AS other",
+        "SET enable_external_access = true",
+        "INSTALL httpfs",
+        "LOAD httpfs",
+        "CALL pragma_version()",
+        "PRAGMA database_list",
+        "SELECT 1; SELECT 2",
+        "SELECT 1; DROP VIEW gold.decisions",
+        "",
+        "SELEC 1",
+        "SELECT * FROM read_text('{folder}/secret')",
+        "SELECT * FROM read_csv('{folder}/secret')",
+        "SELECT * FROM read_parquet('{folder}/*/*.parquet')",
+        "SELECT * FROM glob('{folder}/*')",
+        "SELECT * FROM delta_scan('{folder}')",
+        "SELECT * FROM '{folder}/secret'",
+        'SELECT * FROM "{folder}/secret"',
+        "SELECT (SELECT max(content) FROM read_text('{folder}/secret'))",
+        "WITH a AS (SELECT * FROM read_text('{folder}/secret')) SELECT * FROM a",
+        "SELECT * FROM query('SELECT 1')",
+        "SELECT * FROM query_table('silver.quarantine')",
+        "SUMMARIZE silver.quarantine",
+        "DESCRIBE silver.quarantine",
+        "SHOW ALL TABLES",
+        "SELECT * FROM duckdb_settings()",
+    ],
+)
+def test_anything_but_one_select_over_views_is_refused(
+    lake: Lake, connection: duckdb.DuckDBPyConnection, statement: str
+) -> None:
+    folder = lake.settings.folder / "tables" / "gold" / "complaints_by_minute"  # a folder that DuckDB may read
+    with pytest.raises(RefusedError):
+        check(connection, statement.format(folder=str(folder).replace("'", "''")))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT percentile(latency_s, 0.5) AS p50 FROM serving.decisions WHERE scored_at >= TIMESTAMP '2026-01-01'",
+        "WITH a AS (SELECT 1 AS n) SELECT * FROM a JOIN range(3) AS r(n) USING (n); -- the end",
+        "SELECT * FROM gold.decisions UNION ALL SELECT * FROM gold.decisions",
+        "SELECT table_name FROM information_schema.tables",
+    ],
+)
+def test_a_select_is_let_through(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
+    check(connection, statement)
+    connection.execute(statement)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["COPY (SELECT 1) TO '/tmp/never.csv'", "ATTACH '/tmp/never.db'", "SELECT * FROM read_text('/etc/hostname')"],
+)
+def test_duckdb_itself_refuses_what_would_slip_through(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
+    with pytest.raises(duckdb.Error, match=r"Permission Error|disabled by configuration"):
+        connection.execute(statement)
+
+
+def test_the_view_file_is_read_only_and_its_settings_are_locked(connection: duckdb.DuckDBPyConnection) -> None:
+    with pytest.raises(duckdb.Error, match="read-only"):
+        connection.execute("CREATE TABLE gold.x (n int)")
+    with pytest.raises(duckdb.Error, match="locked"):
+        connection.execute("SET enable_external_access = true")
