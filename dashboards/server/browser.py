@@ -1,0 +1,174 @@
+"""Superset seen through a real browser: log in, open a dashboard, wait until every chart has drawn, take its picture.
+
+Needs selenium, Chromium and its driver. Run as a module it takes a snapshot: a JSON object on standard input gives
+`url`, `account`, `password`, `slug`, `charts` (how many there are) and `file` (.png or .pdf).
+"""
+
+import base64
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from selenium import webdriver
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
+
+WIDTH, HEIGHT = 1500, 1100
+PATIENCE = 60.0  # seconds
+CHART = "[data-test-chart-name]"
+# What a chart shows: 'loading', 'error: …', 'drawn', or 'blank: …' with its text.
+STATE = """
+const chart = arguments[0];
+if (chart.querySelector('[data-test="loading-indicator"], .loading')) return 'loading';
+const alarm = chart.querySelector('[role="alert"], .ant-alert, [data-test="error-alert"]');
+if (alarm) return 'error: ' + alarm.innerText;
+const canvas = chart.querySelector('canvas');
+if (canvas) {
+    const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+    let inked = 0;
+    for (let i = 3; i < pixels.length; i += 4) if (pixels[i]) inked++;
+    if (inked > 200) return 'drawn';
+}
+if (chart.querySelectorAll('svg path.region').length > 5 || chart.querySelector('tbody td')) return 'drawn';
+const number = chart.querySelector('.header-line');
+if (number && /\\d/.test(number.innerText)) return 'drawn';
+return 'blank: ' + chart.innerText;
+"""
+# A dashboard draws a chart when it comes into sight: this makes the whole of it visible.
+FULL_HEIGHT = "return Math.max(...[...document.querySelectorAll('*')].map(e => e.scrollHeight))"
+
+
+class Browser:
+    """A headless Chromium on one Superset.
+
+    Args:
+        url: Superset's address.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        options = webdriver.ChromeOptions()
+        for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):
+            options.add_argument(argument)
+        options.add_argument(f"--window-size={WIDTH},{HEIGHT}")
+        options.binary_location = _found("chromium", "google-chrome", "chrome")
+        service = webdriver.ChromeService(_found("chromedriver"))
+        self.driver = webdriver.Chrome(options=options, service=service)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.driver.quit()
+
+    def log_in(self, account: str, password: str) -> None:
+        """Log in with the form."""
+        self.driver.get(f"{self.url}/login/")
+        self.wait_for("[data-test='username-input']").send_keys(account)
+        self.wait_for("[data-test='password-input']").send_keys(password)
+        self.wait_for("[data-test='login-button']").click()
+        WebDriverWait(self.driver, PATIENCE).until(lambda driver: "/login" not in driver.current_url)
+
+    def wait_for(self, selector: str) -> WebElement:
+        """The first element of a CSS selector, once it is there."""
+
+        def found(driver: Any) -> WebElement | Literal[False]:
+            elements: list[WebElement] = driver.find_elements(By.CSS_SELECTOR, selector)
+            return next((element for element in elements if element.is_displayed()), False)
+
+        return WebDriverWait(self.driver, PATIENCE).until(found)
+
+    def open(self, slug: str, charts: int) -> dict[str, str]:
+        """Open a dashboard and wait until its charts have drawn; what each shows, by name."""
+        self.driver.get(f"{self.url}/superset/dashboard/{slug}/")
+        end = time.monotonic() + PATIENCE
+        shown = self.shown()
+        while time.monotonic() < end and (len(shown) < charts or "loading" in shown.values()):
+            time.sleep(0.2)
+            self._show_all()
+            shown = self.shown()
+        return self.settled()
+
+    def settled(self) -> dict[str, str]:
+        """What each chart shows once none is loading; a canvas that is still blank is waited for a little."""
+        end = time.monotonic() + PATIENCE / 4
+        shown = self.shown()
+        while time.monotonic() < end and set(shown.values()) != {"drawn"}:
+            time.sleep(0.2)
+            shown = self.shown()
+        return shown
+
+    def shown(self) -> dict[str, str]:
+        """What each chart shows now."""
+        charts = self.driver.find_elements(By.CSS_SELECTOR, CHART)
+        return {
+            str(chart.get_attribute("data-test-chart-name")): str(self.driver.execute_script(STATE, chart))
+            for chart in charts
+        }
+
+    def number(self, chart: str) -> str:
+        """The big number of a chart as it is shown."""
+        return self.wait_for(f"[data-test-chart-name='{chart}'] .header-line").text
+
+    def choose(self, field: str, value: str) -> None:
+        """Choose a value in a filter of the bar, and apply."""
+        box = self.wait_for(f"[data-test='NATIVE_FILTER-{field}'] input")
+        box.click()
+        box.send_keys(value)
+        self.wait_for(f".ant-select-item-option[title='{value}']")
+        box.send_keys(Keys.ENTER, Keys.ESCAPE)
+        self.wait_for("[data-test='filter-bar__apply-button']:not([disabled])").click()
+
+    def clear(self) -> None:
+        """Clear all filters, and apply."""
+        self.wait_for("[data-test='filter-bar__clear-button']").click()
+        self.wait_for("[data-test='filter-bar__apply-button']:not([disabled])").click()
+
+    def action(self) -> ActionChains:
+        """Movements and clicks of the mouse, to be performed."""
+        return ActionChains(self.driver)
+
+    def save(self, file: Path) -> None:
+        """The page as a picture or, with the ending .pdf, as a document."""
+        if file.suffix == ".pdf":
+            printed = self.driver.execute_cdp_cmd("Page.printToPDF", {"printBackground": True, "scale": 0.5})
+            file.write_bytes(base64.b64decode(printed["data"]))
+        else:
+            file.write_bytes(self.driver.get_screenshot_as_png())
+
+    def _show_all(self) -> None:
+        height = self.driver.execute_script(FULL_HEIGHT)
+        if height > self.driver.get_window_size()["height"]:
+            self.driver.set_window_size(WIDTH, min(height + 150, 4000))
+
+
+def _found(*programs: str) -> str:
+    for program in programs:
+        if path := shutil.which(program):
+            return path
+    msg = f"{programs[0]} was not found: install Chromium and its driver (Debian: chromium and chromium-driver)."
+    raise FileNotFoundError(msg)
+
+
+def main() -> None:
+    """Take the snapshot that standard input asks for; the outcome is printed as a JSON object."""
+    asked = json.load(sys.stdin)
+    try:
+        with Browser(asked["url"]) as browser:
+            browser.log_in(asked["account"], asked["password"])
+            shown = browser.open(asked["slug"], asked["charts"])
+            browser.save(Path(asked["file"]))
+    except FileNotFoundError as error:
+        print(json.dumps({"error": str(error)}))
+        return
+    print(json.dumps({"shown": shown}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""A scored lake, Superset over it as its commands start it, and a browser on that."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from dashboards.server.browser import Browser
+from lakehouse.settings import Settings, load_settings
+from lakehouse.sql import query
+from streaming.backlog import score_backlog
+from streaming.tables import TABLES
+from tests.conftest import Trained, copy_of
+
+
+@dataclass(frozen=True)
+class Server:
+    """Superset over one lake, through its commands."""
+
+    settings: Settings
+    port: int
+    passwords: dict[str, str]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def value(self, statement: str) -> Any:  # noqa: ANN401
+        """The one value of a statement on the lake, past Superset."""
+        return query(self.settings, TABLES, statement).rows[0][0]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def run(root: Path, port: int, *words: str) -> subprocess.CompletedProcess[str]:
+    """A `complaints` command on this lake."""
+    environment = {**os.environ, "COMPLAINTS_SUPERSET__PORT": str(port)}
+    command = [sys.executable, "-c", "from lakehouse.cli import main; main()", "--root", str(root), *words]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+@contextmanager
+def started(root: Path) -> Iterator[Server]:
+    """Superset over a lake, as `complaints superset start` starts it."""
+    port = free_port()
+    done = run(root, port, "superset", "start", "--json")
+    assert done.returncode == 0, done.stderr
+    passwords = json.loads(done.stdout.splitlines()[-1])["passwords"]
+    try:
+        yield Server(load_settings(root=root), port, passwords)
+    finally:
+        run(root, port, "superset", "stop")
+
+
+@pytest.fixture(scope="session")
+def server(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Superset over a lake with some hundred decided complaints."""
+    lake = copy_of(trained, tmp_path_factory.mktemp("superset") / "lake")
+    assert score_backlog(lake.settings, lambda *_: None)
+    with started(lake.settings.folder) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def browser(server: Server) -> Iterator[Browser]:
+    """A browser in which the analyst is logged in."""
+    with Browser(server.url) as opened:
+        opened.log_in("analyst", server.passwords["analyst"])
+        yield opened
+
+
+class SqlLab:
+    """SQL Lab of one account, through the interface that its page uses."""
+
+    def __init__(self, server: Server, account: str) -> None:
+        self._url = server.url
+        self._session = requests.Session()
+        page = self._session.get(f"{server.url}/login/", timeout=60).text
+        token = re.search(r'csrf_token[^>]*value="([^"]+)"', page)
+        assert token
+        form = {"username": account, "password": server.passwords[account], "csrf_token": token[1]}
+        self._session.post(f"{server.url}/login/", data=form, timeout=60)
+        answer = self._session.get(f"{server.url}/api/v1/security/csrf_token/", timeout=60)
+        self._session.headers.update({"X-CSRFToken": answer.json()["result"], "Referer": server.url})
+        found = self._session.get(f"{server.url}/api/v1/database/", timeout=60).json()["result"]
+        self.databases = {database["database_name"]: database["id"] for database in found}
+
+    def post(self, path: str, body: dict[str, Any], **headers: str) -> requests.Response:
+        """A request with a body."""
+        return self._session.post(f"{self._url}{path}", json=body, headers=headers, timeout=60)
+
+    def run(self, statement: str) -> tuple[int, str]:
+        """Runs a statement; the status, and what Superset answers."""
+        body = {"database_id": self.databases["lakehouse"], "sql": statement, "runAsync": False, "schema": "serving"}
+        answer = self.post("/api/v1/sqllab/execute/", {**body, "client_id": str(time.time_ns())[-10:]})
+        return answer.status_code, answer.text
+
+    def value(self, statement: str) -> Any:  # noqa: ANN401
+        """The one value of a statement."""
+        status, text = self.run(statement)
+        assert status == 200, text
+        (row,) = json.loads(text)["data"]
+        (value,) = row.values()
+        return value
+
+
+@pytest.fixture(scope="session")
+def sql_lab(server: Server) -> SqlLab:
+    """The analyst's SQL Lab."""
+    return SqlLab(server, "analyst")
