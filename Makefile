@@ -3,10 +3,10 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check docs wheel lock clean
+.PHONY: help setup demo test test-dashboards chromium check docs screenshots wheel lock lock-dashboards clean
 
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Make .venv, install the locked packages and fetch the jars (3 s when nothing has changed)
 	@command -v "$(PYTHON)" >/dev/null || { echo "$(PYTHON) was not found: install Python 3.11, or name it with \`make setup PYTHON=/path/to/python3.11\`." >&2; exit 1; }
@@ -18,13 +18,28 @@ demo: setup ## Real complaints from Kafka to decisions, with what happened on th
 test: setup ## Run all tests
 	@$(BIN)/python -m pytest
 
+test-dashboards: setup chromium ## Run the tests of the dashboards: Superset, a live stream, a real browser
+	@$(BIN)/python -m pytest -m superset
+
+chromium:
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \
+		echo "Chromium and its driver are not there: installing Debian's chromium and chromium-driver."; \
+		sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+		$$sudo apt-get update -q >/dev/null && $$sudo apt-get install -y -q --no-install-recommends chromium chromium-driver >/dev/null || { \
+			echo "They could not be installed: install Chromium and chromedriver so that both are on PATH." >&2; exit 1; }; }
+
 check: setup ## Check style, format and types
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 
-docs: setup ## Write docs/tables.md anew from the table declarations
+docs: setup ## Write docs/tables.md, docs/dashboards.md and the SQL of the charts anew from what declares them
 	@$(BIN)/python -m streaming.tables > docs/tables.md
+	@$(BIN)/complaints superset reference
+
+screenshots: setup chromium ## Write the pictures in docs/dashboards anew from the lake in .lakehouse
+	@for board in complaint-overview real-time-monitoring system-health; do \
+		$(BIN)/complaints superset snapshot $$board docs/dashboards/$$board.png || exit 1; done
 
 wheel: ## Build the wheel in dist/, which the bundle deploys; `make setup` comes before
 	@test -x $(BIN)/python || { echo "There is no .venv to build with: run \`make setup\` first." >&2; exit 1; }
@@ -38,6 +53,13 @@ lock: ## Write both locks anew from pyproject.toml (versions already in them are
 	lock --constraint resources/runtime.txt --python-version 3.12 --python-platform x86_64-manylinux_2_28 \
 		--output-file resources/requirements.lock
 
+lock-dashboards: ## Write dashboards/requirements.lock anew from dashboards/requirements.in
+	@tool=$$(mktemp -d) && trap 'rm -rf "$$tool"' EXIT && "$(PYTHON)" -m venv "$$tool" && \
+	"$$tool/bin/pip" install --quiet uv && \
+	"$$tool/bin/uv" pip compile dashboards/requirements.in --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock-dashboards" \
+		--quiet --output-file dashboards/requirements.lock
+
 clean: ## Remove .venv, the jars and what tools left (not the data in .lakehouse)
-	@rm -rf .venv .jars build dist ./*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venv .superset .jars build dist ./*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -8,7 +8,7 @@ SELECT
     d.company,
     d.state,
     CASE WHEN d.state NOT IN ('AA', 'AE', 'AP', 'AS', 'FM', 'GU', 'MH', 'MP', 'PR', 'PW', 'UM', 'VI')
-         THEN concat('US-', d.state) END AS map_code,
+         THEN 'US-' || d.state END AS map_code,
     d.submitted_via AS channel,
     d.urgency,
     d.escalate,

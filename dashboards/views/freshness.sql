@@ -4,7 +4,7 @@ SELECT
     t.last_change,
     t.row_count,
     CASE WHEN t.row_count = 0 THEN 'no data yet'
-         ELSE concat('last changed ', substr(CAST(t.last_change AS STRING), 1, 19), ' UTC') END AS state
+         ELSE 'last changed ' || substr(CAST(t.last_change AS STRING), 1, 19) || ' UTC' END AS state
 FROM (
     SELECT 'gold.decisions' AS table_name, max(scored_at) AS last_change, count(*) AS row_count FROM gold.decisions
     UNION ALL

@@ -138,6 +138,23 @@ def password(invocation: Invocation, account: str, ask: bool, as_json: bool) -> 
         _show_passwords({account: new})
 
 
+@superset.command(hidden=True)
+def reference() -> None:
+    r"""Write the dashboards' reference and the SQL behind the charts anew from the files; `make docs` calls it.
+
+    \b
+    Example:
+        complaints superset reference
+    """
+    from dashboards.queries import write
+    from dashboards.reference import pages
+    from streaming.tables import TABLES
+
+    write()
+    for path, text in pages(TABLES).items():
+        path.write_text(text, encoding="utf-8")
+
+
 def _said(is_so: bool, otherwise: str) -> str:  # noqa: FBT001
     return "yes" if is_so else otherwise
 

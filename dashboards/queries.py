@@ -1,0 +1,104 @@
+"""The SQL behind each chart, from the chart's own file: what it selects, from which view, over what time.
+
+Spark SQL, which DuckDB runs too with the macros of `dashboards.views`. "The last hour" is that of the rows there are,
+so that a query means the same whenever it is run. Written to `sql/charts/` by `make docs`.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dashboards.assets import Asset, Assets
+
+FOLDER = Path(__file__).resolve().parent / "sql"
+GRAINS = {"PT1M": "minute", "P1M": "month", "P3M": "quarter"}
+ALL_TIME = "No filter"
+LAST_HOUR = "DATEADD(DATETIME('now'), -1, hour)"
+OPERATORS = {"IN": "{column} IN ({values})", "IS NOT NULL": "{column} IS NOT NULL"}
+
+
+def chart_sql(assets: Assets, chart: Asset) -> str:
+    """One SELECT that gives what the chart shows, with a comment that says what that is."""
+    params = chart.content["params"]
+    dataset = assets.dataset_of(chart).content
+    view = f"{dataset['schema']}.{dataset['table_name']}"
+    dimensions = list(_dimensions(params, _columns(dataset)))
+    measures = [(name, _expression(dataset, name)) for name in _metrics(params)]
+    lines = [f"-- {chart.content['slice_name']}: {chart.content['description']}", "SELECT"]
+    lines.append(
+        ",\n".join(f"    {sql}" if sql == name else f"    {sql} AS {name}" for name, sql in (*dimensions, *measures))
+    )
+    lines.append(f"FROM {view}")
+    if conditions := list(_conditions(params, view)):
+        lines.append("WHERE " + "\n  AND ".join(conditions))
+    if measures and dimensions:
+        lines.append("GROUP BY " + ", ".join(sql for _, sql in dimensions))
+    if dimensions:
+        lines.append(f"ORDER BY {_order(params, dimensions, measures)}")
+        lines.append(f"LIMIT {params.get('row_limit', 1000)}")
+    return "\n".join(lines) + "\n"
+
+
+def chart_files(assets: Assets) -> dict[Path, str]:
+    """The file of each chart's SQL, with its text."""
+    return {FOLDER / "charts" / f"{Path(chart.path).stem}.sql": chart_sql(assets, chart) for chart in assets.charts}
+
+
+def _columns(dataset: Mapping[str, Any]) -> dict[str, str]:
+    """A dataset's columns with the SQL of each."""
+    return {column["column_name"]: column.get("expression") or column["column_name"] for column in dataset["columns"]}
+
+
+def _expression(dataset: Mapping[str, Any], metric: str) -> str:
+    return next(str(m["expression"]) for m in dataset["metrics"] if m["metric_name"] == metric)
+
+
+def _metrics(params: Mapping[str, Any]) -> list[str]:
+    if params.get("query_mode") == "raw":
+        return []
+    return list(params["metrics"]) if "metrics" in params else [params["metric"]]
+
+
+def _dimensions(params: Mapping[str, Any], columns: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    if "x_axis" in params:
+        name = params["x_axis"]
+        grain = GRAINS.get(params.get("time_grain_sqla", ""))
+        yield name, f"date_trunc('{grain}', {name})" if grain else columns[name]
+    if "entity" in params:
+        yield params["entity"], params["entity"]
+    for name in params.get("groupby", params.get("all_columns", [])):
+        yield name, columns[name]
+
+
+def _conditions(params: Mapping[str, Any], view: str) -> Iterator[str]:
+    for condition in params["adhoc_filters"]:
+        column, value = condition["subject"], condition["comparator"]
+        if condition["operator"] != "TEMPORAL_RANGE":
+            values = ", ".join(f"'{one}'" for one in value or ())
+            yield OPERATORS[condition["operator"]].format(column=column, values=values)
+        elif str(value).startswith(LAST_HOUR):
+            yield f"{column} >= (SELECT max({column}) FROM {view}) - INTERVAL 1 HOUR"  # noqa: S608 - names as declared
+        elif value != ALL_TIME:
+            yield f"{column} >= DATE'{str(value).split(' : ')[0]}'"
+
+
+def _order(params: Mapping[str, Any], dimensions: list[tuple[str, str]], measures: list[tuple[str, str]]) -> str:
+    if measures and "time_grain_sqla" not in params:
+        return f"{measures[0][0]} DESC, {dimensions[0][0]}"
+    if "time_grain_sqla" in params:
+        return ", ".join(name for name, _ in dimensions)
+    (column, ascending), *_ = (json.loads(order) for order in params["order_by_cols"])
+    ties = ", complaint_id" if "complaint_id" in dict(dimensions) else ""
+    return f"{column} {'ASC' if ascending else 'DESC'}{ties}"
+
+
+def write() -> None:
+    """Write every chart's SQL, and remove that of charts that are gone."""
+    files = chart_files(Assets())
+    for path in (FOLDER / "charts").glob("*.sql"):
+        if path not in files:
+            path.unlink()
+    (FOLDER / "charts").mkdir(parents=True, exist_ok=True)
+    for path, text in files.items():
+        path.write_text(text, encoding="utf-8")

@@ -1,0 +1,148 @@
+"""The reference of the dashboards, from the files that make them: as Markdown and as JSON.
+
+`make docs` writes them to `docs/dashboards.md` and `docs/dashboards.json`.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dashboards.assets import METRIC_KEYS, Asset, Assets
+from lakehouse.catalogue import Table
+
+PROJECT = Path(__file__).resolve().parent.parent
+DOCS = PROJECT / "docs"
+LEAD = """# Dashboards
+
+Made from `dashboards/` by `make docs`; change the files there, not this page.
+
+**To open them**: `complaints superset start` installs Superset beside the project, configures it and starts it on
+127.0.0.1; the passwords of its three accounts are shown once. `complaints superset status` says what runs,
+`complaints superset stop` ends it, `complaints superset password analyst` sets a new password.
+
+**For analysts** (account `analyst`): *Complaint Overview*. The bar above filters by time, product, state, company and
+channel; a click on a slice of the products or on a row of the states filters all the rest; the menu of a chart drills
+to its rows. SQL Lab reads `gold.*` and the views `serving.*`, one SELECT at a time; `dashboards/sql/` has templates.
+
+**For operators** (account `operator`): *Real-time Monitoring* refreshes itself every 10 seconds, *System Health and
+Model Quality* every minute. An operator may also make and change charts; `complaints superset export` writes what was
+changed in the browser back to the files.
+
+Rates carry their meaning below. Credit reporting is most of the public data, so counts and relief are also shown
+without it. Resolution days are days from receipt until the complaint was sent to the company: the public data hold no
+other span. Historical datasets are kept for a day (the refresh button of a dashboard asks anew), real-time ones for
+5 seconds.
+"""
+
+
+def reference(assets: Assets, tables: Iterable[Table]) -> dict[str, Any]:
+    """Every dashboard with its charts, and every dataset with its metrics and columns, as plain data."""
+    prepared = assets.for_import(tables, None)
+    datasets = {dataset.uuid: yaml.safe_load(prepared[dataset.path]) for dataset in assets.datasets}
+    return {
+        "dashboards": [
+            {
+                "title": board.content["dashboard_title"],
+                "slug": board.content["slug"],
+                "description": board.content["description"],
+                "refresh_seconds": board.content["metadata"]["refresh_frequency"] or None,
+                "filters": [native["name"] for native in board.content["metadata"]["native_filter_configuration"]],
+                "charts": [_chart(chart, datasets[chart.content["dataset_uuid"]]) for chart in assets.charts_of(board)],
+            }
+            for board in assets.dashboards
+        ],
+        "datasets": [_dataset(dataset) for dataset in datasets.values()],
+    }
+
+
+def _chart(chart: Asset, dataset: Mapping[str, Any]) -> dict[str, Any]:
+    used = {name for key in METRIC_KEYS for name in _listed(chart.content["params"].get(key))}
+    return {
+        "name": chart.content["slice_name"],
+        "description": chart.content["description"],
+        "kind": chart.content["viz_type"],
+        "dataset": f"{dataset['schema']}.{dataset['table_name']}",
+        "metrics": [metric["metric_name"] for metric in dataset["metrics"] if metric["metric_name"] in used],
+        "cache_seconds": dataset["cache_timeout"],
+        "sql": f"dashboards/sql/charts/{Path(chart.path).stem}.sql",
+    }
+
+
+def _listed(value: str | list[str] | None) -> list[str]:
+    return value if isinstance(value, list) else [value] if value else []
+
+
+def _dataset(dataset: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "name": f"{dataset['schema']}.{dataset['table_name']}",
+        "description": dataset["description"],
+        "cache_seconds": dataset["cache_timeout"],
+        "metrics": [
+            {
+                "name": m["metric_name"],
+                "label": m["verbose_name"],
+                "formula": m["expression"],
+                "meaning": m["description"],
+            }
+            for m in dataset["metrics"]
+        ],
+        "columns": [
+            {
+                "name": column["column_name"],
+                "type": column["type"],
+                "label": column["verbose_name"],
+                "meaning": column["description"],
+                "formula": column.get("expression"),
+            }
+            for column in dataset["columns"]
+        ],
+    }
+
+
+def markdown(content: Mapping[str, Any]) -> str:
+    """The reference as a page."""
+    parts = [LEAD]
+    parts += [_board(board) for board in content["dashboards"]]
+    parts += ["## Datasets\n", *(_section(dataset) for dataset in content["datasets"])]
+    return "\n".join(parts)
+
+
+def _board(board: Mapping[str, Any]) -> str:
+    refresh = f"Refreshes itself every {board['refresh_seconds']} s." if board["refresh_seconds"] else ""
+    filters = f"Filters: {', '.join(board['filters'])}." if board["filters"] else ""
+    lines = [f"## {board['title']}", "", " ".join(filter(None, (board["description"], refresh, filters))), ""]
+    lines += [f"![{board['title']}](dashboards/{board['slug']}.png)", ""]
+    lines += ["| Chart | What it shows | Metrics | From | Kept | SQL |", "|---|---|---|---|---|---|"]
+    lines += [
+        f"| {c['name']} | {c['description']} | {', '.join(c['metrics'])} | {c['dataset']} | {_kept(c)} "
+        f"| [{Path(c['sql']).name}](../{c['sql']}) |"
+        for c in board["charts"]
+    ]
+    return "\n".join((*lines, ""))
+
+
+def _kept(content: Mapping[str, Any]) -> str:
+    return f"{content['cache_seconds']} s" if content["cache_seconds"] < 60 else "a day"  # noqa: PLR2004
+
+
+def _section(dataset: Mapping[str, Any]) -> str:
+    lines = [f"### {dataset['name']}", "", dataset["description"], ""]
+    lines += ["| Metric | Label | Formula | Meaning |", "|---|---|---|---|"]
+    lines += [f"| {m['name']} | {m['label']} | `{m['formula']}` | {m['meaning']} |" for m in dataset["metrics"]]
+    lines += ["", "| Column | Type | Label | Meaning |", "|---|---|---|---|"]
+    for c in dataset["columns"]:
+        formula = f" Calculated: `{c['formula'].replace('|', '&#124;')}`." if c["formula"] else ""
+        lines.append(f"| {c['name']} | {c['type']} | {c['label']} | {c['meaning'].replace('|', '/')}{formula} |")
+    return "\n".join((*lines, ""))
+
+
+def pages(tables: Iterable[Table]) -> dict[Path, str]:
+    """The files of the reference with their text."""
+    content = reference(Assets(), tables)
+    return {
+        DOCS / "dashboards.md": markdown(content),
+        DOCS / "dashboards.json": json.dumps(content, indent=1, ensure_ascii=False) + "\n",
+    }

@@ -1,0 +1,8 @@
+-- Escalation rate by the channel that a complaint came through.
+SELECT
+    submitted_via AS channel,
+    count(*) AS complaints,
+    round(avg(CASE WHEN escalate THEN 1.0 ELSE 0.0 END), 4) AS escalation_rate
+FROM gold.decisions
+GROUP BY submitted_via
+ORDER BY complaints DESC, channel

@@ -1,0 +1,12 @@
+-- Who answers late: companies by their untimely answers.
+SELECT
+    company,
+    count(*) AS answers,
+    sum(CASE WHEN timely_response THEN 0 ELSE 1 END) AS late,
+    round(avg(CASE WHEN timely_response THEN 0.0 ELSE 1.0 END), 4) AS late_rate
+FROM serving.complaints
+WHERE timely_response IS NOT NULL
+GROUP BY company
+HAVING sum(CASE WHEN timely_response THEN 0 ELSE 1 END) > 0
+ORDER BY late DESC, company
+LIMIT 25

@@ -1,0 +1,14 @@
+-- The same rates with and without credit reporting, which is most of the public data.
+SELECT
+    'all products' AS scope,
+    count(*) AS complaints,
+    round(avg(CASE WHEN escalate THEN 1.0 ELSE 0.0 END), 4) AS escalation_rate
+FROM gold.decisions
+UNION ALL
+SELECT
+    'without credit reporting',
+    count(*),
+    round(avg(CASE WHEN escalate THEN 1.0 ELSE 0.0 END), 4)
+FROM gold.decisions
+WHERE product_family <> 'Credit reporting'
+ORDER BY scope

@@ -1,0 +1,16 @@
+-- Complaint rows: The complaints themselves, newest first.
+SELECT
+    complaint_id,
+    date_received,
+    product,
+    issue,
+    company,
+    state,
+    channel,
+    urgency,
+    team,
+    recommended_action,
+    company_response
+FROM serving.complaints
+ORDER BY date_received DESC, complaint_id
+LIMIT 50

@@ -1,0 +1,4 @@
+-- Complaints: Complaints in the time and places chosen.
+SELECT
+    COUNT(*) AS complaints
+FROM serving.complaints

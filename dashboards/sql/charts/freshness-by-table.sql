@@ -1,0 +1,9 @@
+-- Freshness by table: When each table last changed.
+SELECT
+    table_name,
+    last_change,
+    row_count,
+    state
+FROM serving.freshness
+ORDER BY last_change DESC
+LIMIT 100

@@ -1,0 +1,17 @@
+-- High-urgency complaints: Critical and high complaints of the last hour, newest first, with reasons and what to do.
+SELECT
+    scored_at,
+    urgency,
+    product,
+    company,
+    state,
+    why,
+    recommended_action,
+    team,
+    due_on,
+    complaint_id
+FROM serving.decisions
+WHERE scored_at >= (SELECT max(scored_at) FROM serving.decisions) - INTERVAL 1 HOUR
+  AND urgency IN ('critical', 'high')
+ORDER BY scored_at DESC, complaint_id
+LIMIT 50

@@ -1,0 +1,9 @@
+-- Live escalation rate: Share of the complaints that ask for a second reader, by minute.
+SELECT
+    date_trunc('minute', minute) AS minute,
+    SUM(escalated) * 1.0 / NULLIF(SUM(complaints), 0) AS escalation_rate
+FROM serving.minutes
+WHERE minute >= (SELECT max(minute) FROM serving.minutes) - INTERVAL 1 HOUR
+GROUP BY date_trunc('minute', minute)
+ORDER BY minute
+LIMIT 1000
