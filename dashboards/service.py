@@ -1,16 +1,14 @@
-"""Superset's server: one process group in the background, known by a lock that its processes hold.
+"""Superset as its commands have it: installed, configured, started, stopped, asked.
 
 Reads and writes `<root>/superset`: the secret key, Superset's metadata and caches, the description of the views, the
 log. Whatever is missing or half done is made when the server starts.
 """
 
-import fcntl
 import hashlib
 import json
 import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -23,6 +21,8 @@ from typing import Any
 
 from dashboards.assets import Assets
 from dashboards.environment import SupersetEnvironment
+from dashboards.export import files_from
+from dashboards.process import BackgroundProcess
 from dashboards.views import described
 from lakehouse.catalogue import Table
 from lakehouse.errors import ComplaintsError
@@ -31,7 +31,6 @@ from lakehouse.settings import Settings
 SERVER = Path(__file__).resolve().parent / "server"
 ACCOUNTS = ("admin", "operator", "analyst")
 START_SECONDS = 60.0
-STOP_SECONDS = 15.0
 WORKERS, THREADS = 2, 8
 
 Notify = Callable[[str], None]
@@ -67,8 +66,7 @@ class Superset:
         self.home = settings.folder / "superset"
         self.log = self.home / "server.log"
         self._stamp = self.home / "configured"
-        self._lock = self.home / "running.lock"
-        self._pid = self.home / "pid"
+        self._process = BackgroundProcess(self.home)
 
     @property
     def url(self) -> str:
@@ -77,14 +75,14 @@ class Superset:
 
     def status(self) -> Status:
         """What there is now."""
-        running = self._is_running()
+        running = self._process.is_running()
         return Status(
             installed=self.environment.is_ready,
             configured=self._is_configured(),
             running=running,
             healthy=running and self._answers(),
             url=self.url,
-            pid=int(self._pid.read_text()) if running else None,
+            pid=self._process.pid if running else None,
             log=self.log,
         )
 
@@ -118,7 +116,7 @@ class Superset:
         Raises:
             ComplaintsError: the port is taken, or the server does not come up; says why.
         """
-        if self._is_running():
+        if self._process.is_running():
             if self._answers():
                 return {}
             self.stop()
@@ -131,20 +129,7 @@ class Superset:
 
     def stop(self) -> bool:
         """Stop the server; returns whether one ran."""
-        if not self._is_running():
-            return False
-        leader = int(self._pid.read_text())
-        for number, patience in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, STOP_SECONDS)):
-            try:
-                os.killpg(leader, number)
-            except ProcessLookupError:
-                break
-            end = time.monotonic() + patience
-            while self._is_running() and time.monotonic() < end:
-                time.sleep(0.1)
-            if not self._is_running():
-                break
-        return True
+        return self._process.stop()
 
     def set_password(self, name: str, password: str) -> None:
         """Set an account's password.
@@ -157,17 +142,49 @@ class Superset:
             msg = f"There is no account '{name}'; there are {', '.join(ACCOUNTS)}."
             raise ComplaintsError(msg)
 
-    def ask(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        """Run `server/provision.py` in Superset's Python with this request; its answer.
+    def export(self) -> list[Path]:
+        """Write what was changed in the browser back to the files; returns those that changed."""
+        self._need_environment()
+        exported = self.ask({"do": "export"})["assets"]
+        changed = []
+        for path, text in files_from(Assets(), self._tables, exported).items():
+            if not path.is_file() or path.read_text(encoding="utf-8") != text:
+                path.write_text(text, encoding="utf-8")
+                changed.append(path)
+        return changed
+
+    def snapshot(self, slug: str, file: Path, account: str, password: str) -> None:
+        """Take a picture (.png) or a document (.pdf) of a dashboard as an account sees it.
+
+        Raises:
+            ComplaintsError: no such dashboard, Superset doesn't run, the browser is not there, or a chart failed.
+        """
+        boards = {board.content["slug"]: len(Assets().charts_of(board)) for board in Assets().dashboards}
+        if slug not in boards:
+            msg = f"There is no dashboard '{slug}'; there are {', '.join(boards)}."
+            raise ComplaintsError(msg)
+        if not self._answers():
+            msg = "Superset does not run: `complaints superset start` starts it."
+            raise ComplaintsError(msg)
+        asked = {"url": self.url, "account": account, "password": password}
+        answer = self.ask({**asked, "slug": slug, "charts": boards[slug], "file": str(file.absolute())}, "browser")
+        if "error" in answer:
+            raise ComplaintsError(answer["error"])
+        if failed := [name for name, state in answer["shown"].items() if state.startswith("error")]:
+            msg = f"{file} was written, but these charts failed: {', '.join(failed)}."
+            raise ComplaintsError(msg)
+
+    def ask(self, asked: Mapping[str, Any], module: str = "provision") -> dict[str, Any]:
+        """Run a module of `server/` in Superset's Python with this request; its answer.
 
         Raises:
             ComplaintsError: it failed; says what Superset said last.
         """
-        command = [str(self.environment.python), "-m", "provision"]
+        command = [str(self.environment.python), "-m", module]
         done = subprocess.run(
             command, input=json.dumps(asked), env=self._variables(), capture_output=True, text=True, check=False
         )
-        (self.home / "provision.log").write_text(done.stderr)
+        (self.home / f"{module}.log").write_text(done.stderr)
         if done.returncode:
             said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
             msg = f"Superset could not do it: {said} (all it said is in {self.home / 'provision.log'})."
@@ -231,19 +248,7 @@ class Superset:
         command = [str(self.environment.venv / "bin" / "gunicorn"), "--no-control-socket", "--timeout", "120"]
         command += ["--worker-class", "gthread", "--workers", str(WORKERS), "--threads", str(THREADS)]
         command += ["--preload", "--bind", f"{host}:{port}", "superset.app:create_app()"]
-        with self._lock.open("w") as lock, self.log.open("ab") as log:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the server's processes inherit and hold it
-            server = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=self._variables(),
-                cwd=self.home,
-                start_new_session=True,
-                pass_fds=[lock.fileno()],
-            )
-        self._pid.write_text(str(server.pid))
+        server = self._process.launch(command, self._variables(), self.log)
         end = time.monotonic() + START_SECONDS
         while not self._answers():
             if server.poll() is not None or time.monotonic() > end:
@@ -252,17 +257,6 @@ class Superset:
                 msg = f"Superset did not come up: {said} (its log is {self.log})."
                 raise ComplaintsError(msg)
             time.sleep(0.2)
-
-    def _is_running(self) -> bool:
-        """Whether a process of the server lives: it holds the lock, whoever started it and however."""
-        if not self._lock.is_file():
-            return False
-        with self._lock.open() as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
 
     def _answers(self) -> bool:
         try:

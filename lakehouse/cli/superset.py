@@ -5,6 +5,7 @@ import secrets
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -136,6 +137,42 @@ def password(invocation: Invocation, account: str, ask: bool, as_json: bool) -> 
         print_json({"passwords": {} if ask else {account: new}})
     elif not ask:
         _show_passwords({account: new})
+
+
+@superset.command()
+@click.pass_obj
+def export(invocation: Invocation) -> None:
+    r"""Write what was changed in the browser back to the files in dashboards/assets.
+
+    \b
+    Example:
+        complaints superset export
+    """
+    changed = _superset(invocation).export()
+    for path in changed:
+        click.echo(path)
+    click.echo(f"{len(changed)} files changed.")
+
+
+@superset.command()
+@click.argument("dashboard")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--account", default="analyst", show_default=True, help="Whose view it is.")
+@click.option("--password", envvar="SUPERSET_PASSWORD", help="Their password; asked for when not given.")
+@click.pass_obj
+def snapshot(invocation: Invocation, dashboard: str, file: Path, account: str, password: str | None) -> None:
+    r"""Write a dashboard as a picture (.png) or a document (.pdf); needs Chromium and its driver.
+
+    \b
+    Example:
+        complaints superset snapshot complaint-overview overview.pdf
+    """
+    if file.suffix not in {".png", ".pdf"}:
+        msg = f"{file} should end in .png or .pdf."
+        raise click.BadParameter(msg)
+    server = _superset(invocation)
+    server.snapshot(dashboard, file, account, password or click.prompt(f"Password of {account}", hide_input=True))
+    click.echo(f"{file} shows {server.url}/superset/dashboard/{dashboard}/")
 
 
 @superset.command(hidden=True)
