@@ -28,7 +28,7 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 NOT_SETTINGS = {"COMPLAINTS_JARS"}  # read before there are settings: where the jars lie
 SCHEMA = r"^[a-z_][a-z0-9_]{0,99}$"
 Environment = Literal["local", "dev", "staging", "prod"]
-SECRETS = {"kafka.password", "superset.metadata", "superset.warehouse"}
+SECRETS = {"kafka.password", "superset.metadata", "superset.warehouse", "alerts.webhook"}
 
 
 class Section(BaseModel):
@@ -135,6 +135,12 @@ class SupersetSettings(Section):
     warehouse: SecretStr | None = None
 
 
+class AlertSettings(Section):
+    """Where alerts go besides the terminal."""
+
+    webhook: SecretStr | None = None
+
+
 class _YamlSource(PydanticBaseSettingsSource):
     """One YAML file as a source of settings."""
 
@@ -170,6 +176,7 @@ class Settings(BaseSettings):
     silver: SilverSettings
     ml: MlSettings
     superset: SupersetSettings
+    alerts: AlertSettings
 
     @cached_property
     def folder(self) -> Path:

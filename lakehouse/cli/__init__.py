@@ -31,6 +31,7 @@ COMMANDS = {
     "run": "lakehouse.cli.stream:run",
     "sql": "lakehouse.cli.sql:sql",
     "databricks": "lakehouse.cli.databricks:databricks",
+    "monitor": "lakehouse.cli.monitor:monitor",
     "superset": "lakehouse.cli.superset:superset",
 }
 

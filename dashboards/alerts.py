@@ -1,0 +1,89 @@
+"""Alert rules as code: `conf/alerts.yaml`, each evaluated on gold, told to whoever calls or to a webhook."""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pydantic import Field
+
+from lakehouse.catalogue import Table
+from lakehouse.errors import ComplaintsError
+from lakehouse.rules import Rule, read_rules
+from lakehouse.settings import CONF, Settings
+from lakehouse.sql import query
+
+WEBHOOK_SECONDS = 10
+
+
+class AlertRule(Rule):
+    """One rule: a query that gives one number, the number that it may not exceed, and what it means when it does."""
+
+    id: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    query: str = Field(min_length=1)
+    above: float
+    says: str = Field(min_length=1)
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One rule evaluated: its number (None when there is no data yet), the threshold, and whether it fires."""
+
+    id: str
+    value: float | None
+    above: float
+    fires: bool
+    says: str
+
+
+def load_alerts(path: Path = CONF / "alerts.yaml") -> Sequence[AlertRule]:
+    """The rules, checked.
+
+    Raises:
+        ComplaintsError: a rule is wrong; names file, line, rule and key.
+    """
+    file = read_rules(path)
+    file.only("alerts")
+    return [rule for _, rule in file.rules("alerts", AlertRule)]
+
+
+def evaluated(settings: Settings, tables: Sequence[Table], rules: Iterable[AlertRule]) -> list[Alert]:
+    """Each rule on the lake as it is now.
+
+    Raises:
+        ComplaintsError: there are no tables yet, or a query can't be run; names the rule.
+    """
+    return [_evaluated(settings, tables, rule) for rule in rules]
+
+
+def _evaluated(settings: Settings, tables: Sequence[Table], rule: AlertRule) -> Alert:
+    try:
+        rows = query(settings, tables, rule.query).rows
+    except ComplaintsError as error:
+        msg = f"The alert '{rule.id}' can't be evaluated: {error}"
+        raise ComplaintsError(msg) from error
+    if len(rows) != 1 or len(rows[0]) != 1:
+        msg = f"The alert '{rule.id}' should give one number, and gives {len(rows)} rows."
+        raise ComplaintsError(msg)
+    value = None if rows[0][0] is None else float(rows[0][0])
+    return Alert(rule.id, value, rule.above, value is not None and value > rule.above, rule.says)
+
+
+def send(alerts: Iterable[Alert], webhook: str) -> None:
+    """Post the alerts to a webhook as a JSON object with `text`, which chat programs show, and `alerts`.
+
+    Raises:
+        ComplaintsError: the webhook does not take them.
+    """
+    alerts = list(alerts)
+    text = "\n".join(f"{alert.id} is {alert.value:,g}, above {alert.above:,g}. {alert.says}" for alert in alerts)
+    body = json.dumps({"text": text, "alerts": [asdict(alert) for alert in alerts]}).encode()
+    request = urllib.request.Request(webhook, body, {"Content-Type": "application/json"})  # noqa: S310 - as it is set
+    try:
+        urllib.request.urlopen(request, timeout=WEBHOOK_SECONDS).close()  # noqa: S310
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        found = getattr(error, "reason", error)
+        msg = f"The webhook did not take the alerts ({found}): check COMPLAINTS_ALERTS__WEBHOOK."
+        raise ComplaintsError(msg) from error

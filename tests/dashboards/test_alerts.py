@@ -1,0 +1,101 @@
+"""Alert rules fire above their threshold and not below, say what they mean, and reach a webhook."""
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dashboards.alerts import Alert, AlertRule, evaluated, load_alerts, send
+from gold.tables import DECISIONS, STREAM_HEALTH
+from lakehouse.errors import ComplaintsError
+from lakehouse.lake import Lake
+from streaming.tables import TABLES
+
+NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
+
+
+def decision(number: int, *, age: timedelta, escalate: bool, probability: float) -> dict[str, object]:
+    at = NOW - age
+    needed = dict.fromkeys(("team", "recommended_action", "model_name", "model_version", "record_id"), "x")
+    known = {"complaint_id": number, "probability": probability, "escalate": escalate, "urgency": "low"}
+    return {**needed, **known, "scored_with": "text", "scored_at": at, "ingested_at": at}
+
+
+@pytest.fixture
+def filled(lake: Lake) -> Lake:
+    """A day of calm, then 15 minutes in which every complaint is escalated and refused ones pile up."""
+    lake.create(TABLES)
+    day = timedelta(days=2)
+    rows = [decision(n, age=day, escalate=n < 10, probability=0.2) for n in range(100)]
+    rows += [decision(100 + n, age=timedelta(minutes=n), escalate=True, probability=0.5) for n in range(10)]
+    lake.append(lake.frame(rows, DECISIONS), DECISIONS, "test:1")
+    waits: dict[str, object] = {"query": "ingest", "query_id": "q", "run_id": "r", "batch_id": 1, "started_at": NOW}
+    lake.append(lake.frame([{**waits, "lag_rows": 19_999}], STREAM_HEALTH), STREAM_HEALTH, "test:1")
+    return lake
+
+
+def test_rules_fire_above_their_threshold_and_not_below(filled: Lake) -> None:
+    found = {alert.id: (alert.value, alert.fires) for alert in evaluated(filled.settings, TABLES, load_alerts())}
+    assert found == {
+        "lag": (19_999, False),
+        "quarantined_share": (0, False),
+        "escalation_spike": (pytest.approx(10), True),
+        "drift": (pytest.approx(0.3), True),
+    }
+
+
+def test_without_data_nothing_fires(lake: Lake) -> None:
+    lake.create(TABLES)
+    assert [(a.value, a.fires) for a in evaluated(lake.settings, TABLES, load_alerts())] == [(None, False)] * 4
+
+
+def test_a_query_that_is_wrong_is_told_with_its_rule(lake: Lake) -> None:
+    lake.create(TABLES)
+    for sql, said in (("SELECT nothing FROM gold.decisions", "can't be run"), ("SELECT 1, 2", "one number")):
+        with pytest.raises(ComplaintsError, match=rf"'mine'.*{said}"):
+            evaluated(lake.settings, TABLES, [AlertRule(id="mine", query=sql, above=1, says="x")])
+
+
+def test_a_wrong_rule_is_told_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "alerts.yaml"
+    path.write_text("alerts:\n  - id: lag\n    query: SELECT 1\n    over: 3\n    says: x\n")
+    with pytest.raises(ComplaintsError, match=r"alerts\.yaml:\d+, rule 'lag'"):
+        load_alerts(path)
+
+
+@pytest.fixture
+def webhook() -> Iterator[tuple[str, list[Any]]]:
+    """A webhook on this machine, and what it was sent."""
+    received: list[Any] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/hook", received
+        server.shutdown()
+
+
+def test_a_webhook_is_told_in_words_and_in_data(webhook: tuple[str, list[Any]]) -> None:
+    url, received = webhook
+    send([Alert("lag", 30_000, 20_000, fires=True, says="Keep up.")], url)
+    (message,) = received
+    assert message["text"] == "lag is 30,000, above 20,000. Keep up."
+    assert message["alerts"][0]["value"] == 30_000
+
+
+def test_a_webhook_that_is_not_there_is_told() -> None:
+    with pytest.raises(ComplaintsError, match="COMPLAINTS_ALERTS__WEBHOOK"):
+        send([Alert("lag", 1, 0, fires=True, says="x")], "http://127.0.0.1:9/hook")
