@@ -1,0 +1,115 @@
+"""Superset on a laptop: whatever is missing, killed or taken is said in a sentence, and `start` mends what it can."""
+
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from pyspark.sql import SparkSession
+
+from dashboards.assets import FOLDER, Assets
+from dashboards.server.browser import Browser
+from tests.dashboards.live.conftest import Server, free_port, run, started
+
+pytestmark = pytest.mark.superset
+
+OVERVIEW = next(board for board in Assets().dashboards if board.content["slug"] == "complaint-overview")
+
+
+@pytest.fixture(scope="module")
+def empty(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Superset over a lake without a single table."""
+    assert spark
+    with started(tmp_path_factory.mktemp("empty") / "lake") as server:
+        yield server
+
+
+def status(server: Server) -> dict[str, object]:
+    found: dict[str, object] = json.loads(
+        run(server.settings.folder, server.port, "superset", "status", "--json").stdout
+    )
+    return found
+
+
+def test_over_an_empty_lake_dashboards_open_and_say_that_there_is_no_data_yet(empty: Server) -> None:
+    with Browser(empty.url) as browser:
+        browser.log_in("analyst", empty.passwords["analyst"])
+        shown = browser.open("complaint-overview", len(Assets().charts_of(OVERVIEW)))
+        assert not [name for name, state in shown.items() if state.startswith("error")]
+        page = browser.driver.find_element("css selector", "[data-test-chart-name='Data as of']").text
+    assert page.count("no data yet") == 5
+
+
+def test_three_accounts_are_made_with_passwords_of_their_own_and_are_never_made_again(empty: Server) -> None:
+    assert set(empty.passwords) == {"admin", "operator", "analyst"}
+    assert len(set(empty.passwords.values())) == 3
+    again = run(empty.settings.folder, empty.port, "superset", "configure", "--json")
+    assert json.loads(again.stdout) == {"passwords": {}}
+
+
+def test_no_secret_lies_where_others_can_read_it_or_in_the_repository(empty: Server) -> None:
+    key = empty.settings.folder / "superset" / "secret_key"
+    assert key.stat().st_mode & 0o077 == 0
+    assert len(key.read_text()) > 40
+    assert not key.is_relative_to(FOLDER.parents[1])
+
+
+def test_importing_again_changes_nothing_and_an_export_gives_the_files_back(empty: Server) -> None:
+    before = {path: path.read_bytes() for path in FOLDER.rglob("*.yaml")}
+    done = run(empty.settings.folder, empty.port, "superset", "export")
+    assert done.stdout.strip() == "0 files changed."
+    assert {path: path.read_bytes() for path in FOLDER.rglob("*.yaml")} == before
+
+
+def test_the_server_listens_on_loopback_sends_secure_headers_and_loads_nothing_from_outside(empty: Server) -> None:
+    headers = requests.get(f"{empty.url}/login/", timeout=60).headers
+    policy = headers["Content-Security-Policy"]
+    assert "http:" not in policy
+    assert "https:" not in policy
+    assert headers["X-Frame-Options"] == "SAMEORIGIN"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert "HttpOnly" in headers["Set-Cookie"]
+    assert "SameSite=Lax" in headers["Set-Cookie"]
+
+
+def test_a_visitor_without_account_sees_nothing(empty: Server) -> None:
+    assert requests.get(f"{empty.url}/api/v1/dashboard/", timeout=60).json()["count"] == 0
+    page = requests.get(f"{empty.url}/superset/dashboard/complaint-overview/", timeout=60)
+    assert "/login" in page.url
+
+
+def test_a_wrong_password_is_refused_and_a_new_one_works(empty: Server) -> None:
+    done = run(empty.settings.folder, empty.port, "superset", "password", "operator", "--json")
+    new = json.loads(done.stdout)["passwords"]["operator"]
+    for password, code in ((empty.passwords["operator"], 401), (new, 200)):
+        login = {"username": "operator", "password": password, "provider": "db"}
+        assert requests.post(f"{empty.url}/api/v1/security/login", json=login, timeout=60).status_code == code
+
+
+def test_a_killed_server_is_told_by_status_and_mended_by_start(empty: Server) -> None:
+    assert status(empty)["healthy"]
+    os.killpg(int(str(status(empty)["pid"])), signal.SIGKILL)
+    time.sleep(0.5)
+    told = status(empty)
+    assert (told["running"], told["healthy"]) == (False, False)
+    began = time.monotonic()
+    assert run(empty.settings.folder, empty.port, "superset", "start").returncode == 0
+    assert time.monotonic() - began < 60
+    assert status(empty)["healthy"]
+
+
+def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
+    port = free_port()
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        done = run(tmp_path / "lake", port, "superset", "start")
+    assert done.returncode == 1
+    assert f"can't listen on 127.0.0.1:{port}" in done.stderr
+    assert "COMPLAINTS_SUPERSET__PORT" in done.stderr
+    assert "Traceback" not in done.stderr

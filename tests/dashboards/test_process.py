@@ -1,0 +1,57 @@
+"""A background server is known by the lock that its processes hold, and ends when it is told to."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dashboards.process import BackgroundProcess
+
+SLEEP = (sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)")
+DEAF = (sys.executable, "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); print('up'); time.sleep(60)")
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator[BackgroundProcess]:
+    process = BackgroundProcess(tmp_path)
+    yield process
+    process.stop()
+
+
+def test_it_runs_until_it_is_stopped_and_another_sees_it_too(process: BackgroundProcess, tmp_path: Path) -> None:
+    assert not process.is_running()
+    assert not process.stop()
+    process.launch(SLEEP, os.environ, tmp_path / "log")
+    assert process.is_running()
+    assert BackgroundProcess(tmp_path).is_running()
+    assert BackgroundProcess(tmp_path).stop()
+    assert not process.is_running()
+
+
+def test_one_that_was_killed_is_not_running(process: BackgroundProcess, tmp_path: Path) -> None:
+    server = process.launch(SLEEP, os.environ, tmp_path / "log")
+    os.kill(process.pid, signal.SIGKILL)
+    server.wait()
+    assert not process.is_running()
+    process.launch(SLEEP, os.environ, tmp_path / "log")
+    assert process.is_running()
+
+
+def test_one_that_does_not_listen_is_killed(
+    process: BackgroundProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dashboards.process.STOP_SECONDS", 0.5)
+    process.launch(DEAF, os.environ, tmp_path / "log")
+    time.sleep(0.3)
+    assert process.stop()
+    assert not process.is_running()
+
+
+def test_a_second_one_is_refused(process: BackgroundProcess, tmp_path: Path) -> None:
+    process.launch(SLEEP, os.environ, tmp_path / "log")
+    with pytest.raises(BlockingIOError):
+        process.launch(SLEEP, os.environ, tmp_path / "log")
