@@ -5,6 +5,7 @@ Needs selenium, Chromium and its driver. Run as a module it takes a snapshot: a 
 """
 
 import base64
+import io
 import json
 import shutil
 import sys
@@ -12,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -21,6 +23,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 WIDTH, HEIGHT = 1500, 1100
 PATIENCE = 60.0  # seconds
+COLOURS = 64  # of a picture: enough for charts, and a small file
 CHART = "[data-test-chart-name]"
 # What a chart shows: 'loading', 'error: …', 'drawn', or 'blank: …' with its text.
 STATE = """
@@ -118,17 +121,16 @@ class Browser:
 
     def choose(self, field: str, value: str) -> None:
         """Choose a value in a filter of the bar, and apply."""
-        box = self.wait_for(f"[data-test='NATIVE_FILTER-{field}'] input")
-        box.click()
+        self.wait_for(f"[data-test='NATIVE_FILTER-{field}']").click()
+        box = self.driver.switch_to.active_element
         box.send_keys(value)
-        self.wait_for(f".ant-select-item-option[title='{value}']")
-        box.send_keys(Keys.ENTER, Keys.ESCAPE)
+        self.wait_for(f".ant-select-item-option[title='{value}']").click()
+        box.send_keys(Keys.ESCAPE)
         self.wait_for("[data-test='filter-bar__apply-button']:not([disabled])").click()
 
     def clear(self) -> None:
-        """Clear all filters, and apply."""
+        """Clear all filters."""
         self.wait_for("[data-test='filter-bar__clear-button']").click()
-        self.wait_for("[data-test='filter-bar__apply-button']:not([disabled])").click()
 
     def action(self) -> ActionChains:
         """Movements and clicks of the mouse, to be performed."""
@@ -140,7 +142,8 @@ class Browser:
             printed = self.driver.execute_cdp_cmd("Page.printToPDF", {"printBackground": True, "scale": 0.5})
             file.write_bytes(base64.b64decode(printed["data"]))
         else:
-            file.write_bytes(self.driver.get_screenshot_as_png())
+            picture = Image.open(io.BytesIO(self.driver.get_screenshot_as_png())).convert("RGB")
+            picture.quantize(COLOURS, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
 
     def _show_all(self) -> None:
         height = self.driver.execute_script(FULL_HEIGHT)

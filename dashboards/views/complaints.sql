@@ -1,4 +1,4 @@
--- Every decided complaint with what became of it. One row: one scored complaint.
+-- Every decided complaint. One row: one scored complaint.
 SELECT
     d.complaint_id,
     d.date_received,
@@ -18,14 +18,5 @@ SELECT
     d.probability,
     d.scored_with,
     d.model_version,
-    (unix_millis(d.scored_at) - unix_millis(d.kafka_timestamp)) / 60000.0 AS minutes_in_queue,
-    o.company_response,
-    o.response_class,
-    o.timely_response,
-    o.is_final,
-    o.is_relief,
-    o.is_monetary_relief,
-    o.processing_days AS resolution_days,
-    o.successful_resolution
+    (unix_millis(d.scored_at) - unix_millis(d.kafka_timestamp)) / 60000.0 AS minutes_in_queue
 FROM gold.decisions AS d
-LEFT JOIN silver.outcomes AS o ON o.complaint_id = d.complaint_id

@@ -5,7 +5,7 @@ SELECT
     percentile(resolution_days, 0.5) AS median_days,
     percentile(resolution_days, 0.9) AS p90_days,
     max(resolution_days) AS worst_days
-FROM serving.complaints
+FROM serving.resolutions
 WHERE resolution_days IS NOT NULL
 GROUP BY product
 ORDER BY product

@@ -4,7 +4,7 @@ SELECT
     count(*) AS answers,
     sum(CASE WHEN timely_response THEN 0 ELSE 1 END) AS late,
     round(avg(CASE WHEN timely_response THEN 0.0 ELSE 1.0 END), 4) AS late_rate
-FROM serving.complaints
+FROM serving.resolutions
 WHERE timely_response IS NOT NULL
 GROUP BY company
 HAVING sum(CASE WHEN timely_response THEN 0 ELSE 1 END) > 0

@@ -3,7 +3,7 @@ SELECT
     company,
     count(*) AS answered,
     round(avg(CASE WHEN is_relief THEN 1.0 ELSE 0.0 END), 4) AS relief_rate
-FROM serving.complaints
+FROM serving.resolutions
 WHERE is_final
 GROUP BY company
 HAVING count(*) >= 20

@@ -9,8 +9,8 @@ SELECT
     channel,
     urgency,
     team,
-    recommended_action,
-    company_response
+    due_on,
+    recommended_action
 FROM serving.complaints
 ORDER BY date_received DESC, complaint_id
 LIMIT 50

@@ -2,7 +2,7 @@
 SELECT
     state,
     COUNT(*) AS complaints,
-    SUM(CASE WHEN is_relief THEN 1.0 ELSE 0.0 END) / NULLIF(SUM(CASE WHEN is_relief IS NOT NULL THEN 1.0 ELSE 0.0 END), 0) AS relief_rate
+    AVG(CASE WHEN escalate THEN 1.0 ELSE 0.0 END) AS escalation_rate
 FROM serving.complaints
 GROUP BY state
 ORDER BY complaints DESC, state

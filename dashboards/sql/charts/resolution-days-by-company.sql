@@ -1,11 +1,11 @@
--- Resolution days by company: Companies with most complaints: days to the company, relief, timeliness.
+-- Resolution days by company: Companies with most answers: days to the company, relief, timeliness.
 SELECT
     company,
-    COUNT(*) AS complaints,
+    COUNT(*) AS answers,
     AVG(resolution_days) AS resolution_days_mean,
     SUM(CASE WHEN is_relief THEN 1.0 ELSE 0.0 END) / NULLIF(SUM(CASE WHEN is_relief IS NOT NULL THEN 1.0 ELSE 0.0 END), 0) AS relief_rate,
     SUM(CASE WHEN timely_response THEN 1.0 ELSE 0.0 END) / NULLIF(SUM(CASE WHEN timely_response IS NOT NULL THEN 1.0 ELSE 0.0 END), 0) AS timely_rate
-FROM serving.complaints
+FROM serving.resolutions
 GROUP BY company
-ORDER BY complaints DESC, company
+ORDER BY answers DESC, company
 LIMIT 25
