@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
@@ -112,17 +112,40 @@ class SilverSettings(Section):
     successful_resolution: str = Field(min_length=1)
 
 
+class GridSettings(Section):
+    """What cross-validation tries: every combination of the values of the algorithm in use."""
+
+    regularisation: tuple[Annotated[float, Field(ge=0)], ...] = Field(min_length=1)
+    elastic_net: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(min_length=1)
+    trees: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(min_length=1)
+    depth: tuple[Annotated[int, Field(ge=1, le=15)], ...] = Field(min_length=1)
+
+
+class CostSettings(Section):
+    """What a wrong call costs, in any unit; the threshold follows from them."""
+
+    false_alarm: float = Field(gt=0)
+    missed: float = Field(gt=0)
+
+
 class MlSettings(Section):
-    """Training and registry."""
+    """Training, evaluation and registry."""
 
     model: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
     experiment: str = Field(min_length=1)
+    algorithm: Literal["logistic_regression", "gradient_boosted_trees"]
+    split: Literal["time", "random"]
     test_share: float = Field(gt=0, lt=1)
+    calibration_share: float = Field(gt=0, lt=1)
+    folds: int = Field(ge=2, le=20)
+    grid: GridSettings
+    class_weights: Literal["none", "balanced"]
+    costs: CostSettings
     seed: int
     vocabulary_size: int = Field(ge=16, le=1 << 20)
     min_document_frequency: int = Field(ge=1)
-    regularisation: float = Field(ge=0)
-    threshold: float = Field(gt=0, lt=1)
+    answer_days: int = Field(ge=0, le=365)
+    history_weight: float = Field(gt=0)
 
 
 class SupersetSettings(Section):

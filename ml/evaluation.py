@@ -5,19 +5,18 @@ Reads scored complaints with `label`; gives figures. Rows whose outcome is unkno
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import date
 from typing import Any
 
 import numpy as np
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from lakehouse.errors import ComplaintsError
 from lakehouse.lake import Lake
+from ml.examples import labelled
 from ml.metrics import Numbers, classification_report, confusion, intervals, measured
 from ml.registry import Registry
 from ml.scoring import scored
-from ml.training import labelled
+from ml.split import Rule
 from silver.tables import COMPLAINTS, NARRATIVES, OUTCOMES
 
 FEWEST_IN_GROUP = 30
@@ -54,33 +53,34 @@ def evaluate(lake: Lake, registry: Registry, progress: Callable[[str], None], *,
     """
     progress("loading the champion")
     model = registry.champion()
-    split_on = date.fromisoformat(registry.parameters(model.version)["split_on"])
+    parameters = registry.parameters(model.version)
+    rule, threshold = Rule.from_json(parameters["rule"]), float(parameters["threshold"])
     rows = labelled(*(lake.read(table) for table in (COMPLAINTS, NARRATIVES, OUTCOMES)))
-    rows = rows if whole else rows.where(F.col("date_received") >= F.lit(split_on))
+    rows = rows if whole else rows.where(rule.held_out())
     progress("scoring")
     table = _collected(rows.transform(scored(model)))
     known = ~np.isnan(table["label"])
     if not known.any():
-        since = "" if whole else f" received since {split_on}, when the training of version {model.version} ended"
-        msg = f"There is no complaint with a known outcome{since}: load some with `complaints load PATH…`."
+        kept = "" if whole else f" that the training of version {model.version} did not learn from"
+        msg = f"There is no complaint with a known outcome{kept}: load some with `complaints load PATH…`."
         raise ComplaintsError(msg)
     progress("measuring")
     table = {name: values[known] for name, values in table.items()}
     label, probability, settings = table["label"], table["probability"], lake.settings.ml
-    counts = confusion(label, probability, settings.threshold)
+    counts = confusion(label, probability, threshold)
     return Evaluation(
         model=model.name,
         version=model.version,
         rows=int(known.sum()),
         unknown=int((~known).sum()),
         base_rate=float(label.mean()),
-        threshold=settings.threshold,
-        measures=measured(label, probability, settings.threshold),
+        threshold=threshold,
+        measures=measured(label, probability, threshold),
         confusion=counts,
         report=classification_report(counts),
-        intervals=intervals(label, probability, settings.threshold, seed=settings.seed),
-        groups=_groups(table, settings.threshold),
-        baselines={"base_rate": measured(label, np.full(len(label), label.mean()), settings.threshold)},
+        intervals=intervals(label, probability, threshold, seed=settings.seed),
+        groups=_groups(table, threshold),
+        baselines={"base_rate": measured(label, np.full(len(label), label.mean()), threshold)},
     )
 
 

@@ -1,84 +1,112 @@
-"""The scoring pipeline: text by Spark NLP, categories, dates and narrative shape, and a logistic regression.
+"""The scoring pipeline: text by Spark NLP, categories, dates, company history, narrative shape, and a classifier.
 
 Reads only the intake columns named in `INPUTS`, so nothing known later can reach it. One fitted artifact serves batch
 and stream. Grain: one complaint in, one scored complaint out.
 """
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pyspark.ml import Pipeline
+from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.base import Estimator, Transformer
-from pyspark.ml.classification import LogisticRegression
 from pyspark.ml.feature import (
     IDF,
     CountVectorizer,
+    MaxAbsScaler,
+    Normalizer,
     OneHotEncoder,
     SQLTransformer,
-    StandardScaler,
     StringIndexer,
     VectorAssembler,
 )
-from sparknlp.annotator import Lemmatizer, Normalizer, StopWordsCleaner, Tokenizer
+from sparknlp.annotator import Lemmatizer, StopWordsCleaner, Tokenizer
+from sparknlp.annotator import Normalizer as TokenNormalizer
 from sparknlp.base import DocumentAssembler, Finisher
 
 from lakehouse.settings import CONF, MlSettings
+from ml.history import HISTORY
 from silver.features import AMOUNT, REDACTION
 
 LABEL = "successful_resolution"
 
-CATEGORIES = ("product", "sub_product", "issue", "sub_issue", "company", "state", "submitted_via", "consumer_consent")
-FLAGS = ("is_servicemember", "is_older_american", "is_weekend", "has_narrative")
-NUMBERS = (
+# Columns that are categories, and pairs of them that say more together than apart.
+SINGLE = (
+    "product",
+    "sub_product",
+    "issue",
+    "sub_issue",
+    "company",
+    "state",
+    "submitted_via",
+    "consumer_consent",
     "received_month",
     "received_weekday",
-    "narrative_words",
-    "redactions",
-    "redacted_share",
-    "amounts",
-    "largest_amount",
-    "capitals_share",
-    "exclamations",
-    "questions",
 )
-SKEWED = frozenset({"narrative_words", "redactions", "amounts", "largest_amount", "exclamations", "questions"})
+PAIRS = (("company", "product"), ("company", "issue"), ("product", "issue"))
+CATEGORIES = (*SINGLE, *("_and_".join(pair) for pair in PAIRS))
+FLAGS = ("is_servicemember", "is_older_american", "is_weekend", "has_narrative")
+COUNTS = ("narrative_words", "redactions", "amounts", "largest_amount", "exclamations", "questions")
+SHARES = ("redacted_share", "capitals_share")
+
+INPUTS = (*SINGLE, *FLAGS, *COUNTS, *SHARES, "narrative")
+NUMBERS = (*FLAGS, *COUNTS, *SHARES, HISTORY)
+NOT_GIVEN = "not given"
 Stage = Estimator[Any] | Transformer
 
-INPUTS = (*CATEGORIES, *FLAGS, *NUMBERS, "narrative")
-SHAPE = (*FLAGS, *NUMBERS)
-NOT_GIVEN = "not given"
 
+def representation(settings: MlSettings, *, with_text: bool) -> Pipeline:
+    """The unfitted stages up to `features`; without text where there are no narratives to learn from.
 
-def pipeline(settings: MlSettings) -> Pipeline:
-    """The unfitted pipeline.
-
-    Fitting needs `INPUTS` and a double column `label` (1 = successful resolution). The fitted model's transform needs
-    `INPUTS` alone and adds `probability` (vector of both classes), `rawPrediction` (logits) and the columns between.
+    Fitting needs `INPUTS` and `company_history` of each row's own day (`ml.history`); no label.
     """
-    return Pipeline(
-        stages=[_prepared(), *_text_stages(settings), *_category_stages(), *_number_stages(), *_model(settings)]
-    )
+    text = _text_stages(settings) if with_text else []
+    stages = [_prepared(HISTORY), *text, *_category_stages(), *_number_stages(), _assembled(with_text=with_text)]
+    return Pipeline(stages=stages)
 
 
-def _prepared() -> Transformer:
-    """Nulls to empty text or zero, counts to logarithms, and the narrative without the CFPB's redactions."""
+def artifact(
+    fitted: PipelineModel, history: Mapping[str, float], classifier: Transformer, calibration: Transformer
+) -> PipelineModel:
+    """The model as it is registered: the fitted stages with the company history as of now, classifier, calibration.
+
+    Its transform needs `INPUTS` alone and adds `rawPrediction` (of both classes), `slope` and `offset`: the logit is
+    slope times raw prediction plus offset. It adds the columns between, too.
+    """
+    first = _prepared(_looked_up(history))
+    return PipelineModel(stages=[first, *fitted.stages[1:], classifier, calibration])
+
+
+def _looked_up(history: Mapping[str, float]) -> str:
+    """SQL for the history of `company`: one literal map, which the optimiser folds."""
+    text = json.dumps({company: round(shift, 6) for company, shift in history.items()}).replace("$", "\\u0024")
+    return f"coalesce(element_at(from_json('{_sql(text)}', 'map<string,double>'), company), 0.0D)"
+
+
+def _prepared(history: str) -> Transformer:
+    """Nulls to a value or zero, counts to logarithms, and the narrative without the CFPB's redactions."""
     text = f"regexp_replace(regexp_replace(coalesce(narrative, ''), '{_sql(AMOUNT)}', ' '), '{_sql(REDACTION)}', ' ')"
-    columns = [f"coalesce({name}, '{NOT_GIVEN}') AS cat_{name}" for name in CATEGORIES]
-    for name in SHAPE:
-        number = f"coalesce(CAST({name} AS DOUBLE), 0.0D)"
-        columns.append(f"{f'ln(1.0D + {number})' if name in SKEWED else number} AS num_{name}")
+    category = {name: f"coalesce(CAST({name} AS STRING), '{NOT_GIVEN}')" for name in SINGLE}
+    category |= {
+        "_and_".join(pair): f"concat_ws(' / ', {', '.join(category[name] for name in pair)})" for pair in PAIRS
+    }
+    number = {name: f"coalesce(CAST({name} AS DOUBLE), 0.0D)" for name in (*FLAGS, *COUNTS, *SHARES)}
+    number |= {name: f"ln(1.0D + {number[name]})" for name in COUNTS} | {HISTORY: history}
+    columns = [f"{sql} AS cat_{name}" for name, sql in category.items()]
+    columns += [f"{sql} AS num_{name}" for name, sql in number.items()]
     return SQLTransformer(statement=f"SELECT *, {text} AS model_text, {', '.join(columns)} FROM __THIS__")  # noqa: S608
 
 
-def _sql(pattern: str) -> str:
-    return pattern.replace("\\", "\\\\")
+def _sql(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("'", "\\'")
 
 
 def _text_stages(settings: MlSettings) -> list[Stage]:
     return [
         DocumentAssembler().setInputCol("model_text").setOutputCol("document"),
         Tokenizer().setInputCols(["document"]).setOutputCol("token"),
-        Normalizer()
+        TokenNormalizer()
         .setInputCols(["token"])
         .setOutputCol("normal")
         .setLowercase(True)
@@ -96,7 +124,8 @@ def _text_stages(settings: MlSettings) -> list[Stage]:
             vocabSize=settings.vocabulary_size,
             minDF=float(settings.min_document_frequency),
         ),
-        IDF(inputCol="term_counts", outputCol="tfidf"),
+        IDF(inputCol="term_counts", outputCol="weighted_terms"),
+        Normalizer(inputCol="weighted_terms", outputCol="tfidf", p=2.0),
     ]
 
 
@@ -118,20 +147,11 @@ def _category_stages() -> list[Stage]:
 
 def _number_stages() -> list[Stage]:
     return [
-        VectorAssembler(inputCols=[f"num_{name}" for name in SHAPE], outputCol="shape"),
-        StandardScaler(inputCol="shape", outputCol="scaled_shape", withMean=True, withStd=True),
+        VectorAssembler(inputCols=[f"num_{name}" for name in NUMBERS], outputCol="numbers"),
+        MaxAbsScaler(inputCol="numbers", outputCol="scaled_numbers"),
     ]
 
 
-def _model(settings: MlSettings) -> list[Stage]:
-    blocks = [f"onehot_{name}" for name in CATEGORIES]
-    return [
-        VectorAssembler(inputCols=[*blocks, "scaled_shape", "tfidf"], outputCol="features"),
-        LogisticRegression(
-            featuresCol="features",
-            labelCol="label",
-            regParam=settings.regularisation,
-            maxIter=100,
-            standardization=False,
-        ),
-    ]
+def _assembled(*, with_text: bool) -> Stage:
+    blocks = [*(f"onehot_{name}" for name in CATEGORIES), "scaled_numbers"]
+    return VectorAssembler(inputCols=[*blocks, "tfidf"] if with_text else blocks, outputCol="features")

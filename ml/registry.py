@@ -13,10 +13,13 @@ import mlflow.spark
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, Schema, TensorSpec
 from pyspark.ml import PipelineModel
+from pyspark.sql import DataFrame
 
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
+from ml.pipeline import INPUTS
 from ml.scoring import Model
 
 CHAMPION = "champion"
@@ -24,6 +27,16 @@ CHAMPION = "champion"
 REQUIREMENTS = ("pyspark==3.5.7", "spark-nlp==5.5.3", "mlflow==3.17.2")
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
+def signature(rows: DataFrame) -> ModelSignature:
+    """The model's signature: `INPUTS` with their types in, one double out."""
+    names = {"int": "integer", "bigint": "long"}
+    inputs: list[ColSpec | TensorSpec] = [
+        ColSpec(names.get(kind := rows.schema[name].dataType.simpleString(), kind), name, required=False)
+        for name in INPUTS
+    ]
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema([ColSpec("double", "probability")]))
 
 
 class Registry:

@@ -1,177 +1,219 @@
 """Train on complaints whose outcome is known, judge on the latest of them, register.
 
-Reads silver.complaints, silver.narratives and silver.outcomes; writes a run and a version to the registry. The split is
-by time: the model is judged on complaints that came after all it learned from.
+Reads silver.complaints, silver.narratives and silver.outcomes; writes a run and a version to the registry. The earliest
+complaints of each file or topic are fitted on, the next make the probabilities true, the latest judge.
 """
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
 
 import numpy as np
-from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, Schema, TensorSpec
 from pyspark.ml import PipelineModel
-from pyspark.ml.functions import vector_to_array
+from pyspark.ml.base import Transformer
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from sklearn.metrics import accuracy_score, average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
-from lakehouse.errors import ComplaintsError
 from lakehouse.lake import Lake
-from ml.pipeline import INPUTS, LABEL, pipeline
-from ml.registry import Registry
-from silver.features import with_narrative_features
-from silver.tables import COMPLAINTS, NARRATIVES, OUTCOMES
+from lakehouse.settings import MlSettings
+from ml.calibration import Line, fitted_lines, stage
+from ml.examples import TABLES, examples
+from ml.history import lookup, with_history
+from ml.influences import raw_logit
+from ml.material import counted, judged_material, refuse_one_sided, refuse_unfit
+from ml.metrics import intervals, measured
+from ml.pipeline import INPUTS, artifact, representation
+from ml.registry import Registry, signature
+from ml.scoring import Model, scored
+from ml.selection import Candidate, chosen, classifier, weighted
+from ml.split import CALIBRATE, FIT, TEST, Rule, parted, rule_of
 
-FEWEST_ROWS = 200
+MOST_CHARACTERS = 6000  # of a parameter in MLflow
+Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """How the model did on the test part: complaints received after all that it learned from."""
+    """How the model did on the test part."""
 
     rows: int
     base_rate: float
-    auc_roc: float
-    auc_pr: float
-    log_loss: float
-    brier: float
-    accuracy: float
+    auc_roc: float | None
+    auc_pr: float | None
+    log_loss: float | None
+    brier: float | None
+    accuracy: float | None
+    ece: float | None
+    auc_roc_interval: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
 class Training:
-    """What a training gave."""
+    """What a training gave.
+
+    Attributes:
+        version: in the registry.
+        train_rows: fitted on.
+        calibrate_rows: used for calibration alone.
+        copies: left out of the earlier parts, since a later one has the same narrative.
+        unknown: without a known outcome.
+        split_on: first day of the test part of any file or topic.
+        metrics: on the test part.
+        warnings: what weakens the model, in sentences.
+    """
 
     version: str
     train_rows: int
+    calibrate_rows: int
+    copies: int
     unknown: int
     split_on: date
     metrics: Metrics
+    warnings: tuple[str, ...]
 
 
-def labelled(complaints: DataFrame, narratives: DataFrame, outcomes: DataFrame) -> DataFrame:
-    """Complaints with `label` (1.0 = successful resolution, null while unknown), one row a complaint.
+@dataclass(frozen=True)
+class Fitted:
+    """An artifact with how it came about."""
 
-    Of the outcomes only the label is taken. A narrative that came later is joined where the complaint has none.
-    """
-    later = narratives.groupBy("complaint_id").agg(F.min("narrative").alias("later"))
-    label = outcomes.select("complaint_id", F.col(LABEL).cast("double").alias("label"))
-    return (
-        complaints.select("complaint_id", "date_received", *INPUTS)
-        .join(later, on="complaint_id", how="left")
-        .withColumn("narrative", F.coalesce("narrative", "later"))
-        .drop("later")
-        .transform(with_narrative_features)
-        .join(label, on="complaint_id", how="left")
-        .select("complaint_id", "date_received", "label", *INPUTS)
-    )
+    artifact: PipelineModel
+    rule: Rule
+    rows: Mapping[int, int]  # a part
+    best: Candidate
+    grid: tuple[Candidate, ...]
+    lines: Mapping[str, Line]
+    threshold: float
+    warnings: tuple[str, ...]
 
 
-def split_by_time(rows: DataFrame, test_share: float) -> tuple[DataFrame, DataFrame, date]:
-    """The earlier and the later complaints, parted between two days.
-
-    Returns:
-        Train part, test part (about `test_share` of the rows), and the first day of the test part.
-    """
-    days = rows.groupBy("date_received").count().orderBy("date_received").collect()  # bounded: a row a day
-    wanted = sum(day["count"] for day in days) * (1 - test_share)
-    seen = 0
-    for day in days:
-        if seen >= wanted:
-            break
-        seen += day["count"]
-    split_on = day.date_received
-    return rows.where(F.col("date_received") < split_on), rows.where(F.col("date_received") >= split_on), split_on
-
-
-def evaluated(scored: DataFrame) -> Metrics:
-    """Metrics of rows with `label` (0.0 or 1.0) and `probability` (of 1.0, a double).
-
-    AUCs are exact up to ties, by rank statistics (Mann and Whitney 1947) and average precision.
-    """
-    rows = scored.select("label", "probability").collect()  # bounded: two numbers a test row
-    label, probability = (np.array(values) for values in zip(*rows, strict=True))
-    return Metrics(
-        rows=len(rows),
-        base_rate=float(label.mean()),
-        auc_roc=float(roc_auc_score(label, probability)),
-        auc_pr=float(average_precision_score(label, probability)),
-        log_loss=float(log_loss(label, probability, labels=[0.0, 1.0])),
-        brier=float(brier_score_loss(label, probability)),
-        accuracy=float(accuracy_score(label, probability >= 0.5)),  # noqa: PLR2004
-    )
-
-
-def train(lake: Lake, registry: Registry, progress: Callable[[str], None]) -> Training:
-    """Fit the pipeline on the earlier part, judge it on the later, register it, and make it the champion.
+def train(lake: Lake, registry: Registry, progress: Progress) -> Training:
+    """Fit on the earlier part, calibrate, judge on the later, register, and make it the champion.
 
     Raises:
         ComplaintsError: too few complaints with a known outcome, or only one kind of outcome.
     """
-    settings = lake.settings.ml
     progress("reading complaints with outcomes")
-    rows = labelled(*(lake.read(table) for table in (COMPLAINTS, NARRATIVES, OUTCOMES))).repartition(
-        lake.settings.spark.cores
+    with _kept(examples(lake).repartition(lake.settings.spark.cores)) as rows:
+        known, unknown = counted(rows)
+        refuse_unfit(known)
+        with _kept(parted(rows.where("label IS NOT NULL"), lake.settings.ml)) as parts:
+            fitted = fit(parts, lake.settings.ml, progress)
+            progress("judging on the test part")
+            metrics = _judged(fitted, parts.where(F.col("part") == TEST), lake.settings.ml)
+            progress("registering")
+            example = parts.where(F.col("part") == TEST).select(*INPUTS).limit(3)
+            version = registry.log(
+                fitted.artifact,
+                parameters=_parameters(lake, fitted, unknown),
+                metrics={name: value for name, value in asdict(metrics).items() if isinstance(value, int | float)},
+                signature=signature(example),
+            )
+    registry.promote(version)
+    return Training(
+        version=version,
+        train_rows=fitted.rows[FIT],
+        calibrate_rows=fitted.rows[CALIBRATE],
+        copies=sum(known.values()) - sum(fitted.rows.values()),
+        unknown=unknown,
+        split_on=min(fitted.rule.since.values(), default=date.min),
+        metrics=metrics,
+        warnings=fitted.warnings,
     )
-    rows = rows.persist()
+
+
+def fit(parts: DataFrame, settings: MlSettings, progress: Progress) -> Fitted:
+    """Fit and calibrate on parted complaints; the test part is not touched.
+
+    Args:
+        parts: what `ml.split.parted` gives, with all three parts.
+        settings: how.
+        progress: told what is under way.
+
+    Raises:
+        ComplaintsError: a part has one kind of outcome only.
+    """
+    rows = refuse_one_sided(parts)
+    rule = rule_of(parts, settings)
+    learned = parts.where(F.col("part") != TEST)
+    base_rate = float(learned.agg(F.avg("label")).first()[0])  # type: ignore[index]
+    learned = learned.transform(with_history(base_rate, settings.history_weight, settings.answer_days))
+    learned = weighted(learned, settings)
+    with_text, warnings = judged_material(learned)
+    progress("fitting the text and feature stages")
+    stages = representation(settings, with_text=with_text).fit(learned.where(F.col("part") == FIT))
+    with _kept(stages.transform(learned).select(*_FOR_CLASSIFIER)) as ready:
+        fitting = ready.where(F.col("part") == FIT)
+        best, grid = chosen(fitting, settings, progress)
+        progress(f"fitting the classifier ({', '.join(f'{k} {v:g}' for k, v in best.values.items())})")
+        with _kept(fitting) as fitting:
+            model = classifier(settings, best).fit(fitting)
+        progress("calibrating")
+        lines = _calibrated(model, ready.where(F.col("part") == CALIBRATE))
+    history = lookup(learned, base_rate, settings.history_weight)
+    costs = settings.costs
+    return Fitted(
+        artifact=artifact(stages, history, model, stage(lines)),
+        rule=rule,
+        rows=rows,
+        best=best,
+        grid=tuple(grid),
+        lines=lines,
+        # Calling a success costs less from here up, if the probability is true (Elkan 2001).
+        threshold=costs.false_alarm / (costs.false_alarm + costs.missed),
+        warnings=warnings,
+    )
+
+
+_FOR_CLASSIFIER = ("features", "label", "weight", "part", "source", "key", "date_received", "has_narrative")
+
+
+@contextmanager
+def _kept(rows: DataFrame) -> Iterator[DataFrame]:
+    kept = rows.persist()
     try:
-        counts = rows.groupBy("label").count().collect()  # bounded: three rows
-        known = {row.label: row["count"] for row in counts if row.label is not None}
-        unknown = sum(row["count"] for row in counts if row.label is None)
-        _refuse_unfit(known)
-        early, late, split_on = split_by_time(rows.where("label IS NOT NULL"), settings.test_share)
-        if early.select("label").distinct().count() < 2 or late.select("label").distinct().count() < 2:  # noqa: PLR2004
-            msg = f"Split on {split_on}, one part has only one kind of outcome: load complaints of a longer period."
-            raise ComplaintsError(msg)
-        progress(f"fitting on complaints before {split_on}")
-        fitted = pipeline(settings).fit(early)
-        progress("judging on complaints since")
-        metrics = evaluated(_probabilities(fitted, late))
-        train_rows = sum(known.values()) - metrics.rows
-        progress("registering")
-        version = registry.log(
-            fitted,
-            parameters={
-                **settings.model_dump(),
-                "split_on": str(split_on),
-                "train_rows": train_rows,
-                "unknown_outcomes": unknown,
-                **{f"version_of_{t.name}": lake.version(t) for t in (COMPLAINTS, NARRATIVES, OUTCOMES)},
-            },
-            metrics=asdict(metrics),
-            signature=signature(rows),
-        )
-        registry.promote(version)
-        return Training(version, train_rows, unknown, split_on, metrics)
+        yield kept
     finally:
-        rows.unpersist()
+        kept.unpersist()
 
 
-def signature(rows: DataFrame) -> ModelSignature:
-    """The model's signature: `INPUTS` with their types in, one double out."""
-    names = {"int": "integer", "bigint": "long"}
-    inputs: list[ColSpec | TensorSpec] = [
-        ColSpec(names.get(kind := rows.schema[name].dataType.simpleString(), kind), name, required=False)
-        for name in INPUTS
-    ]
-    return ModelSignature(inputs=Schema(inputs), outputs=Schema([ColSpec("double", "probability")]))
+def _calibrated(model: Transformer, rows: DataFrame) -> dict[str, Line]:
+    path = F.when(F.col("has_narrative"), "text").otherwise("structure")
+    found = model.transform(rows).select(raw_logit().alias("raw"), "label", path.alias("path")).collect()  # bounded
+    raw, label, paths = (np.array(values) for values in zip(*found, strict=True))
+    return fitted_lines(raw, label, paths)
 
 
-def _probabilities(fitted: PipelineModel, rows: DataFrame) -> DataFrame:
-    return fitted.transform(rows).withColumn("probability", vector_to_array(F.col("probability"))[1])
+def _judged(fitted: Fitted, test: DataFrame, settings: MlSettings) -> Metrics:
+    rows = test.transform(scored(Model("", "", fitted.artifact))).select("label", "probability").collect()
+    label, probability = (np.array(values) for values in zip(*rows, strict=True))
+    figures = measured(label, probability, fitted.threshold)
+    return Metrics(
+        rows=len(rows),
+        base_rate=float(label.mean()),
+        auc_roc=figures["auc_roc"],
+        auc_pr=figures["auc_pr"],
+        log_loss=figures["log_loss"],
+        brier=figures["brier"],
+        accuracy=figures["accuracy"],
+        ece=figures["ece"],
+        auc_roc_interval=intervals(label, probability, fitted.threshold, seed=settings.seed)["auc_roc"],
+    )
 
 
-def _refuse_unfit(known: dict[float, int]) -> None:
-    total = sum(known.values())
-    if total < FEWEST_ROWS:
-        msg = (
-            f"There are {total} complaints with a known outcome, and training needs {FEWEST_ROWS}: "
-            "load more with `complaints load PATH…`."
-        )
-        raise ComplaintsError(msg)
-    if len(known) < 2:  # noqa: PLR2004
-        kind = "successful" if 1.0 in known else "unsuccessful"
-        msg = f"All {total} known outcomes are {kind}, so there is nothing to tell apart: load complaints with both."
-        raise ComplaintsError(msg)
+def _parameters(lake: Lake, fitted: Fitted, unknown: int) -> dict[str, object]:
+    settings = lake.settings.ml.model_dump()
+    return {
+        **{name: json.dumps(value) if isinstance(value, dict) else value for name, value in settings.items()},
+        **{f"best_{name}": value for name, value in fitted.best.values.items()},
+        "cross_validation": json.dumps([asdict(candidate) for candidate in fitted.grid])[:MOST_CHARACTERS],
+        "calibration": json.dumps({path: asdict(line) for path, line in fitted.lines.items()}),
+        "threshold": fitted.threshold,
+        "rule": fitted.rule.as_json(),
+        "fit_rows": fitted.rows[FIT],
+        "calibrate_rows": fitted.rows[CALIBRATE],
+        "test_rows": fitted.rows[TEST],
+        "unknown_outcomes": unknown,
+        **{f"version_of_{t.name}": lake.version(t) for t in TABLES},
+    }

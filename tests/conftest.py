@@ -61,7 +61,8 @@ class Trained:
 @pytest.fixture(scope="session")
 def trained(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """A loaded and trained lake, made once; tests read it, and copy its folder when they want to write."""
-    lake = Lake(spark, load_settings(root=tmp_path_factory.mktemp("trained") / "lake"))
+    small = {"grid": {"regularisation": [0.003]}, "min_document_frequency": 3}
+    lake = Lake(spark, load_settings(root=tmp_path_factory.mktemp("trained") / "lake", ml=small))
     files = [SAMPLES / "export-2015-narratives.json.gz", SAMPLES / "export-2017-snake-case.csv.gz"]
     assert not load_files(lake.settings, files, lambda *_: None).errors
     registry = Registry(lake.settings)

@@ -53,13 +53,18 @@ def print_training(result: dict[str, Any]) -> None:
     metrics = result["metrics"]
     click.echo(f"version {result['version']} is the champion")
     click.echo(
-        f"learned from {result['train_rows']:,} complaints received before {result['split_on']}, judged on "
-        f"{metrics['rows']:,} received since; {result['unknown']:,} without a known outcome left out"
+        f"fitted on {result['train_rows']:,} complaints, calibrated on {result['calibrate_rows']:,} later ones, "
+        f"judged on {metrics['rows']:,} later still; {result['copies']:,} copies of later narratives and "
+        f"{result['unknown']:,} complaints without a known outcome left out"
     )
+    low, high = metrics["auc_roc_interval"]
     click.echo(
-        f"AUC-ROC {metrics['auc_roc']:.3f}   AUC-PR {metrics['auc_pr']:.3f}   log loss {metrics['log_loss']:.3f}   "
-        f"Brier {metrics['brier']:.3f}   success rate {metrics['base_rate']:.1%}"
+        f"AUC-ROC {metrics['auc_roc']:.3f} ({low:.3f} to {high:.3f})   AUC-PR {metrics['auc_pr']:.3f}   log loss "
+        f"{metrics['log_loss']:.3f}   Brier {metrics['brier']:.3f}   calibration error {metrics['ece']:.3f}   success "
+        f"rate {metrics['base_rate']:.1%}"
     )
+    for sentence in result["warnings"]:
+        click.echo(f"note: {sentence}")
 
 
 @click.command()

@@ -7,9 +7,11 @@ from pyspark.ml.feature import CountVectorizerModel, SQLTransformer, StringIndex
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from ml.pipeline import INPUTS, LABEL, pipeline
+from ml.examples import KEYS, labelled
+from ml.pipeline import INPUTS, LABEL
 from ml.scoring import scored
-from ml.training import labelled, split_by_time
+from ml.split import parted
+from ml.training import fit
 from silver.fields import INTAKE, OUTCOME
 from silver.outcomes import with_outcome_facts
 from silver.tables import COMPLAINTS, FEATURES, NARRATIVES, OUTCOMES, STANDARD
@@ -62,14 +64,14 @@ def test_of_the_outcomes_training_takes_the_label_alone(trained: Trained) -> Non
     """Every other outcome column is turned upside down: the coefficients stay the same, word by word."""
     complaints, narratives, outcomes = (trained.lake.read(table) for table in (COMPLAINTS, NARRATIVES, OUTCOMES))
     rows = labelled(complaints, narratives, upside_down(outcomes))
-    assert set(rows.columns) == {"complaint_id", "date_received", "label", *INPUTS}
+    assert set(rows.columns) == {*KEYS, "label", *INPUTS}
     settings = trained.lake.settings.ml
-    early, _, split_on = split_by_time(rows.where("label IS NOT NULL"), settings.test_share)
-    assert split_on == trained.training.split_on
-    weights, again = coefficients(trained.model.fitted), coefficients(pipeline(settings).fit(early))
-    assert weights.keys() == again.keys()
+    again = fit(parted(rows.where("label IS NOT NULL"), settings), settings, lambda _: None)
+    assert again.rows[0] == trained.training.train_rows
+    weights, others = coefficients(trained.model.fitted), coefficients(again.artifact)
+    assert weights.keys() == others.keys()
     names = sorted(weights)
-    assert np.allclose([weights[name] for name in names], [again[name] for name in names], atol=1e-4)
+    assert np.allclose([weights[name] for name in names], [others[name] for name in names], atol=1e-4)
     assert max(map(abs, weights.values())) > 0.01
 
 

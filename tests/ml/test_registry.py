@@ -4,9 +4,8 @@ import pytest
 
 from lakehouse.errors import ComplaintsError
 from lakehouse.lake import Lake
-from ml.registry import Registry
+from ml.registry import Registry, signature
 from ml.scoring import scored
-from ml.training import signature
 from silver.tables import COMPLAINTS
 from tests.conftest import Trained
 

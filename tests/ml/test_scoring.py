@@ -1,5 +1,6 @@
 """A score says how it was made and what moved it, and what moved it adds up to the score."""
 
+import json
 import math
 
 import pytest
@@ -7,6 +8,8 @@ from pyspark.ml.classification import LogisticRegressionModel
 from pyspark.sql import functions as F
 
 from ml import scoring
+from ml.calibration import Line
+from ml.registry import Registry
 from ml.scoring import scored
 from silver.tables import COMPLAINTS
 from tests.conftest import Trained
@@ -15,13 +18,20 @@ from tests.conftest import Trained
 def test_with_the_intercept_all_influences_sum_to_the_logit(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scoring, "SHOWN_INFLUENCES", 1000)
     linear = next(stage for stage in trained.model.fitted.stages if isinstance(stage, LogisticRegressionModel))
+    lines = {path: Line(**line) for path, line in json.loads(parameters(trained)["calibration"]).items()}
     rows = trained.lake.read(COMPLAINTS).transform(scored(trained.model)).collect()  # bounded: some hundred complaints
     assert {row.has_narrative for row in rows} == {True, False}
     for row in rows:
         logit = math.log(row.probability / (1 - row.probability))
         contributions = [influence.contribution for influence in row.influences]
-        assert math.isclose(linear.intercept + sum(contributions), logit, abs_tol=1e-6)
+        line = lines[row.scored_with]
+        base = line.slope * linear.intercept + line.offset
+        assert math.isclose(base + sum(contributions), logit, abs_tol=1e-6)
         assert [abs(c) for c in contributions] == sorted(map(abs, contributions), reverse=True)
+
+
+def parameters(trained: Trained) -> dict[str, str]:
+    return Registry(trained.lake.settings).parameters(trained.model.version)
 
 
 def test_a_score_keeps_the_complaint_and_says_how_it_was_made(trained: Trained) -> None:

@@ -1,0 +1,114 @@
+"""What moved a score: signed contributions to the logit, by feature in plain words.
+
+Of a linear model, a contribution is calibration slope times coefficient times value. With the intercept's they sum to
+the logit, so the narrative's words together are what remains after all others.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import TypeVar
+
+from pyspark.ml import PipelineModel
+from pyspark.ml.classification import LogisticRegressionModel
+from pyspark.ml.feature import MaxAbsScalerModel, OneHotEncoderModel
+from pyspark.ml.functions import vector_to_array
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from ml.pipeline import CATEGORIES, NUMBERS
+
+Stage = TypeVar("Stage")
+NONE = "array<struct<feature:string,contribution:double>>"
+WORDS = "words of the narrative"
+
+# What a feature is called in front of people; a category is shown with its value.
+PLAIN = {
+    "sub_product": "sub-product",
+    "sub_issue": "sub-issue",
+    "submitted_via": "channel",
+    "consumer_consent": "consent to publish",
+    "received_month": "month received",
+    "received_weekday": "weekday received, 1 = Sunday",
+    "company_and_product": "company and product",
+    "company_and_issue": "company and issue",
+    "product_and_issue": "product and issue",
+    "is_servicemember": "servicemember",
+    "is_older_american": "older American",
+    "is_weekend": "received on a weekend",
+    "has_narrative": "has a narrative",
+    "narrative_words": "length of the narrative",
+    "redactions": "number of redactions",
+    "redacted_share": "share of the narrative redacted",
+    "amounts": "amounts of money named",
+    "largest_amount": "largest amount named",
+    "capitals_share": "share of capitals",
+    "exclamations": "exclamation marks",
+    "questions": "question marks",
+    "company_history": "how the company's earlier complaints ended",
+}
+
+
+def influences(fitted: PipelineModel, shown: int) -> Column:
+    """An expression over what the artifact's transform gives: the strongest contributions, strongest first.
+
+    Of a model that isn't linear the array is empty.
+    """
+    linear = stage_of(fitted, LogisticRegressionModel)
+    if linear is None:
+        return F.array().cast(NONE)
+    parts = _parts(fitted, linear)
+    slope = F.col("slope")
+    rest = raw_logit() - float(linear.intercept) - sum((c for _, _, c in parts), F.lit(0.0))
+    parts.append((WORDS, F.lit(WORDS), F.when(F.col("has_narrative"), rest).otherwise(0.0)))
+    entries = F.array(
+        *(F.struct(shown_as.alias("feature"), (slope * c).alias("contribution")) for _, shown_as, c in parts)
+    )
+    return F.slice(_strongest_first(entries), 1, shown)
+
+
+def raw_logit() -> Column:
+    """The raw logit of a success."""
+    return vector_to_array(F.col("rawPrediction"))[1]
+
+
+def _parts(fitted: PipelineModel, linear: LogisticRegressionModel) -> list[tuple[str, Column, Column]]:
+    """Name, what to show, and raw contribution of each feature but the words."""
+    encoder, scaler = stage_of(fitted, OneHotEncoderModel), stage_of(fitted, MaxAbsScalerModel)
+    if encoder is None or scaler is None:
+        msg = "the model has no categories or numbers"
+        raise RuntimeError(msg)
+    coefficients = [float(value) for value in linear.coefficients.toArray()]
+    parts: list[tuple[str, Column, Column]] = []
+    start = 0
+    for name, size in zip(CATEGORIES, encoder.categorySizes, strict=True):
+        # `keep` adds a category for the unseen, and dropLast leaves that one without a coefficient.
+        contribution = F.get(_doubles(coefficients[start : start + size]), F.col(f"index_{name}").cast("int"))
+        shown = F.concat(F.lit(f"{PLAIN.get(name, name)}: "), F.col(f"cat_{name}"))
+        parts.append((name, shown, F.coalesce(contribution, F.lit(0.0))))
+        start += size
+    for at, name in enumerate(NUMBERS):
+        factor = coefficients[start + at] / (float(scaler.maxAbs[at]) or 1.0)
+        parts.append((name, F.lit(PLAIN[name]), F.col(f"num_{name}") * factor))
+    return parts
+
+
+def _strongest_first(entries: Column) -> Column:
+    keyed = F.transform(
+        entries,
+        lambda e: F.struct(
+            (-F.abs(e.contribution)).alias("rank"), e.feature.alias("feature"), e.contribution.alias("contribution")
+        ),
+    )
+    return F.transform(
+        F.sort_array(keyed), lambda e: F.struct(e.feature.alias("feature"), e.contribution.alias("contribution"))
+    )
+
+
+def _doubles(values: Sequence[float]) -> Column:
+    """An array literal; written as JSON, which the optimiser folds into one constant instead of thousands."""
+    return F.from_json(F.lit(json.dumps(list(values))), "array<double>")
+
+
+def stage_of(fitted: PipelineModel, kind: type[Stage]) -> Stage | None:
+    """The first fitted stage of a kind."""
+    return next((stage for stage in fitted.stages if isinstance(stage, kind)), None)
