@@ -1,6 +1,7 @@
-"""Evaluate the champion on complaints that it did not learn from.
+"""Evaluate a version on complaints that it did not learn from, beside baselines on the same rows.
 
-Reads scored complaints with `label`; gives figures. Rows whose outcome is unknown are counted and left out.
+Reads silver.complaints, silver.narratives and silver.outcomes; gives figures. Rows whose outcome is unknown are counted
+and left out.
 """
 
 from collections.abc import Callable
@@ -8,23 +9,30 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from lakehouse.errors import ComplaintsError
 from lakehouse.lake import Lake
-from ml.examples import labelled
+from ml import baselines
+from ml.baselines import baselines as fitted_baselines
+from ml.examples import examples
+from ml.groups import by_group
+from ml.importance import Importance, contributions, importances, in_pandas
 from ml.metrics import Numbers, classification_report, confusion, intervals, measured
 from ml.registry import Registry
-from ml.scoring import scored
+from ml.scoring import Model, scored
 from ml.split import Rule
-from silver.tables import COMPLAINTS, NARRATIVES, OUTCOMES
+from silver.tables import OUTCOMES
 
-FEWEST_IN_GROUP = 30
+SHOWN = ("complaint_id", "source", *baselines.COLUMNS, "is_servicemember", "is_older_american")
+Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation found; `measures`, `intervals` and `groups` by name (see `ml.metrics`)."""
+    """What an evaluation found; `measures`, `intervals`, `groups` and `baselines` by name (see `ml.metrics`)."""
 
     model: str
     version: str
@@ -38,6 +46,7 @@ class Evaluation:
     intervals: dict[str, tuple[float, float] | None]
     groups: dict[str, dict[str, dict[str, Any]]]
     baselines: dict[str, dict[str, Any]]
+    importance: tuple[Importance, ...]
 
     def as_json(self) -> dict[str, Any]:
         """The evaluation as one flat object, measures beside the rest."""
@@ -45,61 +54,96 @@ class Evaluation:
         return {**{name: value for name, value in values.items() if name != "measures"}, **values["measures"]}
 
 
-def evaluate(lake: Lake, registry: Registry, progress: Callable[[str], None], *, whole: bool = False) -> Evaluation:
-    """Evaluate the champion on the lake's complaints since its split, or with `whole` on all of them.
+@dataclass(frozen=True)
+class Judged:
+    """An evaluation with the rows behind it: label, and probability by the model and by each baseline."""
+
+    evaluation: Evaluation
+    label: Numbers
+    probabilities: dict[str, Numbers]
+
+
+def evaluate(
+    lake: Lake, registry: Registry, progress: Progress, *, version: str | None = None, apart: Lake | None = None
+) -> Judged:
+    """Evaluate a version, the champion unless named, on the test part of its training.
+
+    Args:
+        lake: holds what the version learned from, for the baselines.
+        registry: holds the version.
+        progress: told what is under way.
+        version: which.
+        apart: evaluate on all complaints of this lake instead.
 
     Raises:
         ComplaintsError: no champion, or no complaint with a known outcome.
     """
-    progress("loading the champion")
-    model = registry.champion()
+    progress("loading the model")
+    model = registry.load(version) if version else registry.champion()
     parameters = registry.parameters(model.version)
     rule, threshold = Rule.from_json(parameters["rule"]), float(parameters["threshold"])
-    rows = labelled(*(lake.read(table) for table in (COMPLAINTS, NARRATIVES, OUTCOMES)))
-    rows = rows if whole else rows.where(rule.held_out())
+    test = examples(apart) if apart else examples(lake).where(rule.held_out())
     progress("scoring")
-    table = _collected(rows.transform(scored(model)))
-    known = ~np.isnan(table["label"])
-    if not known.any():
-        kept = "" if whole else f" that the training of version {model.version} did not learn from"
+    table = _scored(test, apart or lake, model)
+    rows = table[table["label"].notna()].reset_index(drop=True)
+    if rows.empty:
+        kept = "" if apart else f" that the training of version {model.version} did not learn from"
         msg = f"There is no complaint with a known outcome{kept}: load some with `complaints load PATH…`."
         raise ComplaintsError(msg)
+    progress("fitting the baselines")
+    probabilities = {"model": rows["probability"].to_numpy(dtype=float), **_beside(lake, rule, rows)}
     progress("measuring")
-    table = {name: values[known] for name, values in table.items()}
-    label, probability, settings = table["label"], table["probability"], lake.settings.ml
-    counts = confusion(label, probability, threshold)
-    return Evaluation(
+    moved = contributions(model, test.where("label IS NOT NULL"))
+    seed = lake.settings.ml.seed
+    found = _measured(rows, probabilities, threshold, seed)
+    evaluation = Evaluation(
         model=model.name,
         version=model.version,
-        rows=int(known.sum()),
-        unknown=int((~known).sum()),
-        base_rate=float(label.mean()),
-        threshold=threshold,
-        measures=measured(label, probability, threshold),
-        confusion=counts,
-        report=classification_report(counts),
-        intervals=intervals(label, probability, threshold, seed=settings.seed),
-        groups=_groups(table, threshold),
-        baselines={"base_rate": measured(label, np.full(len(label), label.mean()), threshold)},
+        unknown=len(table) - len(rows),
+        importance=_important(moved, rows, seed),
+        **found,
+    )
+    return Judged(
+        evaluation=evaluation,
+        label=rows["label"].to_numpy(dtype=float),
+        probabilities=probabilities,
     )
 
 
-def _collected(rows: DataFrame) -> dict[str, Any]:
-    columns = ("label", "probability", "scored_with", "product", "submitted_via")
-    frame = rows.select(*columns).toPandas()  # bounded by what one evaluates: five values a complaint
-    return {name: frame[name].to_numpy(dtype=float if name in columns[:2] else object) for name in columns}
+def _scored(test: DataFrame, lake: Lake, model: Model) -> pd.DataFrame:
+    """The rows with probability, and whether money was given; on the driver, as an evaluation is of bounded size."""
+    monetary = lake.read(OUTCOMES).select("complaint_id", F.col("is_monetary_relief").cast("double").alias("monetary"))
+    rows = test.transform(scored(model)).select(*SHOWN, "probability", "scored_with")
+    return in_pandas(rows.join(monetary, on="complaint_id", how="left"))
 
 
-def _groups(table: dict[str, Any], threshold: float) -> dict[str, dict[str, dict[str, Any]]]:
-    return {name: _by(table, name, threshold) for name in ("scored_with", "product", "submitted_via")}
+def _beside(lake: Lake, rule: Rule, rows: pd.DataFrame) -> dict[str, Numbers]:
+    """The baselines' probabilities; none where the lake has nothing to learn from."""
+    earlier = examples(lake).where("label IS NOT NULL").where(~rule.held_out())
+    latest = earlier.orderBy(F.desc("date_received"), "complaint_id").limit(baselines.MOST_ROWS)
+    frame = in_pandas(latest.select(*baselines.COLUMNS))
+    return fitted_baselines(frame, rows) if len(frame["label"].unique()) > 1 else {}
 
 
-def _by(table: dict[str, Any], name: str, threshold: float) -> dict[str, dict[str, Any]]:
-    found = {}
-    for value in sorted({str(value) for value in table[name] if value is not None}):
-        inside = table[name] == value
-        label: Numbers = table["label"][inside]
-        if len(label) >= FEWEST_IN_GROUP:
-            figures = measured(label, table["probability"][inside], threshold)
-            found[value] = {"rows": len(label), "base_rate": float(label.mean()), **figures}
-    return found
+def _important(moved: pd.DataFrame, rows: pd.DataFrame, seed: int) -> tuple[Importance, ...]:
+    if moved.empty or len(rows["label"].unique()) < 2:  # noqa: PLR2004
+        return ()
+    label = rows.set_index("complaint_id")["label"].reindex(moved.index)
+    return tuple(importances(moved, label.to_numpy(dtype=float), seed))
+
+
+def _measured(rows: pd.DataFrame, probabilities: dict[str, Numbers], threshold: float, seed: int) -> dict[str, Any]:
+    label, probability = rows["label"].to_numpy(dtype=float), probabilities["model"]
+    counts = confusion(label, probability, threshold)
+    others = {name: values for name, values in probabilities.items() if name != "model"}
+    return {
+        "rows": len(rows),
+        "base_rate": float(np.mean(label)),
+        "threshold": threshold,
+        "measures": measured(label, probability, threshold),
+        "confusion": counts,
+        "report": classification_report(counts),
+        "intervals": intervals(label, probability, threshold, seed=seed),
+        "groups": by_group(rows, probabilities, threshold, seed),
+        "baselines": {name: measured(label, values, threshold) for name, values in others.items()},
+    }

@@ -86,8 +86,8 @@ def _parts(fitted: PipelineModel, linear: LogisticRegressionModel) -> list[tuple
         shown = F.concat(F.lit(f"{PLAIN.get(name, name)}: "), F.col(f"cat_{name}"))
         parts.append((name, shown, F.coalesce(contribution, F.lit(0.0))))
         start += size
-    for at, name in enumerate(NUMBERS):
-        factor = coefficients[start + at] / (float(scaler.maxAbs[at]) or 1.0)
+    for name, coefficient, largest in zip(NUMBERS, coefficients[start:], scaler.maxAbs.toArray(), strict=False):
+        factor = coefficient / (float(largest) or 1.0)
         parts.append((name, F.lit(PLAIN[name]), F.col(f"num_{name}") * factor))
     return parts
 

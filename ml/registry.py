@@ -124,15 +124,29 @@ class Registry:
         Raises:
             ComplaintsError: there is none, or its files can't be read.
         """
-        version = self.champion_version()
+        return self.load(self.champion_version())
+
+    def load(self, version: str) -> Model:
+        """A version, loaded.
+
+        Raises:
+            ComplaintsError: its files can't be read: gone, half written, or of another version of Spark NLP.
+        """
         try:
             fitted = mlflow.spark.load_model(
                 f"models:/{self.name}/{version}", dfs_tmpdir=os.environ.get("MLFLOW_DFS_TMP")
             )
         except Exception as error:
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             msg = (
-                f"Version {version} of the model '{self.name}' can't be loaded ({error}): "
+                f"Version {version} of the model '{self.name}' can't be loaded ({first}): "
                 "train again with `complaints train`."
             )
             raise ComplaintsError(msg) from error
         return Model(self.name, version, fitted)
+
+    def attach(self, version: str, folder: Path, name: str) -> None:
+        """Keep a folder's files as artifacts of the run that made a version."""
+        client = MlflowClient()
+        run_id = client.get_model_version(self.name, version).run_id
+        client.log_artifacts(str(run_id), str(folder), name)

@@ -22,7 +22,7 @@ COMMANDS = {
     "load": "lakehouse.cli.load:load",
     "quarantine": "lakehouse.cli.quarantine:quarantine",
     "train": "lakehouse.cli.model:train",
-    "evaluate": "lakehouse.cli.model:evaluate",
+    "evaluate": "lakehouse.cli.evaluate:evaluate",
     "score": "lakehouse.cli.model:score",
     "tables": "lakehouse.cli.tables:tables",
     "topics": "lakehouse.cli.kafka:topics",

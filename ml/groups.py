@@ -1,0 +1,88 @@
+"""Figures by group of complaints: where a model is good, and for whom it is not."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ml.metrics import Numbers, intervals, measured
+
+FEWEST = 30  # rows of a group, below which a figure would be chance
+RESAMPLES = 200
+BUREAUS = r"^(?:equifax|experian|transunion|trans union)"
+
+# Regions of the US Census Bureau.
+REGIONS = {
+    "Northeast": "CT ME MA NH RI VT NJ NY PA",
+    "Midwest": "IL IN MI OH WI IA KS MN MO NE ND SD",
+    "South": "DE FL GA MD NC SC VA DC WV AL KY MS TN AR LA OK TX",
+    "West": "AZ CO ID MT NV UT WY AK CA HI OR WA",
+}
+_REGION_OF = {state: region for region, states in REGIONS.items() for state in states.split()}
+
+
+def with_groups(rows: pd.DataFrame) -> pd.DataFrame:
+    """The columns by which figures are given, by name, a row a complaint; null where a complaint has no group."""
+    vulnerable = rows["is_servicemember"].astype(bool) | rows["is_older_american"].astype(bool)
+    bureau = rows["company"].fillna("").str.lower().str.contains(BUREAUS)
+    return pd.DataFrame(
+        {
+            "source": rows["source"].str.replace(r"^[0-9a-f]+:", "", regex=True),
+            "scored_with": rows["scored_with"],
+            "product": rows["product"],
+            "submitted_via": rows["submitted_via"],
+            "state_group": rows["state"].map(_REGION_OF).fillna("territories, armed forces, or not given"),
+            "consumer": np.where(vulnerable, "servicemember or older American", "neither"),
+            "company": np.where(bureau, "credit bureaus", "others than the credit bureaus"),
+        },
+        index=rows.index,
+    )
+
+
+def by_group(
+    rows: pd.DataFrame, probabilities: Mapping[str, Numbers], threshold: float, seed: int
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """For each way to group and each of its groups of `FEWEST` rows or more: rows, success rate, and figures.
+
+    Args:
+        rows: `label`, `monetary`, and what `with_groups` reads.
+        probabilities: by name: `model`, and the baselines.
+        threshold: of the model.
+        seed: of the intervals.
+
+    Returns:
+        Of each group the model's measures, the interval of its AUC-ROC, and `scikit_learn_auc_roc` beside it.
+    """
+    label = rows["label"].to_numpy(dtype=float)
+    found = {
+        name: {
+            str(value): _figures(label[inside], {n: p[inside] for n, p in probabilities.items()}, threshold, seed)
+            for value in sorted(groups.dropna().unique())
+            if (inside := (groups == value).to_numpy()).sum() >= FEWEST
+        }
+        for name, groups in with_groups(rows).items()
+    }
+    monetary = rows["monetary"].to_numpy(dtype=float)
+    known = ~np.isnan(monetary)
+    if known.any():
+        of_known = {name: values[known] for name, values in probabilities.items()}
+        found["outcome"] = {"monetary relief alone": _figures(monetary[known], of_known, threshold, seed)}
+    return {str(name): groups for name, groups in found.items()}
+
+
+def _figures(label: Numbers, probabilities: Mapping[str, Numbers], threshold: float, seed: int) -> dict[str, Any]:
+    model = probabilities["model"]
+    beside = {
+        f"{name}_auc_roc": measured(label, values, threshold)["auc_roc"]
+        for name, values in probabilities.items()
+        if name == "scikit_learn"
+    }
+    interval = intervals(label, model, threshold, seed=seed, resamples=RESAMPLES)["auc_roc"]
+    return {
+        "rows": len(label),
+        "base_rate": float(label.mean()),
+        **measured(label, model, threshold),
+        "auc_roc_interval": interval,
+        **beside,
+    }
