@@ -117,4 +117,23 @@ STREAM_HEALTH = Table(
     ),
 )
 
-TABLES = (DECISIONS, BY_MINUTE, BY_DAY, STREAM_HEALTH)
+MODEL_QUALITY = Table(
+    name="gold.model_quality",
+    grain="model version, week received, measure, feature",
+    comment="How good each version was on complaints it did not learn from, and whether they look as in training.",
+    columns=(
+        Column("model_name", "string", "Model in the registry.", nullable=False),
+        Column("model_version", "string", "Its version.", nullable=False),
+        Column("week", "date", "Monday of the week in which the complaints were received.", nullable=False),
+        Column(
+            "measure", "string", "auc_roc, ece, base_rate (of known outcomes), population_stability.", nullable=False
+        ),
+        Column("feature", "string", "Feature of a population_stability; '' otherwise.", nullable=False),
+        Column("rows", "bigint", "Complaints it is of."),
+        Column("value", "double", "The figure."),
+        Column("is_alert", "boolean", "Whether somebody should look: stability above 0.2, ece above 0.1."),
+        Column("assessed_at", "timestamp", "When it was computed."),
+    ),
+)
+
+TABLES = (DECISIONS, BY_MINUTE, BY_DAY, STREAM_HEALTH, MODEL_QUALITY)

@@ -80,8 +80,7 @@ def evaluate(
     """
     progress("loading the model")
     model = registry.load(version) if version else registry.champion()
-    parameters = registry.parameters(model.version)
-    rule, threshold = Rule.from_json(parameters["rule"]), float(parameters["threshold"])
+    rule, threshold = registry.rule(model.version), float(registry.parameters(model.version)["threshold"])
     test = examples(apart) if apart else examples(lake).where(rule.held_out())
     progress("scoring")
     table = _scored(test, apart or lake, model)

@@ -32,7 +32,7 @@ def labelled(complaints: DataFrame, narratives: DataFrame, outcomes: DataFrame, 
     later = narratives.groupBy("complaint_id").agg(F.min("narrative").alias("later"))
     known = outcomes.select("complaint_id", F.col(label).cast("double").alias("label"))
     return (
-        complaints.select("complaint_id", _source().alias("source"), "date_received", *INPUTS)
+        complaints.select("complaint_id", source().alias("source"), "date_received", *INPUTS)
         .join(later, on="complaint_id", how="left")
         .withColumn("narrative", F.coalesce("narrative", "later"))
         .drop("later")
@@ -48,7 +48,7 @@ def examples(lake: Lake, label: str = LABEL) -> DataFrame:
     return labelled(complaints, narratives, outcomes, label)
 
 
-def _source() -> Column:
+def source() -> Column:
     """The file or topic that a complaint came from: its record's id without the place therein."""
     return F.regexp_replace("record_id", r"(/[0-9]+/[0-9]+|:[0-9]+)(@[0-9]+)?$", "")
 

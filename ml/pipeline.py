@@ -91,7 +91,7 @@ def _prepared(history: str) -> Transformer:
     category |= {
         "_and_".join(pair): f"concat_ws(' / ', {', '.join(category[name] for name in pair)})" for pair in PAIRS
     }
-    number = {name: f"coalesce(CAST({name} AS DOUBLE), 0.0D)" for name in (*FLAGS, *COUNTS, *SHARES)}
+    number = {name: f"nanvl(coalesce(CAST({name} AS DOUBLE), 0.0D), 0.0D)" for name in (*FLAGS, *COUNTS, *SHARES)}
     number |= {name: f"ln(1.0D + {number[name]})" for name in COUNTS} | {HISTORY: history}
     columns = [f"{sql} AS cat_{name}" for name, sql in category.items()]
     columns += [f"{sql} AS num_{name}" for name, sql in number.items()]

@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 
 from ml.influences import influences, raw_logit
 from ml.pipeline import INPUTS
+from ml.validation import check_input
 
 SHOWN_INFLUENCES = 5
 
@@ -32,11 +33,15 @@ def scored(model: Model) -> Callable[[DataFrame], DataFrame]:
     The returned step keeps every input column and adds `probability` (double, of a successful resolution),
     `scored_with` (text or structure), `influences` (array of feature and signed contribution in logits, strongest
     first), `model_name` and `model_version`.
+
+    Raises (the returned step):
+        ComplaintsError: the complaints lack a column that the model reads, or have it with another type.
     """
     moved = influences(model.fitted, SHOWN_INFLUENCES)
     probability = 1 / (1 + F.exp(-(F.col("slope") * raw_logit() + F.col("offset"))))
 
     def score(complaints: DataFrame) -> DataFrame:
+        check_input(complaints.schema)
         kept = [column for column in complaints.columns if column not in INPUTS]
         intake = complaints.select(*INPUTS, F.struct(*(F.col(name) for name in kept)).alias("_kept"))
         return model.fitted.transform(intake).select(

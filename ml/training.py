@@ -16,20 +16,29 @@ from pyspark.ml.base import Transformer
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from lakehouse.errors import ComplaintsError
 from lakehouse.lake import Lake
 from lakehouse.settings import MlSettings
 from ml.calibration import Line, fitted_lines, stage
+from ml.card import card
 from ml.examples import TABLES, examples
 from ml.history import lookup, with_history
+from ml.importance import in_pandas
 from ml.influences import raw_logit
 from ml.material import counted, judged_material, refuse_one_sided, refuse_unfit
 from ml.metrics import intervals, measured
 from ml.pipeline import INPUTS, artifact, representation
-from ml.registry import Registry, signature
+from ml.plots import Drawn, plots
+from ml.promotion import WorseError, promote
+from ml.provenance import signature
+from ml.reference import FEATURES, Reference, reference
+from ml.registry import CARD, REFERENCE, Registry
 from ml.scoring import Model, scored
 from ml.selection import Candidate, chosen, classifier, weighted
 from ml.split import CALIBRATE, FIT, TEST, Rule, parted, rule_of
+from ml.validation import Output, checked_output
 
+EXAMPLE_ROWS = 3
 MOST_CHARACTERS = 6000  # of a parameter in MLflow
 Progress = Callable[[str], None]
 
@@ -55,6 +64,7 @@ class Training:
 
     Attributes:
         version: in the registry.
+        is_champion: whether it was promoted; otherwise it is the challenger, and a warning says why.
         train_rows: fitted on.
         calibrate_rows: used for calibration alone.
         copies: left out of the earlier parts, since a later one has the same narrative.
@@ -65,6 +75,7 @@ class Training:
     """
 
     version: str
+    is_champion: bool
     train_rows: int
     calibrate_rows: int
     copies: int
@@ -88,8 +99,18 @@ class Fitted:
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Judged:
+    """A fitted artifact on the test part: its figures, what to draw, and what the complaints looked like."""
+
+    metrics: Metrics
+    drawn: Drawn
+    seen: Reference
+    output: Output
+
+
 def train(lake: Lake, registry: Registry, progress: Progress) -> Training:
-    """Fit on the earlier part, calibrate, judge on the later, register, and make it the champion.
+    """Fit on the earlier part, calibrate, judge on the later, register, and promote unless the champion is better.
 
     Raises:
         ComplaintsError: too few complaints with a known outcome, or only one kind of outcome.
@@ -101,25 +122,66 @@ def train(lake: Lake, registry: Registry, progress: Progress) -> Training:
         with _kept(parted(rows.where("label IS NOT NULL"), lake.settings.ml)) as parts:
             fitted = fit(parts, lake.settings.ml, progress)
             progress("judging on the test part")
-            metrics = _judged(fitted, parts.where(F.col("part") == TEST), lake.settings.ml)
+            judged = _judged(fitted, parts.where(F.col("part") == TEST), lake.settings.ml)
             progress("registering")
-            example = parts.where(F.col("part") == TEST).select(*INPUTS).limit(3)
-            version = registry.log(
-                fitted.artifact,
-                parameters=_parameters(lake, fitted, unknown),
-                metrics={name: value for name, value in asdict(metrics).items() if isinstance(value, int | float)},
-                signature=signature(example),
-            )
-    registry.promote(version)
+            version = _registered(lake, registry, fitted, parts, (judged, unknown))
+    is_champion, said = _promoted(lake, registry, version, progress)
     return Training(
         version=version,
+        is_champion=is_champion,
         train_rows=fitted.rows[FIT],
         calibrate_rows=fitted.rows[CALIBRATE],
         copies=sum(known.values()) - sum(fitted.rows.values()),
         unknown=unknown,
         split_on=min(fitted.rule.since.values(), default=date.min),
-        metrics=metrics,
+        metrics=judged.metrics,
+        warnings=(*fitted.warnings, *said),
+    )
+
+
+def _promoted(lake: Lake, registry: Registry, version: str, progress: Progress) -> tuple[bool, tuple[str, ...]]:
+    """Promote the version unless it is worse than the champion; whether it was, and what is to be said of it."""
+    progress("comparing with the champion")
+    try:
+        promote(lake, registry, version)
+    except WorseError as error:
+        return False, (str(error),)
+    except ComplaintsError as error:  # nothing to compare with must not leave the stream without a model
+        registry.promote(version)
+        return True, (f"Promoted without a comparison. {error}",)
+    return True, ()
+
+
+def _registered(lake: Lake, registry: Registry, fitted: Fitted, parts: DataFrame, found: tuple[Judged, int]) -> str:
+    judged, unknown = found
+    figures = {name: value for name, value in asdict(judged.metrics).items() if isinstance(value, int | float)}
+    first, last = parts.agg(F.min("date_received"), F.max("date_received")).collect()[0]
+    example = parts.where(F.col("part") == TEST).select(*INPUTS).limit(EXAMPLE_ROWS)
+    text = card(
+        registry.name,
+        rows={
+            "fit_rows": fitted.rows[FIT],
+            "calibrate_rows": fitted.rows[CALIBRATE],
+            "test_rows": judged.metrics.rows,
+            "unknown": unknown,
+        },
+        period=(first, last),
+        since=fitted.rule.since,
+        metrics=figures,
+        threshold=fitted.threshold,
         warnings=fitted.warnings,
+    )
+    return registry.log(
+        fitted.artifact,
+        parameters=_parameters(lake, fitted, judged.output, unknown),
+        metrics=figures,
+        signature=signature(example),
+        figures=plots(judged.drawn),
+        texts={
+            CARD: text,
+            REFERENCE: json.dumps(asdict(judged.seen)),
+            "input_example.json": json.dumps([row.asDict() for row in example.collect()], default=str),
+        },
     )
 
 
@@ -185,11 +247,13 @@ def _calibrated(model: Transformer, rows: DataFrame) -> dict[str, Line]:
     return fitted_lines(raw, label, paths)
 
 
-def _judged(fitted: Fitted, test: DataFrame, settings: MlSettings) -> Metrics:
-    rows = test.transform(scored(Model("", "", fitted.artifact))).select("label", "probability").collect()
-    label, probability = (np.array(values) for values in zip(*rows, strict=True))
+def _judged(fitted: Fitted, test: DataFrame, settings: MlSettings) -> Judged:
+    output = checked_output(fitted.artifact, test)
+    scores = test.transform(scored(Model("", "", fitted.artifact))).select("label", "probability", *FEATURES)
+    rows = in_pandas(scores)
+    label, probability = (rows[name].to_numpy(dtype=float) for name in ("label", "probability"))
     figures = measured(label, probability, fitted.threshold)
-    return Metrics(
+    metrics = Metrics(
         rows=len(rows),
         base_rate=float(label.mean()),
         auc_roc=figures["auc_roc"],
@@ -200,9 +264,10 @@ def _judged(fitted: Fitted, test: DataFrame, settings: MlSettings) -> Metrics:
         ece=figures["ece"],
         auc_roc_interval=intervals(label, probability, fitted.threshold, seed=settings.seed)["auc_roc"],
     )
+    return Judged(metrics, Drawn(label, {"model": probability}), reference(rows, probability), output)
 
 
-def _parameters(lake: Lake, fitted: Fitted, unknown: int) -> dict[str, object]:
+def _parameters(lake: Lake, fitted: Fitted, output: Output, unknown: int) -> dict[str, object]:
     settings = lake.settings.ml.model_dump()
     return {
         **{name: json.dumps(value) if isinstance(value, dict) else value for name, value in settings.items()},
@@ -214,6 +279,8 @@ def _parameters(lake: Lake, fitted: Fitted, unknown: int) -> dict[str, object]:
         "fit_rows": fitted.rows[FIT],
         "calibrate_rows": fitted.rows[CALIBRATE],
         "test_rows": fitted.rows[TEST],
+        "features": output.size,
+        "unseen_in_test": json.dumps(output.unseen),
         "unknown_outcomes": unknown,
         **{f"version_of_{t.name}": lake.version(t) for t in TABLES},
     }

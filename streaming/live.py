@@ -11,6 +11,7 @@ from lakehouse.session import start_session
 from lakehouse.settings import Settings
 from ml.registry import Registry
 from streaming.broker import Broker
+from streaming.champion import ChampionWatcher
 from streaming.consumer_group import GroupCommitter
 from streaming.health import HealthRecorder
 from streaming.queries import Queries, Trigger, spark_kafka_options
@@ -55,6 +56,9 @@ class LiveStream:
             self._notify(f"Loading version {version} of the model {registry.name}.")
             self.model = registry.champion()
             self._start_queries(stack)
+            self._watcher = ChampionWatcher(registry, self.model.version, self._notify)
+            self._watcher.start()
+            stack.callback(self._watcher.stop)
             self._stack = stack.pop_all()
         return self
 
@@ -96,6 +100,10 @@ class LiveStream:
         Raises:
             ComplaintsError: a query was given up.
         """
+        champion = self._watcher.take()
+        if champion is not None:
+            self.model = champion
+            self.supervisor.renew("score")
         self.supervisor.check()
         self.health.poll(self.supervisor.queries)
 

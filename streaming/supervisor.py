@@ -14,6 +14,7 @@ from lakehouse.settings import StreamingSettings
 from streaming.queries import Batch
 
 STOP_SECONDS = 60.0
+RENEW_SECONDS = 10.0
 CALM_SECONDS = 120.0  # a query that ran this long without failing starts with a fresh count of restarts
 
 
@@ -122,6 +123,19 @@ class Supervisor:
         kept.retries += 1
         kept.due = time.monotonic() + wait
         self._notify(f"The {name} query failed and starts again in {wait:.0f} s: {reason}")
+
+    def renew(self, name: str) -> None:
+        """Stop one query, between two batches where that is possible, and start it as it is declared now.
+
+        A batch that begins just then is run again by the new query, and written once (see `lakehouse.commits`).
+        """
+        kept = self._kept[name]
+        end = time.monotonic() + RENEW_SECONDS
+        while time.monotonic() < end and kept.query.isActive and kept.query.status["isTriggerActive"]:
+            time.sleep(0.01)
+        kept.query.stop()
+        kept.query, kept.due, kept.started = kept.start(), None, time.monotonic()
+        self._notify(f"The {name} query runs anew.")
 
     def stop(self) -> None:
         """Finish the batches in hand, begin no other, and end the queries."""

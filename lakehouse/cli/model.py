@@ -17,6 +17,8 @@ from lakehouse.settings import Settings
 def train(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
     r"""Train the model on complaints whose outcome is known, judge it on the latest, and make it the champion.
 
+    When the champion is better on the same complaints, the new version is registered as the challenger.
+
     \b
     Example:
         complaints train
@@ -45,7 +47,7 @@ def train_with_status(settings: Settings) -> dict[str, Any]:
 def print_training(result: dict[str, Any]) -> None:
     """What a training gave, for people."""
     metrics = result["metrics"]
-    click.echo(f"version {result['version']} is the champion")
+    click.echo(f"version {result['version']} is the {'champion' if result['is_champion'] else 'challenger'}")
     click.echo(
         f"fitted on {result['train_rows']:,} complaints, calibrated on {result['calibrate_rows']:,} later ones, "
         f"judged on {metrics['rows']:,} later still; {result['copies']:,} copies of later narratives and "

@@ -4,7 +4,8 @@ import pytest
 
 from lakehouse.errors import ComplaintsError
 from lakehouse.lake import Lake
-from ml.registry import Registry, signature
+from ml.provenance import signature
+from ml.registry import Registry
 from ml.scoring import scored
 from silver.tables import COMPLAINTS
 from tests.conftest import Trained

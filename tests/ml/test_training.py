@@ -6,11 +6,13 @@ from pyspark.sql import functions as F
 
 from lakehouse.errors import ComplaintsError
 from lakehouse.lake import Lake
-from ml.examples import KEYS, labelled
+from lakehouse.settings import load_settings
+from ml.examples import KEYS, examples, labelled
 from ml.pipeline import INPUTS
 from ml.registry import Registry
-from ml.split import Rule
-from ml.training import train
+from ml.scoring import Model, scored
+from ml.split import TEST, Rule, parted
+from ml.training import fit, train
 from silver.tables import COMPLAINTS, NARRATIVES, OUTCOMES
 from tests.conftest import Trained
 
@@ -76,3 +78,31 @@ def test_what_nothing_can_be_learned_from_is_refused(trained: Trained, lake: Lak
 def refuses(lake: Lake, sentence: str) -> None:
     with pytest.raises(ComplaintsError, match=sentence):
         train(lake, Registry(lake.settings), lambda _: None)
+
+
+def test_boosted_trees_take_the_place_of_the_linear_model_and_give_no_influences(trained: Trained) -> None:
+    trees = load_settings(ml={"algorithm": "gradient_boosted_trees", "grid": {"trees": [3], "depth": [2]}}).ml
+    parts = parted(examples(trained.lake).where("label IS NOT NULL"), trees).persist()
+    fitted = fit(parts, trees, lambda _: None)
+    test = parts.where(F.col("part") == TEST)
+    rows = test.transform(scored(Model("m", "1", fitted.artifact))).select("probability", "influences").collect()
+    assert len({row.probability for row in rows}) > 2
+    assert all(0 < row.probability < 1 and row.influences == [] for row in rows)
+
+
+def test_without_narratives_or_with_one_product_a_model_is_trained_with_a_warning(trained: Trained) -> None:
+    settings = trained.lake.settings.ml
+    bare = (
+        examples(trained.lake)
+        .where("label IS NOT NULL")
+        .withColumns(
+            {"narrative": F.lit(None).cast("string"), "has_narrative": F.lit(col=False), "product": F.lit("Mortgage")}
+        )
+    )
+    fitted = fit(parted(bare, settings), settings, lambda _: None)
+    assert fitted.warnings == (
+        "Only 0 complaints have a narrative, and learning from text needs 50: the model uses structure alone.",
+        "All complaints are of one product: the model knows no other.",
+    )
+    rows = bare.limit(20).transform(scored(Model("m", "1", fitted.artifact))).collect()
+    assert all(0 < row.probability < 1 and row.influences for row in rows)

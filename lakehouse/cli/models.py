@@ -1,0 +1,236 @@
+"""`complaints models`: the versions of the model in the registry, and which of them is the champion."""
+# ruff: noqa: PLC0415 - imported when the command runs, so that help comes at once
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lakehouse.cli import Invocation, json_option, print_grid, print_json, terminal
+from lakehouse.settings import Settings
+
+if TYPE_CHECKING:
+    from ml.promotion import Comparison
+
+
+@click.group()
+def models() -> None:
+    r"""Versions of the model: list, show, compare, promote, roll back, quality, speed.
+
+    \b
+    Example:
+        complaints models list
+    """
+
+
+@models.command("list")
+@json_option
+@click.pass_obj
+def list_models(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
+    r"""All versions with their aliases and the figures of their training.
+
+    \b
+    Example:
+        complaints models list
+    """
+    from ml.registry import Registry
+
+    found = Registry(invocation.settings()).versions()
+    if as_json:
+        print_json({"versions": [{**asdict(one), "card": None} for one in found]})
+        return
+    figures = ("auc_roc", "auc_pr", "log_loss", "ece", "rows")
+    print_grid(
+        ("version", "aliases", "made", *figures),
+        [
+            (
+                one.number,
+                ", ".join(one.aliases),
+                f"{one.made_at:%Y-%m-%d %H:%M}",
+                *(f"{one.metrics[name]:.4g}" if name in one.metrics else None for name in figures),
+            )
+            for one in found
+        ],
+    )
+
+
+@models.command()
+@click.argument("version")
+@json_option
+@click.pass_obj
+def show(invocation: Invocation, version: str, as_json: bool) -> None:  # noqa: FBT001
+    r"""The card of a version: data, period, figures, limits, intended use.
+
+    \b
+    Example:
+        complaints models show 1
+    """
+    from ml.registry import Registry
+
+    registry = Registry(invocation.settings())
+    found = registry.version(version)
+    if as_json:
+        print_json({**asdict(found), "parameters": registry.parameters(version)})
+    else:
+        click.echo(found.card)
+
+
+@models.command()
+@click.argument("first")
+@click.argument("second")
+@json_option
+@click.pass_obj
+def compare(invocation: Invocation, first: str, second: str, as_json: bool) -> None:  # noqa: FBT001
+    r"""Two versions on the same complaints, which neither learned from.
+
+    \b
+    Example:
+        complaints models compare 1 2
+    """
+    from ml.promotion import compared
+    from ml.registry import Registry
+
+    settings = invocation.settings()
+    registry = Registry(settings)
+    for version in (first, second):
+        registry.version(version)
+    with terminal().status("comparing"):
+        result = compared(_lake(settings), registry, first, second)
+    if as_json:
+        print_json(result.as_json())
+    else:
+        _print_comparison(result)
+
+
+@models.command()
+@click.argument("version")
+@json_option
+@click.pass_obj
+def promote(invocation: Invocation, version: str, as_json: bool) -> None:  # noqa: FBT001
+    r"""Make a version the champion; refused when it is worse than the champion on the same complaints.
+
+    A running stream takes the new champion between two batches.
+
+    \b
+    Example:
+        complaints models promote 2
+    """
+    from ml.promotion import promote as promote_version
+    from ml.registry import Registry
+
+    settings = invocation.settings()
+    registry = Registry(settings)
+    registry.version(version)
+    with terminal().status("comparing with the champion"):
+        result = promote_version(_lake(settings), registry, version)
+    if as_json:
+        print_json({"champion": version, "comparison": result.as_json() if result else None})
+        return
+    if result:
+        _print_comparison(result)
+    click.echo(f"version {version} is the champion")
+
+
+@models.command()
+@json_option
+@click.pass_obj
+def rollback(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
+    r"""Make the champion before the current one champion again, without any comparison.
+
+    \b
+    Example:
+        complaints models rollback
+    """
+    from ml.registry import Registry
+
+    left, now = Registry(invocation.settings()).rollback()
+    if as_json:
+        print_json({"champion": now, "left": left})
+    else:
+        click.echo(f"version {now} is the champion again, instead of {left}")
+
+
+@models.command()
+@json_option
+@click.pass_obj
+def quality(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
+    r"""Bring gold.model_quality up to date: decisions against outcomes as they arrived, and drift since training.
+
+    \b
+    Example:
+        complaints models quality
+    """
+    from streaming.quality import assess
+
+    with terminal().status("assessing"):
+        rows = assess(invocation.settings())
+    alerts = [row for row in rows if row["is_alert"]]
+    if as_json:
+        print_json({"rows": rows, "alerts": len(alerts)})
+        return
+    shown = ("model_version", "week", "measure", "feature", "rows", "value")
+    print_grid(shown, [tuple(f"{v:.3f}" if isinstance(v := row[name], float) else v for name in shown) for row in rows])
+    for row in alerts:
+        what = f"{row['measure']} {row['feature']}".strip()
+        terminal().print(
+            f"Warning: version {row['model_version']}, week of {row['week']}: {what} is {row['value']:.2f}",
+            soft_wrap=True,
+        )
+
+
+@models.command()
+@click.option("--rows", type=click.IntRange(min=1), default=4000, show_default=True, help="Complaints to time with.")
+@json_option
+@click.pass_obj
+def speed(invocation: Invocation, rows: int, as_json: bool) -> None:  # noqa: FBT001
+    r"""Complaints a second through the champion, stage by stage, on complaints with a narrative.
+
+    \b
+    Example:
+        complaints models speed
+    """
+    from ml.registry import Registry
+    from ml.speed import stage_speeds
+    from silver.tables import COMPLAINTS
+
+    settings = invocation.settings()
+    registry = Registry(settings)
+    registry.champion_version()
+    with terminal().status("timing"):
+        complaints = _lake(settings).read(COMPLAINTS).where("has_narrative").limit(rows)
+        found = stage_speeds(registry.champion(), complaints)
+    if as_json:
+        print_json({"stages": [asdict(one) for one in found]})
+        return
+    columns = ("stage", "complaints a second up to it", "ms a thousand that it adds")
+    print_grid(
+        columns,
+        [(s.stage, f"{s.rows_per_second:,.0f}", f"{s.added_ms_per_thousand:.0f}") for s in found],
+        numbers=False,
+    )
+
+
+def _lake(settings: Settings) -> Any:  # noqa: ANN401 - imported late
+    from lakehouse.lake import Lake
+    from lakehouse.session import start_session
+
+    return Lake(start_session(settings), settings)
+
+
+def _print_comparison(comparison: "Comparison") -> None:
+    print_grid(
+        ("version", "AUC-ROC", "95 % interval", "log loss", "ECE"),
+        [
+            (
+                side.version,
+                f"{side.auc_roc:.3f}",
+                f"{side.interval[0]:.3f} to {side.interval[1]:.3f}" if side.interval else None,
+                f"{side.log_loss:.3f}",
+                f"{side.ece:.3f}",
+            )
+            for side in (comparison.champion, comparison.challenger)
+        ],
+    )
+    if comparison.difference:
+        low, high = comparison.difference
+        click.echo(f"on the same {comparison.rows:,} complaints; the second minus the first: {low:+.3f} to {high:+.3f}")
