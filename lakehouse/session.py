@@ -49,7 +49,7 @@ LOCAL_CONF = {
 }
 
 # The quick compiler alone: on two cores the optimising one takes its time from the batches for minutes.
-_JVM = "-XX:+UseParallelGC -XX:ReservedCodeCacheSize=512m"
+_JVM = "-XX:+UseParallelGC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=512m"
 
 # What the steps need, wherever they run: dates in UTC, a cast that can't be made gives null, and plans made at once.
 EVERYWHERE_CONF = {
