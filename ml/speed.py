@@ -18,7 +18,7 @@ class StageSpeed:
     added_ms_per_thousand: float
 
 
-def stage_speeds(model: Model, rows: DataFrame, repeats: int = 3) -> list[StageSpeed]:
+def stage_speeds(model: Model, rows: DataFrame, repeats: int = 2) -> list[StageSpeed]:
     """Time the artifact stage by stage, the best of some repeats each; the last line is scoring with influences."""
     kept = rows.persist()
     try:
@@ -29,6 +29,7 @@ def stage_speeds(model: Model, rows: DataFrame, repeats: int = 3) -> list[StageS
             frame = stage.transform(frame)
             steps.append((type(stage).__name__, frame))
         steps.append(("score with influences", kept.transform(scored(model))))
+        _seconds(steps[-1][1])  # the JVM compiles what it has not run yet
         seconds = [(name, min(_seconds(step) for _ in range(repeats))) for name, step in steps]
     finally:
         kept.unpersist()

@@ -179,7 +179,7 @@ def quality(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
 
 
 @models.command()
-@click.option("--rows", type=click.IntRange(min=1), default=4000, show_default=True, help="Complaints to time with.")
+@click.option("--rows", type=click.IntRange(min=1), default=1000, show_default=True, help="Complaints to time with.")
 @json_option
 @click.pass_obj
 def speed(invocation: Invocation, rows: int, as_json: bool) -> None:  # noqa: FBT001
