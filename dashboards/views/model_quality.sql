@@ -7,9 +7,9 @@ SELECT
     d.model_version,
     d.scored_with,
     d.probability,
-    CASE WHEN o.successful_resolution THEN 1.0 ELSE 0.0 END AS succeeded,
-    (d.probability - CASE WHEN o.successful_resolution THEN 1.0 ELSE 0.0 END)
-        * (d.probability - CASE WHEN o.successful_resolution THEN 1.0 ELSE 0.0 END) AS squared_error
+    CASE WHEN o.successful_resolution THEN 1e0 ELSE 0e0 END AS succeeded,
+    (d.probability - CASE WHEN o.successful_resolution THEN 1e0 ELSE 0e0 END)
+        * (d.probability - CASE WHEN o.successful_resolution THEN 1e0 ELSE 0e0 END) AS squared_error
 FROM gold.decisions AS d
 JOIN silver.outcomes AS o ON o.complaint_id = d.complaint_id
 WHERE o.successful_resolution IS NOT NULL

@@ -2,7 +2,7 @@
 SELECT
     company,
     count(*) AS complaints,
-    round(100.0 * count(*) / sum(count(*)) OVER (), 2) AS percent
+    round(1e2 * count(*) / sum(count(*)) OVER (), 2) AS percent
 FROM gold.decisions
 WHERE company IS NOT NULL
 GROUP BY company

@@ -2,7 +2,7 @@
 SELECT
     submitted_via AS channel,
     count(*) AS complaints,
-    round(avg(CASE WHEN escalate THEN 1.0 ELSE 0.0 END), 4) AS escalation_rate
+    round(avg(CASE WHEN escalate THEN 1e0 ELSE 0e0 END), 4) AS escalation_rate
 FROM gold.decisions
 GROUP BY submitted_via
 ORDER BY complaints DESC, channel

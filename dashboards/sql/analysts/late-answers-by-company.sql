@@ -3,7 +3,7 @@ SELECT
     company,
     count(*) AS answers,
     sum(CASE WHEN timely_response THEN 0 ELSE 1 END) AS late,
-    round(avg(CASE WHEN timely_response THEN 0.0 ELSE 1.0 END), 4) AS late_rate
+    round(avg(CASE WHEN timely_response THEN 0e0 ELSE 1e0 END), 4) AS late_rate
 FROM serving.resolutions
 WHERE timely_response IS NOT NULL
 GROUP BY company

@@ -8,6 +8,6 @@ SELECT
     received_month,
     complaints,
     lag(complaints) OVER (ORDER BY received_month) AS before,
-    round(100.0 * complaints / lag(complaints) OVER (ORDER BY received_month) - 100, 1) AS change_percent
+    round(1e2 * complaints / lag(complaints) OVER (ORDER BY received_month) - 100, 1) AS change_percent
 FROM months
 ORDER BY received_month

@@ -2,7 +2,7 @@
 SELECT
     company,
     count(*) AS answered,
-    round(avg(CASE WHEN is_relief THEN 1.0 ELSE 0.0 END), 4) AS relief_rate
+    round(avg(CASE WHEN is_relief THEN 1e0 ELSE 0e0 END), 4) AS relief_rate
 FROM serving.resolutions
 WHERE is_final
 GROUP BY company

@@ -2,7 +2,7 @@
 SELECT
     state,
     sum(complaints) AS complaints,
-    round(sum(escalated) * 1.0 / sum(complaints), 4) AS escalation_rate
+    round(sum(escalated) * 1e0 / sum(complaints), 4) AS escalation_rate
 FROM gold.complaints_by_day
 WHERE state <> ''
 GROUP BY state

@@ -2,13 +2,13 @@
 SELECT
     'all products' AS scope,
     count(*) AS complaints,
-    round(avg(CASE WHEN escalate THEN 1.0 ELSE 0.0 END), 4) AS escalation_rate
+    round(avg(CASE WHEN escalate THEN 1e0 ELSE 0e0 END), 4) AS escalation_rate
 FROM gold.decisions
 UNION ALL
 SELECT
     'without credit reporting',
     count(*),
-    round(avg(CASE WHEN escalate THEN 1.0 ELSE 0.0 END), 4)
+    round(avg(CASE WHEN escalate THEN 1e0 ELSE 0e0 END), 4)
 FROM gold.decisions
 WHERE product_family <> 'Credit reporting'
 ORDER BY scope

@@ -2,7 +2,7 @@
 SELECT
     state,
     COUNT(*) AS complaints,
-    AVG(CASE WHEN escalate THEN 1.0 ELSE 0.0 END) AS escalation_rate
+    AVG(CASE WHEN escalate THEN 1e0 ELSE 0e0 END) AS escalation_rate
 FROM serving.complaints
 GROUP BY state
 ORDER BY complaints DESC, state

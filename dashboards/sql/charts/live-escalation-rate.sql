@@ -1,7 +1,7 @@
 -- Live escalation rate: Share of the complaints that ask for a second reader, by minute.
 SELECT
     date_trunc('minute', minute) AS minute,
-    SUM(escalated) * 1.0 / NULLIF(SUM(complaints), 0) AS escalation_rate
+    SUM(escalated) * 1e0 / NULLIF(SUM(complaints), 0) AS escalation_rate
 FROM serving.minutes
 WHERE minute >= (SELECT max(minute) FROM serving.minutes) - INTERVAL 1 HOUR
 GROUP BY date_trunc('minute', minute)

@@ -1,7 +1,7 @@
 -- Quarantined share: Share of what arrived that was refused, by minute.
 SELECT
     date_trunc('minute', minute) AS minute,
-    SUM(quarantined) * 1.0 / NULLIF(SUM(received), 0) AS quarantined_share
+    SUM(quarantined) * 1e0 / NULLIF(SUM(received), 0) AS quarantined_share
 FROM serving.intake
 WHERE minute >= (SELECT max(minute) FROM serving.intake) - INTERVAL 1 HOUR
 GROUP BY date_trunc('minute', minute)
