@@ -46,6 +46,10 @@ return 'blank: ' + chart.innerText;
 # A dashboard draws a chart when it comes into sight: this makes the whole of it visible.
 FULL_HEIGHT = "return Math.max(...[...document.querySelectorAll('*')].map(e => e.scrollHeight))"
 
+# Where the last chart ends, in pixels of the page.
+BOTTOM = "return Math.max(...[...document.querySelectorAll(arguments[0])].map(e => e.getBoundingClientRect().bottom))"
+MARGIN = 32
+
 
 class Browser:
     """A headless Chromium on one Superset.
@@ -143,6 +147,8 @@ class Browser:
             file.write_bytes(base64.b64decode(printed["data"]))
         else:
             picture = Image.open(io.BytesIO(self.driver.get_screenshot_as_png())).convert("RGB")
+            bottom = int(self.driver.execute_script(BOTTOM, CHART)) + MARGIN
+            picture = picture.crop((0, 0, picture.width, min(picture.height, bottom)))
             picture.quantize(COLOURS, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
 
     def _show_all(self) -> None:
