@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -22,6 +22,7 @@ from pydantic_settings import (
 )
 
 from lakehouse.errors import ComplaintsError
+from lakehouse.sections import AlertSettings, Section, SupersetSettings
 
 PREFIX = "COMPLAINTS_"
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -29,12 +30,6 @@ NOT_SETTINGS = {"COMPLAINTS_JARS"}  # read before there are settings: where the 
 SCHEMA = r"^[a-z_][a-z0-9_]{0,99}$"
 Environment = Literal["local", "dev", "staging", "prod"]
 SECRETS = {"kafka.password", "superset.metadata", "superset.warehouse", "alerts.webhook"}
-
-
-class Section(BaseModel):
-    """A group of settings; unknown keys are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class SchemaSettings(Section):
@@ -146,22 +141,6 @@ class MlSettings(Section):
     min_document_frequency: int = Field(ge=1)
     answer_days: int = Field(ge=0, le=365)
     history_weight: float = Field(gt=0)
-
-
-class SupersetSettings(Section):
-    """Superset's server, where it keeps its own metadata, and what it reads."""
-
-    host: str = Field(min_length=1)
-    port: int = Field(ge=1, le=65_535)
-    https: bool
-    metadata: SecretStr | None = None
-    warehouse: SecretStr | None = None
-
-
-class AlertSettings(Section):
-    """Where alerts go besides the terminal."""
-
-    webhook: SecretStr | None = None
 
 
 class _YamlSource(PydanticBaseSettingsSource):
