@@ -11,7 +11,7 @@ import click
 import pytest
 
 from lakehouse.cli import cli
-from lakehouse.jars import SPARK
+from lakehouse.jar_sets import SPARK
 from lakehouse.settings import CONF, load_settings, read_yaml
 from tests.databricks.conftest import PROJECT, REQUIRED, TARGETS, Sandbox, new_workspace
 

@@ -6,6 +6,7 @@ import pytest
 
 from lakehouse import jars
 from lakehouse.errors import ComplaintsError
+from lakehouse.jar_sets import BROKER, SPARK
 
 
 @pytest.fixture
@@ -41,9 +42,9 @@ def _fetch_from(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_lock_lists_what_is_declared_and_nothing_else() -> None:
     locked = jars._read_lock()
-    declared = {f"spark/{jar.name}-{jar.version}.jar" for jar in jars.SPARK.jars}
+    declared = {f"spark/{jar.name}-{jar.version}.jar" for jar in SPARK.jars}
     assert {name for name in locked if name.startswith("spark/")} == declared
-    assert {f"broker/{jar.name}-{jar.version}.jar" for jar in jars.BROKER.jars} < set(locked)
+    assert {f"broker/{jar.name}-{jar.version}.jar" for jar in BROKER.jars} < set(locked)
 
 
 def test_the_jars_of_this_checkout_are_those_of_the_lock() -> None:
