@@ -63,13 +63,17 @@ def ensure_topics(kafka: KafkaSettings, bootstrap_servers: str) -> list[str]:
     Raises:
         ComplaintsError: the broker can't be reached, or refuses to make a topic.
     """
-    with _admin(kafka, bootstrap_servers) as admin:
+    with admin_client(kafka, bootstrap_servers) as admin:
         return [sentence for topic in (kafka.input, kafka.predictions) for sentence in _ensure(admin, topic)]
 
 
 @contextmanager
-def _admin(kafka: KafkaSettings, bootstrap_servers: str) -> Iterator[KafkaAdminClient]:
-    """A client for the admin's work, closed at the end; what the broker refuses becomes a sentence."""
+def admin_client(kafka: KafkaSettings, bootstrap_servers: str) -> Iterator[KafkaAdminClient]:
+    """A client for the admin's work, closed at the end; what the broker refuses becomes a sentence.
+
+    Raises:
+        ComplaintsError: the broker can't be reached, or refuses.
+    """
     try:
         admin = KafkaAdminClient(**client_config(kafka, bootstrap_servers), request_timeout_ms=TIMEOUT_MS)
     except (KafkaError, OSError, ValueError) as error:
@@ -147,7 +151,7 @@ def describe_topics(kafka: KafkaSettings, bootstrap_servers: str) -> list[TopicS
     Raises:
         ComplaintsError: the broker can't be reached.
     """
-    with _admin(kafka, bootstrap_servers) as admin:
+    with admin_client(kafka, bootstrap_servers) as admin:
         names = admin.list_topics()
         return [
             _state(admin, topic)

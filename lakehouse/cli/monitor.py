@@ -1,22 +1,153 @@
-"""`complaints monitor`: what needs somebody, from gold."""
+"""`complaints monitor`: how the stream does, from Kafka and gold, and what needs somebody."""
 # ruff: noqa: PLC0415 - imported when a command runs, so that help comes at once
 
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
+from types import MappingProxyType
 
 import click
 
-from lakehouse.cli import Invocation, json_option, print_grid, print_json
+from lakehouse.cli import Invocation, json_option, print_grid, print_json, terminal
 
 
 @click.group()
 def monitor() -> None:
-    r"""Watch the lake.
+    r"""Watch a stream from beside it: lag, health, throughput, latency, decisions, alerts.
 
     \b
     Example:
-        complaints monitor alerts
+        complaints monitor lag --group complaint_processor --topics complaints-input
+        complaints monitor health
     """
+
+
+@monitor.command()
+@click.option("--group", help="Consumer group (default: kafka.group of the settings).")
+@click.option("--topics", help="Topics, separated by commas (default: kafka.input of the settings).")
+@click.option("--watch", is_flag=True, help="Go on until Ctrl-C.")
+@json_option
+@click.pass_obj
+def lag(invocation: Invocation, group: str | None, topics: str | None, watch: bool, as_json: bool) -> None:  # noqa: FBT001
+    r"""Messages that the group has still to read, by partition, with rates and the time to catch up.
+
+    \b
+    Example:
+        complaints monitor lag --group complaint_processor --topics complaints-input --watch
+    """
+    from streaming.address import broker_address
+    from streaming.monitor import lag as lag_of
+
+    settings = invocation.settings()
+    address = broker_address(settings)
+    names = [name.strip() for name in (topics or settings.kafka.input.name).split(",")]
+    while True:
+        found = [one for name in names for one in lag_of(settings.kafka, address, group or settings.kafka.group, name)]
+        rows = [asdict(one) | {"seconds_to_catch_up": one.seconds_to_catch_up} for one in found]
+        if as_json:
+            print_json({"partitions": rows, "lag": sum(one.lag for one in found)})
+        else:
+            print_grid(list(rows[0]), [[_rounded(value) for value in row.values()] for row in rows])
+            click.echo(f"lag {sum(one.lag for one in found):,}")
+        if not watch:
+            return
+
+
+@monitor.command()
+@json_option
+@click.pass_obj
+def health(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
+    r"""Each query's last batch, its age, and batch times of the last ten minutes; exits with 1 when no stream runs.
+
+    \b
+    Example:
+        complaints monitor health
+    """
+    from streaming.monitor import HEALTH, is_written
+
+    running = is_written(invocation.settings())
+    _print_recent(invocation, HEALTH, as_json=as_json, extra={"running": running})
+    if not running:
+        terminal().print("No stream runs on this lake: start one with `complaints stream`.")
+        sys.exit(1)
+
+
+@monitor.command()
+@json_option
+@click.pass_obj
+def throughput(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
+    r"""Rows and batches by minute and query, of the last ten minutes.
+
+    \b
+    Example:
+        complaints monitor throughput
+    """
+    from streaming.monitor import THROUGHPUT
+
+    _print_recent(invocation, THROUGHPUT, as_json=as_json)
+
+
+@monitor.command()
+@json_option
+@click.pass_obj
+def latency(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
+    r"""Milliseconds from a message's Kafka timestamp to its scoring, by minute, of the last ten minutes.
+
+    \b
+    Example:
+        complaints monitor latency
+    """
+    from streaming.monitor import LATENCY
+
+    _print_recent(invocation, LATENCY, as_json=as_json)
+
+
+@monitor.command()
+@json_option
+@click.pass_obj
+def distribution(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
+    r"""Decisions by urgency, team and score: the last ten minutes beside the last hour.
+
+    \b
+    Example:
+        complaints monitor distribution
+    """
+    from streaming.monitor import DISTRIBUTION
+
+    _print_recent(invocation, DISTRIBUTION, as_json=as_json)
+
+
+@monitor.command()
+@json_option
+@click.pass_obj
+def samples(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
+    r"""The latest decisions with their reasons.
+
+    \b
+    Example:
+        complaints monitor samples
+    """
+    from streaming.monitor import SAMPLES
+
+    _print_recent(invocation, SAMPLES, as_json=as_json)
+
+
+def _print_recent(
+    invocation: Invocation, statement: str, *, as_json: bool, extra: Mapping[str, object] = MappingProxyType({})
+) -> None:
+    from streaming.monitor import recent
+
+    result = recent(invocation.settings(), statement)
+    if as_json:
+        print_json({"columns": result.columns, "rows": result.rows, **extra})
+    elif result.rows:
+        print_grid(result.columns, result.rows)
+    else:
+        click.echo("Nothing happened in the last minutes.")
+
+
+def _rounded(value: object) -> object:
+    return round(value, 1) if isinstance(value, float) else value
 
 
 @monitor.command()

@@ -15,6 +15,8 @@ from databricks.sdk.service.jobs import PauseStatus
 
 from tests.databricks.conftest import REQUIRED, SERVICE_PRINCIPAL, Sandbox, Workspace, new_workspace
 
+pytestmark = pytest.mark.bundle
+
 JOBS = {"load", "setup", "stream", "train"}
 LAYERS = {"bronze", "silver", "gold", "ml"}
 

@@ -26,6 +26,8 @@ from streaming.broker import Broker
 from tests.conftest import SAMPLES
 from tests.databricks.conftest import Sandbox, Workspace, new_workspace
 
+pytestmark = pytest.mark.bundle
+
 if TYPE_CHECKING:
     from databricks.sdk.service.jobs import PythonWheelTask
 
