@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 
 from pyspark.sql import SparkSession
 
@@ -89,6 +90,7 @@ def _local_session(settings: Settings) -> SparkSession:
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["JAVA_HOME"] = str(find_java().home)
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    os.environ["PYSPARK_PYTHON"] = sys.executable  # or Spark would take whatever `python3` on PATH is
     logs = folder / "logs"
     logs.mkdir(exist_ok=True)
     log4j = logs / "log4j2.properties"
