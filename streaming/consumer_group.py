@@ -20,6 +20,7 @@ from lakehouse.settings import KafkaSettings
 from streaming.topics import TIMEOUT_MS, client_config
 
 RETRY_SECONDS = 5.0
+TELL_AFTER = 3  # failures in a row
 STOP_SECONDS = 10.0
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ class GroupCommitter:
 
     def _run(self) -> None:
         admin: KafkaAdminClient | None = None
+        failures = 0
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._is_closing)
@@ -77,8 +79,11 @@ class GroupCommitter:
                 if offsets:
                     admin = admin or self._admin()
                     _check(admin.alter_group_offsets(self._kafka.group, offsets))
+                    failures = 0
             except (KafkaError, OSError, ValueError) as error:
-                log.warning("the offsets of %s could not be committed: %s", self._kafka.group, error)
+                failures += 1
+                if failures == TELL_AFTER:  # a new broker, or one that was away, needs some seconds for its groups
+                    log.warning("The offsets of the group %s can't be committed: %s", self._kafka.group, error)
                 _close(admin)
                 admin = None
                 self._take_back(offsets)

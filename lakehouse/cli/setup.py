@@ -15,8 +15,6 @@ from lakehouse.settings import Settings
 if TYPE_CHECKING:
     from lakehouse.checks import Finding
 
-NO_CHAMPION = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}  # no such model; no such alias of it
-
 
 @click.command()
 @click.option("--show", is_flag=True, help="Print every setting with its value and where it comes from; check nothing.")
@@ -77,15 +75,10 @@ def _broker(settings: Settings) -> str:
 
 
 def _registry(settings: Settings) -> str:
-    from lakehouse.errors import ComplaintsError
-    from ml.registry import Registry
+    from ml.registry import CHAMPION, Registry
 
     registry = Registry(settings)
-    try:
-        version = registry.champion_version()
-    except ComplaintsError as error:
-        if getattr(error.__cause__, "error_code", None) not in NO_CHAMPION:
-            msg = f"The model registry in {settings.folder / 'mlflow'} can't be read: {error.__cause__}"
-            raise ComplaintsError(msg) from error
+    version = registry.version_of(CHAMPION)
+    if version is None:
         return "opened; no champion yet: complaints train"
     return f"opened; the champion of {registry.name} is version {version}"
