@@ -51,8 +51,8 @@ def rows(lake: Lake, table: Table, records: list[str], mark: str, **values: obje
     """Rows of these records, landed now."""
     now = datetime.now(UTC)
     filled = {column.name: FILLER.get(column.type) for column in table.columns}
-    times = {"ingested_at": now, "refined_at": now, "kafka_timestamp": now - timedelta(seconds=5)}
-    frame = lake.frame([{**filled, **times, **values, "record_id": record} for record in records], table)
+    known = {"state": "CA", "ingested_at": now, "refined_at": now, "kafka_timestamp": now - timedelta(seconds=5)}
+    frame = lake.frame([{**filled, **known, **values, "record_id": record} for record in records], table)
     lake.append(frame, table, mark)
 
 
