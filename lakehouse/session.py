@@ -28,7 +28,7 @@ LOCAL_CONF = {
     "spark.databricks.delta.properties.defaults.checkpointInterval": "100",
     "spark.sql.ui.explainMode": "simple",
     "spark.sql.maxPlanStringLength": "100",  # plans are turned into text for every batch, read or not
-    "spark.sql.streaming.pollingDelay": "100",  # each look lists a table's log: 50 ms kept a third of a core busy
+    "spark.sql.streaming.pollingDelay": "100",  # each look lists a table's log, which costs on a long one
     "spark.sql.streaming.numRecentProgressUpdates": "16",  # all are handed over as JSON twice a second
     "spark.sql.streaming.minBatchesToRetain": "20",
     "spark.sql.streaming.metricsEnabled": "false",
