@@ -17,10 +17,10 @@ from tests.databricks.conftest import PROJECT
 
 IMPORTED = """
 import importlib, json, pkgutil
-import bronze, gold, lakehouse, ml, silver, streaming
+import bronze, dashboards, gold, lakehouse, ml, silver, streaming
 from lakehouse.cli.load import SAMPLES
 from lakehouse.settings import load_settings
-packages = (bronze, gold, lakehouse, ml, silver, streaming)
+packages = (bronze, dashboards, gold, lakehouse, ml, silver, streaming)
 names = [m.name for p in packages for m in pkgutil.walk_packages(p.__path__, p.__name__ + ".")]
 print(json.dumps({
     "files": {name: importlib.import_module(name).__file__ for name in names},
@@ -96,7 +96,7 @@ def test_it_holds_conf_and_samples_and_no_tests(installed: Installed) -> None:
     }
     assert here <= set(names)
     assert {name.split("/")[0] for name in names} == {
-        *("bronze", "silver", "gold", "ml", "streaming", "lakehouse", "conf", "samples"),
+        *("bronze", "silver", "gold", "ml", "streaming", "lakehouse", "conf", "dashboards", "samples"),
         next(name.split("/")[0] for name in names if ".dist-info/" in name),
     }
 

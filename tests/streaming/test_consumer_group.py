@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient
-from kafka.errors import CoordinatorNotAvailableError, NotCoordinatorError
+from kafka.errors import RetriableError
 
 from lakehouse.jars import kafka_tools_classpath
 from lakehouse.java import find_java
@@ -51,7 +51,7 @@ def done(name: str = "ingest", **ends: int) -> dict[str, Any]:
 def committed(admin: KafkaAdminClient, kafka: KafkaSettings) -> dict[int, int]:
     try:
         found = admin.list_group_offsets({kafka.group: None})[kafka.group]
-    except (CoordinatorNotAvailableError, NotCoordinatorError):  # the broker's first group: its topic is being made
+    except RetriableError:  # the group is new, or the broker is, and its coordinator is still being set up
         return {}
     return {position.partition: state.offset for position, state in found.items() if position.topic == TOPIC}
 
