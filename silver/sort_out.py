@@ -48,40 +48,42 @@ def sorted_out(rows: DataFrame, complaints: DataFrame, narratives: DataFrame, ou
         receipt in silver. All is judged by what was known before the batch, and the first row of a new complaint.
     """
     usable = (F.size("reasons") == 0) & ~F.col("bare_narrative")
-    turn = F.row_number().over(Window.partitionBy("complaint_id", usable).orderBy("position"))
-    turned = rows.withColumns({"usable": usable, "turn": turn})
-    firsts = _known(turned.where("usable AND turn = 1"), F.col("narrative"), F.struct(*REPORTED, "is_final"))
-    stored = _stored(complaints, narratives, outcomes)
-    known = stored.unionByName(firsts.join(stored, on="complaint_id", how="left_anti"))
-    joined = turned.join(known, on="complaint_id", how="left")
-    is_known = F.col("known_intake").isNotNull()
-    is_new = F.col("usable") & (F.col("turn") == 1) & (F.col("known_record_id") == F.col("record_id"))
-    orphan = F.col("bare_narrative") & ~is_known
+    first = Window.partitionBy("complaint_id").orderBy(F.col("usable").desc(), "position")
+    own = F.struct("usable", _known(F.col("narrative"), F.struct(*REPORTED, "is_final")).alias("known"))
+    turned = rows.withColumn("usable", usable).withColumns(
+        {"turn": F.row_number().over(first), "first": F.first(own).over(first)}
+    )
+    joined = turned.join(_stored(complaints, narratives, outcomes), on="complaint_id", how="left").withColumn(
+        "known", F.coalesce("stored", F.when(F.col("first.usable"), F.col("first.known")))
+    )
     return (
-        joined.withColumn(
-            "reasons",
-            F.when(orphan, F.array(F.lit(NARRATIVE_WITHOUT_COMPLAINT))).otherwise(F.col("reasons")),
+        joined.withColumns(
+            {
+                "reasons": F.when(
+                    F.col("bare_narrative") & F.col("known").isNull(), F.array(F.lit(NARRATIVE_WITHOUT_COMPLAINT))
+                ).otherwise(F.col("reasons")),
+                "is_new": F.col("usable") & (F.col("turn") == 1) & (F.col("known.record_id") == F.col("record_id")),
+                "changed_fields": _changed_fields(),
+                "brings_narrative": F.col("narrative").isNotNull() & F.col("known.narrative").isNull(),
+                "first_received": F.coalesce("known.intake.date_received", "date_received"),
+            }
         )
-        .withColumn(
-            "destination",
-            F.when(F.size("reasons") > 0, "quarantine").when(is_new, "complaints").otherwise("duplicates"),
+        .withColumns(
+            {
+                "destination": F.when(F.size("reasons") > 0, "quarantine")
+                .when(F.col("is_new"), "complaints")
+                .otherwise("duplicates"),
+                "brings_outcome": (F.size("reasons") == 0) & _brings_outcome(),
+            }
         )
-        .withColumn("changed_fields", _changed_fields())
-        .withColumn("brings_narrative", F.col("narrative").isNotNull() & F.col("known_narrative").isNull())
-        .withColumn("brings_outcome", (F.col("destination") != "quarantine") & _brings_outcome(is_new))
-        .withColumn("first_received", F.coalesce("known_intake.date_received", "date_received"))
         .withColumn("kind", F.when(F.col("destination") == "duplicates", _kind()))
-        .drop("usable", "turn", "known_intake", "known_narrative", "known_outcome", "known_record_id")
+        .drop("usable", "turn", "first", "stored", "known", "is_new")
     )
 
 
-def _known(rows: DataFrame, narrative: Column, outcome: Column) -> DataFrame:
-    return rows.select(
-        "complaint_id",
-        F.struct(*COMPARED).alias("known_intake"),
-        narrative.alias("known_narrative"),
-        outcome.alias("known_outcome"),
-        F.col("record_id").alias("known_record_id"),
+def _known(narrative: Column, outcome: Column) -> Column:
+    return F.struct(
+        F.struct(*COMPARED).alias("intake"), narrative.alias("narrative"), outcome.alias("outcome"), "record_id"
     )
 
 
@@ -89,26 +91,26 @@ def _stored(complaints: DataFrame, narratives: DataFrame, outcomes: DataFrame) -
     later = narratives.groupBy("complaint_id").agg(F.min("narrative").alias("later"))
     reported = outcomes.select("complaint_id", F.struct(*REPORTED, "is_final").alias("reported"))
     joined = complaints.join(later, on="complaint_id", how="left").join(reported, on="complaint_id", how="left")
-    return _known(joined, F.coalesce("narrative", "later"), F.col("reported"))
+    return joined.select("complaint_id", _known(F.coalesce("narrative", "later"), F.col("reported")).alias("stored"))
 
 
 def _changed_fields() -> Column:
     reported_and_other = (
-        F.when(F.col(name).isNotNull() & ~F.col(name).eqNullSafe(F.col(f"known_intake.{name}")), F.lit(name))
+        F.when(F.col(name).isNotNull() & ~F.col(name).eqNullSafe(F.col(f"known.intake.{name}")), F.lit(name))
         for name in COMPARED
     )
-    both = F.col("narrative").isNotNull() & F.col("known_narrative").isNotNull()
-    other_text = F.when(both & (F.col("narrative") != F.col("known_narrative")), F.lit("narrative"))
+    both = F.col("narrative").isNotNull() & F.col("known.narrative").isNotNull()
+    other_text = F.when(both & (F.col("narrative") != F.col("known.narrative")), F.lit("narrative"))
     return F.array_compact(F.array(*reported_and_other, other_text))
 
 
-def _brings_outcome(is_new: Column) -> Column:
+def _brings_outcome() -> Column:
     """Whether a row says something of the outcome that wasn't known and isn't outdated."""
-    is_fresh = ~is_stale(F.col("known_outcome.is_final"))
+    is_fresh = ~is_stale(F.col("known.outcome.is_final"))
     came = []
     for name in REPORTED:
-        reported, known = F.col(name), F.col(f"known_outcome.{name}")
-        came.append(reported.isNotNull() & (is_new | known.isNull() | (is_fresh & (reported != known))))
+        reported, known = F.col(name), F.col(f"known.outcome.{name}")
+        came.append(reported.isNotNull() & (F.col("is_new") | known.isNull() | (is_fresh & (reported != known))))
     return F.coalesce(reduce(or_, came), F.lit(col=False))
 
 

@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 
 from lakehouse.catalogue import Table
 from lakehouse.commits import Guard
+from lakehouse.held import held
 from lakehouse.lake import USER_METADATA, Lake
 from lakehouse.per_batch import stamped
 from silver import sort_out
@@ -37,13 +38,10 @@ class RefineBatch:
 
     def __call__(self, batch: DataFrame, batch_id: int) -> None:
         """Sort the batch's rows out and write them, each table at most once."""
-        rows = stamped(batch, "refined_at").persist()
-        try:
+        with held(stamped(batch, "refined_at")) as rows:
             summary = rows.agg(*self._summary).first()
             if summary is not None and summary["rows"]:
                 self._write(rows, summary, batch_id)
-        finally:
-            rows.unpersist()
 
     def _write(self, rows: DataFrame, summary: Row, batch_id: int) -> None:
         spark = rows.sparkSession
@@ -54,9 +52,9 @@ class RefineBatch:
         jobs: dict[Table, Callable[[], None]] = {}
         if summary["broken"]:
             jobs[EXPECTATIONS] = _appending(self._lake, self._broken(spark, summary, batch_id), EXPECTATIONS, mark)
-        with ExitStack() as cached:
+        with ExitStack() as holding:
             if self._may_repeat(stored, summary):
-                jobs |= self._with_repeats(in_order(rows), stored, mark, cached)
+                jobs |= self._with_repeats(in_order(rows), stored, mark, holding)
             else:
                 frames = _without_repeats(rows, summary).items()
                 jobs |= {table: _appending(self._lake, frame, table, mark) for table, frame in frames}
@@ -71,14 +69,15 @@ class RefineBatch:
         return inside or (summary["lowest"] is not None and summary["lowest"] <= self._highest_id)
 
     def _with_repeats(
-        self, rows: DataFrame, stored: "_Stored", mark: str, cached: ExitStack
+        self, rows: DataFrame, stored: "_Stored", mark: str, holding: ExitStack
     ) -> dict[Table, Callable[[], None]]:
         ids = rows.select("complaint_id").where("complaint_id IS NOT NULL").distinct()
         known = {table: stored.read(table).join(F.broadcast(ids), "complaint_id", "left_semi") for table in _COMPARED}
         # Sorted out once, before the first commit: a frame reads a table as it is when it runs, so one that ran after
         # another's commit would take this batch's own rows for known ones.
-        sorted_rows = sort_out.sorted_out(rows, known[COMPLAINTS], known[NARRATIVES], known[OUTCOMES]).persist()
-        cached.callback(sorted_rows.unpersist)
+        sorted_rows = holding.enter_context(
+            held(sort_out.sorted_out(rows, known[COMPLAINTS], known[NARRATIVES], known[OUTCOMES]))
+        )
         counts = sorted_rows.agg(*_came()).first()
         frames = {
             COMPLAINTS: sort_out.complaints(sorted_rows),

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from gold.tables import DECISIONS
 from lakehouse.commits import Guard
+from lakehouse.held import held
 from lakehouse.lake import Lake
 from lakehouse.per_batch import per_batch, stamped
 
@@ -40,12 +41,9 @@ class ScoreBatch:
             self._publish(stored.where(F.col("batch_id") == batch_id))
             return
         rows = stamped(batch, "scored_at").withColumn("batch_id", per_batch(batch_id, "record_id").cast("bigint"))
-        decisions = rows.select(DECISIONS.column_names).persist()
-        try:
+        with held(rows.select(DECISIONS.column_names)) as decisions:
             self._lake.append(decisions, DECISIONS, self._guard.mark(batch_id))
             self._publish(decisions)
-        finally:
-            decisions.unpersist()
 
     def _publish(self, decisions: DataFrame) -> None:
         if self._publishing is not None:

@@ -7,6 +7,7 @@ from gold.aggregates import KEYS, TIME, by_day, by_minute, merged
 from gold.tables import BY_DAY, BY_MINUTE
 from lakehouse.catalogue import Table
 from lakehouse.commits import Guard
+from lakehouse.held import held
 from lakehouse.lake import USER_METADATA, Lake
 
 
@@ -20,13 +21,10 @@ class SummariseBatch:
     def __call__(self, batch: DataFrame, batch_id: int) -> None:
         """Merge the batch's increments into each aggregate that does not hold them yet."""
         batch.sparkSession.conf.set(USER_METADATA, self._guard.mark(batch_id))
-        decisions = batch.persist()
-        try:
+        with held(batch) as decisions:
             for table, increments in ((BY_MINUTE, by_minute), (BY_DAY, by_day)):
                 if self._guard.written(table, batch_id) is None:
                     self._add(decisions.transform(increments), table)
-        finally:
-            decisions.unpersist()
 
     def _add(self, increments: DataFrame, table: Table) -> None:
         time = TIME[table]
