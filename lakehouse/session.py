@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from pathlib import Path
 
 from pyspark.sql import SparkSession
 
@@ -33,8 +34,11 @@ LOCAL_CONF = {
     "spark.sql.streaming.minBatchesToRetain": "20",
     "spark.sql.streaming.metricsEnabled": "false",
     "spark.sql.streaming.stopTimeout": "60s",
-    # Hadoop's local file system starts a process for each file that it makes; this one doesn't.
+    # Hadoop's local file system starts a process for each file that it makes; this one doesn't. Delta's usual log store
+    # would go around it; this one relies on the lock that each writer holds.
     "spark.hadoop.fs.file.impl": "com.globalmentor.apache.hadoop.fs.BareLocalFileSystem",
+    "spark.delta.logStore.file.impl": "io.delta.storage.LocalLogStore",
+    "spark.databricks.delta.writeChecksumFile.enabled": "false",  # the log is listed for each batch, file by file
     "spark.sql.streaming.checkpointFileManagerClass": "org.apache.spark.sql.execution.streaming."
     "FileSystemBasedCheckpointFileManager",
     "spark.jsl.settings.onnx.intraOpNumThreads": "1",
@@ -49,8 +53,8 @@ LOCAL_CONF = {
     "spark.kryoserializer.buffer.max": "512m",
 }
 
-# The quick compiler alone: on two cores the optimising one takes its time from the batches for minutes.
-_JVM = "-XX:+UseParallelGC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=512m"
+_JVM = "-XX:+UseParallelGC -XX:ReservedCodeCacheSize=512m"
+_COMPILER_NICENESS = 10
 
 # What the steps need, wherever they run: dates in UTC, a cast that can't be made gives null, and plans made at once.
 EVERYWHERE_CONF = {
@@ -114,7 +118,25 @@ def _local_session(settings: Settings) -> SparkSession:
         builder = builder.config(key, value)
     spark = builder.getOrCreate()
     logging.getLogger("py4j").setLevel(logging.ERROR)
+    _leave_out_checksums(spark)
+    _step_back_compiler(spark)
     return spark
+
+
+def _leave_out_checksums(spark: SparkSession) -> None:
+    """Write one file, not two: a table's log is listed for each batch, file by file, and Hadoop adds a hidden one each."""
+    gateway = spark._jvm.org.apache.hadoop.fs.FileSystem  # type: ignore[union-attr]  # noqa: SLF001
+    files = gateway.getLocal(spark._jsc.hadoopConfiguration())  # noqa: SLF001
+    files.setWriteChecksum(False)  # noqa: FBT003 - Java's names
+    files.setVerifyChecksum(False)  # noqa: FBT003
+
+
+def _step_back_compiler(spark: SparkSession) -> None:
+    """Let the JVM's optimising compiler take what the batches leave: on two cores it would hold them up for minutes."""
+    java = spark._jvm.java.lang.ProcessHandle.current().pid()  # type: ignore[union-attr]  # noqa: SLF001
+    for thread in Path(f"/proc/{java}/task").glob("*"):  # Linux alone tells, and lets a thread have its own priority
+        if (thread / "comm").read_text().startswith("C2 "):
+            os.setpriority(os.PRIO_PROCESS, int(thread.name), _COMPILER_NICENESS)
 
 
 def _scratch(settings: Settings) -> str:

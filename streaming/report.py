@@ -14,6 +14,7 @@ from lakehouse.catalogue import Table
 from lakehouse.lake import Lake
 from silver import tables as silver
 from streaming.health import BatchHealth
+from streaming.vitals import Vitals
 
 LAYERS: Mapping[str, Table] = {
     "bronze": bronze.COMPLAINTS,
@@ -23,6 +24,7 @@ LAYERS: Mapping[str, Table] = {
     "gold": gold.DECISIONS,
 }
 QUERIES = ("ingest", "refine", "score", "summarise")
+PARTS = ("offsets", "planning", "execution", "commit")
 PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
 
 
@@ -69,17 +71,30 @@ def counts(lake: Lake, span: Span) -> Counts:
     return Counts(**{name: span.rows(lake, table).count() for name, table in LAYERS.items()})
 
 
-def query_times(batches: Sequence[BatchHealth], since: datetime) -> dict[str, dict[str, float]]:
-    """By query: batches since then, and percentiles of their milliseconds."""
-    times: dict[str, dict[str, float]] = {}
+def query_times(batches: Sequence[BatchHealth], since: datetime) -> dict[str, dict[str, Any]]:
+    """By query: batches since then, their rows on average, percentiles of their milliseconds, and where the time went.
+
+    `parts_ms` holds the median of each part of a batch.
+    """
+    times: dict[str, dict[str, Any]] = {}
     for query in QUERIES:
-        spent = sorted(b.batch_ms for b in batches if b.query == query and b.started_at >= since)
-        times[query] = {"batches": len(spent)} | {f"{name}_ms": _at(spent, p) for name, p in PERCENTILES.items()}
+        ours = [batch for batch in batches if batch.query == query and batch.started_at >= since]
+        times[query] = {
+            "batches": len(ours),
+            "rows_per_batch": round(sum(batch.rows for batch in ours) / len(ours), 1) if ours else 0.0,
+            **{f"{name}_ms": value for name, value in percentiles([batch.batch_ms for batch in ours]).items()},
+            "parts_ms": {part: percentiles([getattr(b, f"{part}_ms") for b in ours])["p50"] for part in PARTS},
+        }
     return times
 
 
-def _at(ordered: Sequence[float], share: float) -> float:
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+def percentiles(values: Sequence[float]) -> dict[str, float]:
+    """The percentiles that a report tells; 0 when there is nothing."""
+    ordered = sorted(values)
+    return {
+        name: ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+        for name, share in PERCENTILES.items()
+    }
 
 
 def end_to_end_ms(lake: Lake, span: Span, score_query: str, since: datetime) -> dict[str, float]:
@@ -106,7 +121,22 @@ def _commit_times(lake: Lake, score_query: str, since: datetime) -> DataFrame:
 
 @dataclass(frozen=True)
 class RunReport:
-    """What a run did; `as_json` gives the documented keys."""
+    """What a run did; `as_json` gives the documented keys.
+
+    Attributes:
+        sent: messages that the broker acknowledged; `failed` those that it did not.
+        counts: their rows by layer.
+        published: their decisions on Kafka.
+        rate_per_minute: at which they were sent.
+        end_to_end: percentiles of milliseconds from Kafka to a decision visible in gold; `published_ms` to the message.
+        queries: batches and their times by query.
+        cpu_s_per_1000: processor seconds of Spark and this process for a thousand complaints.
+        others_cores: processors that all else on the machine used, broker included.
+        warm_up_s: seconds at the start that all latencies and costs leave out.
+        restarts: by query.
+        model_version: that scored last.
+        batches, vitals: every batch, and every look at the machine.
+    """
 
     sent: int
     failed: int
@@ -114,10 +144,15 @@ class RunReport:
     published: int
     rate_per_minute: float
     end_to_end: Mapping[str, float]
-    queries: Mapping[str, Mapping[str, float]]
+    published_ms: Mapping[str, float]
+    queries: Mapping[str, Mapping[str, Any]]
+    cpu_s_per_1000: float
+    others_cores: float
     warm_up_s: float
     restarts: Mapping[str, int]
     model_version: str
+    batches: Sequence[BatchHealth]
+    vitals: Sequence[Vitals]
 
     @property
     def is_complete(self) -> bool:
@@ -134,7 +169,10 @@ class RunReport:
             "complete": self.is_complete,
             "rate_per_minute": round(self.rate_per_minute, 1),
             "end_to_end_ms": {name: round(value) for name, value in self.end_to_end.items()},
+            "published_ms": {name: round(value) for name, value in self.published_ms.items()},
             "queries": {name: dict(times) for name, times in self.queries.items()},
+            "cpu_s_per_1000": round(self.cpu_s_per_1000, 2),
+            "others_cores": round(self.others_cores, 2),
             "warm_up_s": self.warm_up_s,
             "restarts": dict(self.restarts),
             "model_version": self.model_version,

@@ -1,6 +1,5 @@
 """A run with an end: stream for some minutes at a rate, account for every message, and report."""
 
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,8 +17,10 @@ from silver.tables import COMPLAINTS
 from streaming.generator import Generator, Row, read_rows
 from streaming.live import LiveStream
 from streaming.producer import Producer, ProduceReport, Progress
-from streaming.report import Counts, RunReport, Span, counts, end_to_end_ms, query_times
+from streaming.published import Wait, published
+from streaming.report import Counts, RunReport, Span, counts, end_to_end_ms, percentiles, query_times
 from streaming.topics import client_config
+from streaming.vitals import VitalsRecorder
 
 TICK_SECONDS = 0.5
 COUNT_SECONDS = 3.0
@@ -34,11 +35,13 @@ class Trouble:
     Attributes:
         malformed: can't be used.
         duplicates: repeat a complaint.
+        late: were received by the CFPB months ago.
         updated: bring an outcome.
     """
 
     malformed: float = 0.0
     duplicates: float = 0.0
+    late: float = 0.0
     updated: float = 0.0
 
 
@@ -51,6 +54,8 @@ class Plan:
         total: complaints in all.
         samples: files from which complaints are made.
         trouble: shares of other messages than new complaints.
+        narratives: share of complaints with a narrative; None = as in the samples.
+        warm_up_s: seconds at the start that latencies leave out, at most half of all; None = as the settings say.
         seed: of the generator.
     """
 
@@ -58,11 +63,15 @@ class Plan:
     total: int
     samples: tuple[Path, ...]
     trouble: Trouble
+    narratives: float | None = None
+    warm_up_s: float | None = None
     seed: int = 1
 
     def generator(self, rows: Sequence[Row], first_id: int, day: date) -> Generator:
         """The messages, made from these rows and received on this day."""
-        return Generator(rows, seed=self.seed, first_id=first_id, start=day, **asdict(self.trouble))
+        return Generator(
+            rows, seed=self.seed, first_id=first_id, start=day, narratives=self.narratives, **asdict(self.trouble)
+        )
 
 
 @dataclass(frozen=True)
@@ -93,31 +102,69 @@ def run(
     """
     rows = read_rows(plan.samples)
     with LiveStream(settings, notify) as stream:
+        watched = _Watched(stream, plan.total, on_view)
         topic = settings.kafka.input.name
         with _consumer(settings, stream.bootstrap_servers) as consumer:
             span = Span(topic, _ends(consumer, topic), datetime.now(UTC))
             published_before = _ends(consumer, settings.kafka.predictions.name)
         generator = plan.generator(rows, _next_id(stream), span.began_at.date())
         produced = _Sending(Producer(settings.kafka, stream.bootstrap_servers), generator, plan, stop)
-        produced.follow(stream, on_view)
-        found = _settled(stream, span, produced.report, on_view, plan.total)
+        produced.follow(watched)
+        sent_until = datetime.now(UTC)
+        found = _settled(watched, span, produced.report)
         with _consumer(settings, stream.bootstrap_servers) as consumer:
-            published = _published(consumer, settings.kafka.predictions.name, published_before, span)
-        warm_up = min(settings.streaming.warm_up_seconds, produced.report.seconds / 2)
-        since = span.began_at + timedelta(seconds=warm_up)
+            waits = published(consumer, settings.kafka.predictions.name, published_before, span)
         stream.health.poll(stream.supervisor.queries)
-        return RunReport(
-            sent=produced.report.sent,
-            failed=sum(produced.report.failed.values()),
-            counts=found,
-            published=published,
-            rate_per_minute=produced.report.rate_per_minute,
-            end_to_end=end_to_end_ms(stream.lake, span, stream.supervisor.queries["score"].id, since),
-            queries=query_times(stream.health.batches, since),
-            warm_up_s=warm_up,
-            restarts=stream.supervisor.restarts,
-            model_version=stream.model.version,
-        )
+        asked = settings.streaming.warm_up_seconds if plan.warm_up_s is None else plan.warm_up_s
+        warm_up = min(asked, produced.report.seconds / 2)
+        return _reported(watched, span, produced.report, found, list(waits.values()), (warm_up, sent_until))
+
+
+def _reported(  # what a run came to, piece by piece
+    watched: "_Watched",
+    span: Span,
+    sent: ProduceReport,
+    found: Counts,
+    waits: Sequence[Wait],
+    steady: tuple[float, datetime],
+) -> RunReport:
+    stream, (warm_up, until) = watched.stream, steady
+    since = span.began_at + timedelta(seconds=warm_up)
+    complaints = sent.rate_per_minute * (until - since).total_seconds() / 60
+    return RunReport(
+        sent=sent.sent,
+        failed=sum(sent.failed.values()),
+        counts=found,
+        published=len(waits),
+        rate_per_minute=sent.rate_per_minute,
+        end_to_end=end_to_end_ms(stream.lake, span, stream.supervisor.queries["score"].id, since),
+        published_ms=percentiles([wait.milliseconds for wait in waits if wait.since >= since]),
+        queries=query_times(stream.health.batches, since),
+        cpu_s_per_1000=1000 * watched.vitals.cpu_seconds(since, until) / complaints if complaints else 0.0,
+        others_cores=watched.vitals.others_cores(since),
+        warm_up_s=warm_up,
+        restarts=stream.supervisor.restarts,
+        model_version=stream.model.version,
+        batches=stream.health.batches,
+        vitals=watched.vitals.samples,
+    )
+
+
+class _Watched:
+    """The stream with somebody who looks at it: its queries are looked after, its costs noted, its state shown."""
+
+    def __init__(self, stream: LiveStream, total: int, on_view: Callable[[View], None]) -> None:
+        self.stream = stream
+        folder = stream.lake.settings.folder
+        self.vitals = VitalsRecorder(stream.lake.spark, [folder / "tables", folder / "checkpoints"])
+        self._total = total
+        self._on_view = on_view
+
+    def tick(self, phase: str, sent: int) -> None:
+        """One look; call it every half second or so."""
+        self.stream.tick()
+        self.vitals.poll()
+        self._on_view(view(self.stream, phase, sent, self._total))
 
 
 class _Sending:
@@ -127,7 +174,6 @@ class _Sending:
         self._progress: Progress | None = None
         self._report: ProduceReport | None = None
         self._error: BaseException | None = None
-        self._total = plan.total
         self._stop = stop
 
         def send() -> None:
@@ -152,13 +198,12 @@ class _Sending:
             raise RuntimeError(msg)
         return self._report
 
-    def follow(self, stream: LiveStream, on_view: Callable[[View], None]) -> None:
+    def follow(self, watched: _Watched) -> None:
         """Send, looking after the queries, until all is sent; an error there stops the sending."""
         self._thread.start()
         try:
             while self._thread.is_alive():
-                stream.tick()
-                on_view(view(stream, "sending", self._progress.sent if self._progress else 0, self._total))
+                watched.tick("sending", self._progress.sent if self._progress else 0)
                 self._thread.join(TICK_SECONDS)
         finally:
             if self._thread.is_alive():
@@ -178,16 +223,13 @@ def view(stream: LiveStream, phase: str, sent: int, total: int) -> View:
     return View(phase, sent, total, latest, rows)
 
 
-def _settled(
-    stream: LiveStream, span: Span, sent: ProduceReport, on_view: Callable[[View], None], total: int
-) -> Counts:
+def _settled(watched: _Watched, span: Span, sent: ProduceReport) -> Counts:
     """The counts by layer once every message has its place, or when nothing has moved for long."""
     found, counted, moved = None, 0.0, time.monotonic()
     while True:
-        stream.tick()
-        on_view(view(stream, "finishing", sent.sent, total))
+        watched.tick("finishing", sent.sent)
         if time.monotonic() - counted > COUNT_SECONDS:
-            before, found = found, counts(stream.lake, span)
+            before, found = found, counts(watched.stream.lake, span)
             counted = time.monotonic()
             moved = counted if found != before else moved
             if found.is_complete(sent.sent) or counted - moved > STALLED_SECONDS:
@@ -217,24 +259,3 @@ def _ends(consumer: KafkaConsumer, topic: str) -> dict[int, int]:
         raise ComplaintsError(msg)
     ends = consumer.end_offsets([TopicPartition(topic, partition) for partition in partitions])
     return {position.partition: end for position, end in ends.items()}
-
-
-def _published(consumer: KafkaConsumer, topic: str, begin: Mapping[int, int], span: Span) -> int:
-    """How many of the run's complaints have their decision on Kafka; read back, each counted once."""
-    ends = {TopicPartition(topic, partition): end for partition, end in _ends(consumer, topic).items()}
-    consumer.assign(list(ends))
-    for position in ends:
-        consumer.seek(position, begin.get(position.partition, 0))
-    seen: set[str] = set()
-    waiting = {position for position, end in ends.items() if begin.get(position.partition, 0) < end}
-    for message in consumer if waiting else ():
-        record = json.loads(message.value)["record_id"]
-        source, partition, offset = record.rsplit("/", 2) if record.count("/") >= 2 else ("", "0", "0")  # noqa: PLR2004
-        if source == span.topic and int(offset) >= span.begin.get(int(partition), 0):
-            seen.add(record)
-        position = TopicPartition(topic, message.partition)
-        if message.offset + 1 >= ends[position]:
-            waiting.discard(position)
-        if not waiting:
-            break
-    return len(seen)
