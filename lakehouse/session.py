@@ -124,11 +124,11 @@ def _local_session(settings: Settings) -> SparkSession:
 
 
 def _leave_out_checksums(spark: SparkSession) -> None:
-    """Write one file, not two: a table's log is listed for each batch, file by file, and Hadoop adds a hidden one each."""
+    """Write one file, not two: a log is listed for each batch, file by file, and Hadoop adds a hidden one to each."""
     gateway = spark._jvm.org.apache.hadoop.fs.FileSystem  # type: ignore[union-attr]  # noqa: SLF001
     files = gateway.getLocal(spark._jsc.hadoopConfiguration())  # noqa: SLF001
-    files.setWriteChecksum(False)  # noqa: FBT003 - Java's names
-    files.setVerifyChecksum(False)  # noqa: FBT003
+    files.setWriteChecksum(False)
+    files.setVerifyChecksum(False)
 
 
 def _step_back_compiler(spark: SparkSession) -> None:

@@ -1,5 +1,6 @@
 """A live stream over one lake: broker, topics, the four queries under a supervisor, and their health."""
 
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
@@ -19,6 +20,8 @@ from streaming.score import Publishing
 from streaming.supervisor import Gate, Supervisor
 from streaming.tables import TABLES
 from streaming.topics import ensure_topics
+
+SWITCH_SECONDS = 0.0005
 
 
 class LiveStream:
@@ -41,6 +44,8 @@ class LiveStream:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
+        # A batch calls Spark some hundred times; after each call it would wait for what else runs in this process.
+        sys.setswitchinterval(SWITCH_SECONDS)
         with ExitStack() as stack:
             stack.callback(writer(self._settings).release)
             registry = Registry(self._settings)

@@ -31,6 +31,7 @@ COMMANDS = {
     "produce": "lakehouse.cli.kafka:produce",
     "stream": "lakehouse.cli.stream:stream",
     "run": "lakehouse.cli.stream:run",
+    "bench": "lakehouse.cli.bench:bench",
     "sql": "lakehouse.cli.sql:sql",
     "databricks": "lakehouse.cli.databricks:databricks",
     "monitor": "lakehouse.cli.monitor:monitor",

@@ -113,7 +113,7 @@ def run_plan(invocation: Invocation, rate: float, duration: float, trouble: "Tro
             settings,
             plan,
             notify=lambda sentence: live.console.print(sentence, markup=False, soft_wrap=True),
-            on_view=lambda view: live.update(_grid(view), refresh=True),
+            on_view=lambda view: live.update(grid(view), refresh=True),
             stop=stop,
         ).as_json()
     path = _stored(settings.folder / "reports", report)
@@ -128,7 +128,8 @@ def _stored(folder: Path, report: dict[str, Any]) -> Path:
     return path
 
 
-def _grid(view: "View") -> Grid:
+def grid(view: "View") -> Grid:
+    """A run as it is now, for a terminal."""
     grid = Grid("query", "rows", "last batch", box=None, title=f"{view.phase}: {view.sent:,} of {view.total:,} sent")
     for query, rows in view.rows.items():
         grid.add_row(query, f"{rows:,}", f"{view.last_batch_ms[query]:,} ms")

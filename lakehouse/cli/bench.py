@@ -1,0 +1,230 @@
+"""`complaints bench`: how fast the real path is on this machine, and against an earlier measurement."""
+# ruff: noqa: PLC0415 - imported when a command runs, so that help comes at once
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.live import Live
+
+from lakehouse.cli import Invocation, json_option, print_grid, print_json, terminal
+from lakehouse.cli.load import SAMPLES
+from lakehouse.cli.stream import grid, print_report, stopping
+from lakehouse.errors import ComplaintsError
+
+if TYPE_CHECKING:
+    from streaming.bench import Bench, Watcher
+    from streaming.run import Plan
+
+narratives_option = click.option(
+    "--narratives",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    help="Share of complaints with a narrative.",
+)
+
+
+@click.group()
+def bench() -> None:
+    r"""Measure the real path in a lake of its own; figures as JSON and a chart go to <root>/reports.
+
+    Nothing else should run on the machine meanwhile: what did is told beside the figures (others_cores).
+
+    \b
+    Example:
+        complaints bench stream --rate 10000 --duration 5
+    """
+
+
+@bench.command()
+@click.option("--rate", type=click.FloatRange(min=1), default=10_000, show_default=True, help="Complaints a minute.")
+@click.option("--duration", type=click.FloatRange(min=0.01), default=5, show_default=True, help="Minutes.")
+@click.option("--warm-up", type=click.FloatRange(min=0), default=120, show_default=True, help="Seconds left out.")
+@narratives_option
+@json_option
+@click.pass_obj
+def stream(
+    invocation: Invocation,
+    /,
+    rate: float,
+    duration: float,
+    warm_up: float,
+    narratives: float,
+    as_json: bool,  # noqa: FBT001
+) -> None:
+    r"""Measure the stream at a rate: batches by query and part, waits from Kafka to gold, processor time.
+
+    The warm-up comes before the duration, so that so many minutes are measured.
+
+    \b
+    Example:
+        complaints bench stream --rate 10000 --duration 5 --narratives 0.25
+    """
+    from streaming.bench import bench_stream
+
+    total = round(rate * (duration + warm_up / 60))
+    plan = _plan(total, narratives, rate=rate, warm_up=warm_up)
+    found = _measured(invocation, lambda watcher: bench_stream(invocation.settings(), plan, watcher), as_json=as_json)
+    if not as_json:
+        print_report(dict(found.figures))
+        _print_costs(found.figures)
+
+
+@bench.command()
+@click.option("--backlog", type=click.IntRange(min=1), default=100_000, show_default=True, help="Complaints waiting.")
+@narratives_option
+@json_option
+@click.pass_obj
+def drain(invocation: Invocation, /, backlog: int, narratives: float, as_json: bool) -> None:  # noqa: FBT001
+    r"""Measure how long a backlog on Kafka takes to be scored.
+
+    \b
+    Example:
+        complaints bench drain --backlog 100000 --narratives 0.25
+    """
+    from streaming.bench import bench_drain
+
+    plan = _plan(backlog, narratives)
+    found = _measured(invocation, lambda watcher: bench_drain(invocation.settings(), plan, watcher), as_json=as_json)
+    if not as_json:
+        told = found.figures
+        click.echo(
+            f"{told['backlog']:,} complaints in {told['drained_s']} s, {told['rows_per_minute']:,} a minute; "
+            f"starting took {told['start_s']} s before"
+        )
+
+
+@bench.command()
+@click.option("--rows", type=click.IntRange(min=1), default=1_000_000, show_default=True, help="Complaints in files.")
+@narratives_option
+@json_option
+@click.pass_obj
+def batch(invocation: Invocation, /, rows: int, narratives: float, as_json: bool) -> None:  # noqa: FBT001
+    r"""Measure loading, refining and scoring of generated files.
+
+    \b
+    Example:
+        complaints bench batch --rows 100000
+    """
+    from streaming.bench import bench_batch
+
+    plan = _plan(rows, narratives)
+    found = _measured(invocation, lambda watcher: bench_batch(invocation.settings(), plan, watcher), as_json=as_json)
+    if not as_json:
+        for step, seconds in found.figures["steps"].items():
+            click.echo(f"{step:<20} {seconds:>8,.1f} s")
+        click.echo(f"{found.figures['rows']:,} rows, {found.figures['rows_per_minute']:,} a minute")
+
+
+@bench.command()
+@click.option("--sizes", default="10000,1000000,10000000", show_default=True, help="Rows in gold, smallest first.")
+@click.option("--rate", type=click.FloatRange(min=1), default=10_000, show_default=True, help="Complaints a minute.")
+@json_option
+@click.pass_obj
+def growth(invocation: Invocation, /, sizes: str, rate: float, as_json: bool) -> None:  # noqa: FBT001
+    r"""Measure the stream's batch times beside gold tables of several sizes.
+
+    \b
+    Example:
+        complaints bench growth --sizes 10000,1000000
+    """
+    from streaming.bench import GROWTH_MINUTES, bench_growth
+
+    try:
+        wanted = [int(size) for size in sizes.split(",")]
+    except ValueError as error:
+        msg = f"{sizes} are no sizes: give numbers of rows, smallest first, like 10000,1000000."
+        raise ComplaintsError(msg) from error
+    plan = _plan(round(rate * GROWTH_MINUTES), 1.0, rate=rate, warm_up=GROWTH_MINUTES * 30)
+    found = _measured(
+        invocation, lambda watcher: bench_growth(invocation.settings(), plan, wanted, watcher), as_json=as_json
+    )
+    if not as_json:
+        medians = found.series["p50_ms"]
+        rows = [(query, *by_size.values(), found.figures["growth"][query]) for query, by_size in medians.items()]
+        print_grid(("query", *(f"{size:,}" for size in wanted), "growth"), rows)
+
+
+@bench.command()
+@click.argument("before", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("after", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@json_option
+@click.pass_obj
+def compare(_: Invocation, /, before: Path, after: Path, as_json: bool) -> None:  # noqa: FBT001
+    r"""Compare two measurements, number by number.
+
+    \b
+    Example:
+        complaints bench compare before.json after.json
+    """
+    old, new = (dict(_numbers(_stored_figures(path))) for path in (before, after))
+    shared = [name for name in old if name in new]
+    if as_json:
+        print_json({name: {"before": old[name], "after": new[name]} for name in shared})
+        return
+    rows = [
+        (name, f"{old[name]:,g}", f"{new[name]:,g}", f"{new[name] / old[name]:.2f}" if old[name] else "")
+        for name in shared
+    ]
+    print_grid(("figure", "before", "after", "ratio"), rows)
+
+
+def _plan(total: int, narratives: float, *, rate: float = float("inf"), warm_up: float | None = None) -> "Plan":
+    from bronze.load import files_of
+    from streaming.run import Plan, Trouble
+
+    return Plan(rate, total, tuple(files_of([SAMPLES])), Trouble(), narratives=narratives, warm_up_s=warm_up)
+
+
+def _measured(invocation: Invocation, measure: "Callable[[Watcher], Bench]", *, as_json: bool) -> "Bench":
+    with _watched() as watcher:
+        found = measure(watcher)
+    path = found.store(invocation.settings().folder / "reports")
+    terminal().print(f"Figures: {path}; chart beside it.", soft_wrap=True)
+    if as_json:
+        print_json({"bench": found.name, **found.figures})
+    return found
+
+
+@contextmanager
+def _watched() -> "Iterator[Watcher]":
+    from streaming.bench import Watcher
+
+    console = terminal()
+    with stopping() as stop, Live(console=console, auto_refresh=False, transient=True) as live:
+        yield Watcher(
+            notify=lambda sentence: live.console.print(sentence, markup=False, soft_wrap=True),
+            on_view=lambda view: live.update(grid(view), refresh=True),
+            stop=stop,
+        )
+
+
+def _print_costs(told: Any) -> None:  # noqa: ANN401 - figures as JSON has them
+    click.echo(
+        f"{told['cpu_s_per_1000']} processor seconds for 1,000 complaints; all else on the machine used "
+        f"{told['others_cores']} processors"
+    )
+    for query, times in told["queries"].items():
+        parts = "   ".join(f"{part} {spent:,.0f} ms" for part, spent in times["parts_ms"].items())
+        click.echo(f"{query:<10} {times['rows_per_batch']:>7,.0f} rows a batch   {parts}")
+
+
+def _stored_figures(path: Path) -> Any:  # noqa: ANN401
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["figures"]
+    except (ValueError, KeyError, TypeError) as error:
+        msg = f"{path} is no measurement: give two files that `complaints bench` wrote."
+        raise ComplaintsError(msg) from error
+
+
+def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:  # noqa: ANN401
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key != "machine":
+                yield from _numbers(inner, f"{name}.{key}".lstrip("."))
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield name, float(value)

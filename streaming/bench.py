@@ -1,0 +1,218 @@
+"""Benchmarks on the real path (broker, Delta, the registry's champion, decisions, publishing), in a lake of their own.
+
+Each starts from an empty lake under ``<root>/bench`` with the champion of the root's registry, writes its figures as
+JSON and its batches as a chart under ``<root>/reports``, and leaves the root's own tables as they are.
+"""
+
+import json
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from gold.tables import DECISIONS
+from lakehouse.lake import Lake
+from lakehouse.session import start_session
+from lakehouse.settings import Settings
+from ml.registry import Registry
+from streaming.backlog import score_backlog
+from streaming.bench_chart import chart
+from streaming.broker import Broker
+from streaming.generator import Generator, read_rows
+from streaming.live import LiveStream
+from streaming.load import load_files
+from streaming.producer import Producer
+from streaming.run import FIRST_GENERATED_ID, Plan, View, run
+from streaming.tables import TABLES
+from streaming.topics import ensure_topics
+
+TICK_SECONDS = 0.5
+ROWS_PER_FILE = 50_000
+GROWTH_MINUTES = 2.0
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What was measured: its name, its figures, and what its chart is drawn from."""
+
+    name: str
+    figures: Mapping[str, Any]
+    series: Mapping[str, Any]
+
+    def store(self, folder: Path) -> Path:
+        """Write figures and series as JSON, and the chart beside it; gives the path of the JSON."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"bench-{self.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
+        content = {"bench": self.name, "figures": self.figures, "series": self.series}
+        path.write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")
+        chart(content, path.with_suffix(".png"))
+        return path
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Who is told what happens, and can end it early."""
+
+    notify: Say
+    on_view: Callable[[View], None]
+    stop: threading.Event
+
+
+@contextmanager
+def bench_lake(settings: Settings) -> Iterator[Settings]:
+    """Settings of an empty lake under the root, with the root's registry; removed afterwards.
+
+    Raises:
+        ComplaintsError: there is no champion.
+    """
+    Registry(settings).champion_version()
+    folder = settings.folder / "bench"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / "mlflow").symlink_to(settings.folder / "mlflow", target_is_directory=True)
+    try:
+        yield settings.model_copy(update={"root": folder})
+    finally:
+        (folder / "mlflow").unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def bench_stream(settings: Settings, plan: Plan, watcher: Watcher) -> Bench:
+    """The stream at a rate: batch times by query and part, waits, and the processor time that they cost."""
+    with bench_lake(settings) as empty:
+        report = run(empty, plan, notify=watcher.notify, on_view=watcher.on_view, stop=watcher.stop)
+    began = min((batch.started_at for batch in report.batches), default=datetime.now(UTC))
+    figures = {"machine": machine(), "narratives": plan.narratives, **report.as_json()}
+    series = {
+        "began_at": began,
+        "warm_up_s": report.warm_up_s,
+        "batches": [asdict(batch) for batch in sorted(report.batches, key=lambda batch: batch.started_at)],
+        "vitals": [asdict(vitals) for vitals in report.vitals],
+    }
+    return Bench("stream", figures, series)
+
+
+def bench_drain(settings: Settings, plan: Plan, watcher: Watcher) -> Bench:
+    """A backlog that waits on Kafka before the queries start: how long until all of it is scored."""
+    with bench_lake(settings) as empty:
+        with Broker(empty.folder / "broker") as broker:
+            ensure_topics(empty.kafka, broker.bootstrap_servers)
+            watcher.notify(f"Putting {plan.total:,} complaints on Kafka.")
+            sent = Producer(empty.kafka, broker.bootstrap_servers).produce(
+                _generator(plan), rate_per_minute=float("inf"), total=plan.total, stop=watcher.stop
+            )
+        began = time.monotonic()
+        with LiveStream(empty, watcher.notify) as stream:
+            started, progress = time.monotonic(), []
+            rows = _scored_rows(stream)
+            while rows < sent.sent and not watcher.stop.wait(TICK_SECONDS):
+                stream.tick()
+                rows = _scored_rows(stream)
+                progress.append({"seconds": time.monotonic() - started, "scored": rows})
+                watcher.on_view(View("draining", rows, sent.sent, {}, {}))
+            seconds = time.monotonic() - started
+    figures = {
+        "machine": machine(),
+        "narratives": plan.narratives,
+        "backlog": sent.sent,
+        "start_s": round(started - began, 1),
+        "drained_s": round(seconds, 1),
+        "rows_per_minute": round(60 * rows / seconds),
+    }
+    return Bench("drain", figures, {"progress": progress})
+
+
+def bench_batch(settings: Settings, plan: Plan, watcher: Watcher) -> Bench:
+    """Files instead of Kafka: load, refine and score a number of rows."""
+    with bench_lake(settings) as empty:
+        watcher.notify(f"Writing {plan.total:,} complaints to files.")
+        files = _files(plan, empty.folder / "input")
+        steps: list[dict[str, Any]] = []
+        start_session(empty)
+
+        def timed(name: str, step: Callable[[], object]) -> None:
+            watcher.notify(f"Timing: {name}.")
+            began = time.monotonic()
+            step()
+            steps.append({"step": name, "seconds": round(time.monotonic() - began, 1)})
+
+        timed("load and refine", lambda: load_files(empty, files, lambda *_: None))
+        timed("score and summarise", lambda: score_backlog(empty, lambda *_: None))
+    seconds = sum(step["seconds"] for step in steps)
+    figures = {
+        "machine": machine(),
+        "narratives": plan.narratives,
+        "rows": plan.total,
+        "steps": {step["step"]: step["seconds"] for step in steps},
+        "rows_per_minute": round(60 * plan.total / seconds),
+    }
+    return Bench("batch", figures, {"steps": steps})
+
+
+def bench_growth(settings: Settings, plan: Plan, sizes: Sequence[int], watcher: Watcher) -> Bench:
+    """The stream's batch times with gold.decisions of several sizes, filled with copies of its own decisions."""
+    found: dict[int, Any] = {}
+    for size in sizes:
+        with bench_lake(settings) as empty:
+            watcher.notify(f"Filling gold.decisions with {size:,} rows.")
+            _fill(empty, plan, size)
+            watcher.notify(f"Streaming beside {size:,} rows.")
+            told = run(empty, plan, notify=lambda _: None, on_view=watcher.on_view, stop=watcher.stop)
+        found[size] = told.as_json()["queries"]
+    medians = {query: {size: found[size][query]["p50_ms"] for size in sizes} for query in found[sizes[0]]}
+    growth = {
+        query: round(by[sizes[-1]] / by[sizes[0]] - 1, 3) if by[sizes[0]] else None for query, by in medians.items()
+    }
+    figures = {"machine": machine(), "sizes": list(sizes), "growth": growth, "queries": found}
+    return Bench("growth", figures, {"p50_ms": medians})
+
+
+def _scored_rows(stream: LiveStream) -> int:
+    return sum(batch.rows for batch in stream.health.batches if batch.query == "score")
+
+
+def _generator(plan: Plan) -> Generator:
+    return plan.generator(read_rows(plan.samples), FIRST_GENERATED_ID, datetime.now(UTC).date())
+
+
+def _files(plan: Plan, folder: Path) -> list[Path]:
+    folder.mkdir()
+    messages = islice(_generator(plan), plan.total)
+    files: list[Path] = []
+    while lines := [message.value for message in islice(messages, ROWS_PER_FILE)]:
+        files.append(folder / f"part-{len(files):04d}.json")
+        files[-1].write_bytes(b"\n".join(lines) + b"\n")
+    return files
+
+
+def _fill(settings: Settings, plan: Plan, size: int) -> None:
+    """Decisions of a few hundred complaints, over and over under ids of their own, until there are so many."""
+    load_files(settings, _files(replace(plan, total=1_000), settings.folder / "input"), lambda *_: None)
+    score_backlog(settings, lambda *_: None)
+    lake = Lake(start_session(settings), settings)
+    lake.create(TABLES)
+    few = lake.read(DECISIONS).withColumnRenamed("complaint_id", "of")
+    copies = lake.spark.range(max(0, size // 1_000 - 1)).withColumnRenamed("id", "copy")
+    rows = few.crossJoin(copies).selectExpr("*", "of + (copy + 1) * 1000000 AS complaint_id")
+    files = rows.select(DECISIONS.column_names).repartition(max(1, size // ROWS_PER_FILE))
+    # No news to the summarising query, as a compaction is none.
+    files.write.format("delta").mode("append").option("dataChange", "false").save(str(lake.path(DECISIONS)))
+
+
+def machine() -> dict[str, Any]:
+    """The machine and its state, as far as a figure depends on it."""
+    return {
+        "processors": os.cpu_count(),
+        "load_average": [round(load, 2) for load in os.getloadavg()],
+        "pyspark": version("pyspark"),
+        "delta_spark": version("delta-spark"),
+    }

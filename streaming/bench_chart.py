@@ -1,0 +1,69 @@
+"""The chart of a benchmark, drawn from what it stored."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+SECOND_MS = 1_000
+COLOURS = {"ingest": "#4c72b0", "refine": "#55a868", "score": "#c44e52", "summarise": "#8172b2"}
+
+
+def chart(content: Mapping[str, Any], path: Path) -> None:
+    """Draw what `Bench.store` wrote into a PNG."""
+    draw = {"stream": _stream, "drain": _drain, "batch": _batch, "growth": _growth}[content["bench"]]
+    figure = Figure(figsize=(11, 7), layout="constrained")
+    draw(figure, content)
+    figure.savefig(path, dpi=110)
+
+
+def _stream(figure: Figure, content: Mapping[str, Any]) -> None:
+    series, figures = content["series"], content["figures"]
+    began = _at(series["began_at"])
+    times, memory = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    for query, colour in COLOURS.items():
+        ours = [batch for batch in series["batches"] if batch["query"] == query]
+        x = [(_at(batch["started_at"]) - began).total_seconds() for batch in ours]
+        times.plot(x, [batch["batch_ms"] for batch in ours], ".", markersize=4, color=colour, label=query)
+    times.axvspan(0, series["warm_up_s"], color="0.92", label="warm-up, left out")
+    times.axhline(SECOND_MS, color="0.4", linewidth=0.8, linestyle="--")
+    times.set(yscale="log", ylabel="milliseconds a batch")
+    times.set_title(f"{figures['rate_per_minute']:,.0f} complaints a minute", loc="left")
+    times.legend(loc="upper right", ncols=5, fontsize=8)
+    x = [(_at(look["at"]) - began).total_seconds() for look in series["vitals"]]
+    memory.plot(x, [look["heap_mb"] for look in series["vitals"]], color="0.3", linewidth=0.8, label="heap, MB")
+    disk = [(at, look["disk_mb"]) for at, look in zip(x, series["vitals"], strict=True) if look["disk_mb"] is not None]
+    memory.plot([at for at, _ in disk], [size for _, size in disk], "o-", markersize=3, label="tables, MB")
+    files = [(at, look["files"]) for at, look in zip(x, series["vitals"], strict=True) if look["files"] is not None]
+    memory.plot([at for at, _ in files], [count for _, count in files], "s-", markersize=3, label="files")
+    memory.set(xlabel="seconds since the first batch")
+    memory.legend(loc="upper left", ncols=3, fontsize=8)
+
+
+def _drain(figure: Figure, content: Mapping[str, Any]) -> None:
+    axes, progress = figure.subplots(), content["series"]["progress"]
+    axes.plot([step["seconds"] for step in progress], [step["scored"] for step in progress])
+    axes.set(xlabel="seconds since the queries started", ylabel="complaints scored", ylim=(0, None))
+    axes.set_title(f"A backlog of {content['figures']['backlog']:,} complaints", loc="left")
+
+
+def _batch(figure: Figure, content: Mapping[str, Any]) -> None:
+    axes, steps = figure.subplots(), content["series"]["steps"]
+    axes.barh([step["step"] for step in steps], [step["seconds"] for step in steps], color="#4c72b0")
+    axes.set(xlabel="seconds")
+    axes.set_title(f"{content['figures']['rows']:,} rows from files to decisions", loc="left")
+
+
+def _growth(figure: Figure, content: Mapping[str, Any]) -> None:
+    axes = figure.subplots()
+    for query, by_size in content["series"]["p50_ms"].items():
+        sizes = [int(size) for size in by_size]
+        axes.plot(sizes, list(by_size.values()), "o-", color=COLOURS[query], label=query)
+    axes.set(xscale="log", xlabel="rows in gold.decisions", ylabel="median milliseconds a batch", ylim=(0, None))
+    axes.legend()
+
+
+def _at(value: str | datetime) -> datetime:
+    return value if isinstance(value, datetime) else datetime.fromisoformat(value)
