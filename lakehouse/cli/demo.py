@@ -15,7 +15,7 @@ from lakehouse.settings import Settings
 
 RATE = 10_000.0
 MINUTES = 0.5
-TROUBLE = (0.01, 0.01, 0.02)  # shares that are malformed, repeated, updated
+TROUBLE = {"malformed": 0.01, "duplicates": 0.01, "updated": 0.02}  # shares of the messages
 SHOWN = 3
 
 BALANCE = """
@@ -61,7 +61,7 @@ def demo(invocation: Invocation) -> None:
         scored = score_backlog(settings, lambda what, done: status.update(f"{what}: {done:,}"))
     click.echo(f"{scored:,} complaints scored")
     _heading(f"4. Live: {RATE:,.0f} complaints a minute through Kafka, some of them broken, repeated or answered")
-    report = run_plan(invocation, RATE, MINUTES, Trouble(*TROUBLE))
+    report = run_plan(invocation, RATE, MINUTES, Trouble(**TROUBLE))
     print_report(report)
     _heading("5. The whole lake")
     balanced = _print_balance(settings)

@@ -69,6 +69,7 @@ def stream(invocation: Invocation, /, duration: float | None) -> None:
 @click.option("--duration", type=click.FloatRange(min=0.01), default=5, show_default=True, help="Minutes.")
 @click.option("--malformed", type=click.FloatRange(0, 1), default=0.0, help="Share of messages that can't be used.")
 @click.option("--duplicates", type=click.FloatRange(0, 1), default=0.0, help="Share that repeats a complaint.")
+@click.option("--late", type=click.FloatRange(0, 1), default=0.0, help="Share received by the CFPB months ago.")
 @click.option("--updated", type=click.FloatRange(0, 1), default=0.0, help="Share that brings an outcome.")
 @json_option
 @click.pass_obj
@@ -77,10 +78,8 @@ def run(
     /,
     rate: float,
     duration: float,
-    malformed: float,
-    duplicates: float,
-    updated: float,
     as_json: bool,  # noqa: FBT001
+    **shares: float,
 ) -> None:
     r"""Start broker, topics and queries, send complaints made from the samples, account for each, and report.
 
@@ -90,7 +89,7 @@ def run(
     """
     from streaming.run import Trouble
 
-    report = run_plan(invocation, rate, duration, Trouble(malformed, duplicates, updated))
+    report = run_plan(invocation, rate, duration, Trouble(**shares))
     if as_json:
         print_json(report)
     else:
