@@ -99,6 +99,7 @@ class StreamingSettings(Section):
     retries: int = Field(ge=0, le=1000)
     backoff_seconds: float = Field(gt=0, le=600)
     warm_up_seconds: float = Field(ge=0, le=600)
+    upkeep_minutes: float = Field(gt=0, le=1440)
 
 
 class SilverSettings(Section):

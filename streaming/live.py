@@ -20,6 +20,7 @@ from streaming.score import Publishing
 from streaming.supervisor import Gate, Supervisor
 from streaming.tables import TABLES
 from streaming.topics import ensure_topics
+from streaming.upkeep import Upkeep
 
 SWITCH_SECONDS = 0.0005
 
@@ -61,6 +62,8 @@ class LiveStream:
             self._notify(f"Loading version {version} of the model {registry.name}.")
             self.model = registry.champion()
             self._start_queries(stack)
+            if not self._settings.lake.catalog:  # there predictive optimisation does it
+                stack.enter_context(Upkeep(self.lake, self._settings.streaming.upkeep_minutes, self._notify))
             self._watcher = ChampionWatcher(registry, self.model.version, self._notify)
             self._watcher.start()
             stack.callback(self._watcher.stop)

@@ -3,7 +3,8 @@
 
 import click
 
-from lakehouse.cli import Invocation, terminal
+from lakehouse.cli import Invocation, print_grid, terminal
+from lakehouse.errors import ComplaintsError
 
 
 @click.group()
@@ -35,3 +36,31 @@ def create(invocation: Invocation) -> None:
     with writer(settings), terminal().status("starting Spark"):
         Lake(start_session(settings), settings).create(TABLES)
     click.echo(f"{len(TABLES)} tables are as declared: {', '.join(table.name for table in TABLES)}")
+
+
+@tables.command("maintain")
+@click.pass_obj
+def maintain(invocation: Invocation) -> None:
+    r"""Compact small files and drop commits that no query has to read any more; a running stream does so by itself.
+
+    \b
+    Example:
+        complaints tables maintain
+    """
+    from lakehouse.lake import Lake, writer
+    from lakehouse.session import start_session
+    from streaming.tables import TABLES
+    from streaming.upkeep import keep_up
+
+    settings = invocation.settings()
+    if settings.lake.catalog:
+        msg = "On Databricks predictive optimisation maintains the tables: switch it on for the catalog."
+        raise ComplaintsError(msg)
+    with writer(settings), terminal().status("maintaining"):
+        lake = Lake(start_session(settings), settings)
+        lake.create(TABLES)
+        done = keep_up(lake)
+    print_grid(
+        ("table", "files before", "after", "commits dropped"),
+        [(each.table, each.files_before, each.files_after, each.commits_dropped) for each in done],
+    )

@@ -1,0 +1,107 @@
+"""Keeps a local lake from growing in files: compacts small data files, and drops commits that nobody reads any more.
+
+A stream appends a file and a commit a batch, and each batch lists the log: left alone it would slow down by the hour.
+On Databricks predictive optimisation does this; here a running stream does, and `complaints tables maintain`.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from lakehouse.catalogue import Table
+from lakehouse.lake import Lake
+
+SMALL_BYTES = 4 * 1024 * 1024  # files below are put together; larger ones are left alone, so that cost is of new rows
+TARGET_BYTES = 64 * 1024 * 1024
+LEAST_FILES = 20  # below so many small files a compaction isn't worth its commit
+KEPT = timedelta(hours=1)  # commits newer than this stay, whoever reads
+
+
+@dataclass(frozen=True)
+class Maintained:
+    """What was done to one table.
+
+    Attributes:
+        table: its name.
+        files_before: data files that its current version had.
+        files_after: the same afterwards.
+        commits_dropped: files of its log that are gone.
+    """
+
+    table: str
+    files_before: int
+    files_after: int
+    commits_dropped: int
+
+
+def maintain(lake: Lake, tables: Iterable[Table], appended_only: Iterable[Table]) -> list[Maintained]:
+    """Compact and shorten the log of each table.
+
+    Args:
+        lake: a local lake.
+        tables: whose logs are shortened.
+        appended_only: those that are compacted as well. A MERGE puts its table's files together itself, and a
+            compaction at the same time would make it fail.
+    """
+    compacted = set(appended_only)
+    return [_maintained(lake, table, is_compacted=table in compacted) for table in tables]
+
+
+def _maintained(lake: Lake, table: Table, *, is_compacted: bool) -> Maintained:
+    table_id, before = _state(lake, table)
+    after = before
+    if is_compacted and before >= LEAST_FILES:
+        _compact(lake, table)
+        _, after = _state(lake, table)
+    return Maintained(table.name, before, after, _shorten(lake, table, table_id))
+
+
+def _state(lake: Lake, table: Table) -> tuple[str, int]:
+    """The table's id, and how many data files it has."""
+    (row,) = lake.delta(table).detail().select("id", "numFiles").collect()
+    return str(row[0]), int(row[1])
+
+
+def _compact(lake: Lake, table: Table) -> None:
+    conf = {
+        "spark.databricks.delta.optimize.minFileSize": SMALL_BYTES,
+        "spark.databricks.delta.optimize.maxFileSize": TARGET_BYTES,
+    }
+    for name, value in conf.items():
+        lake.spark.conf.set(name, str(value))
+    lake.delta(table).optimize().executeCompaction()
+
+
+def _shorten(lake: Lake, table: Table, table_id: str) -> int:
+    """Drop the commits that no query has to read and that are older than `KEPT`; gives how many.
+
+    Delta's own clean-up cuts at midnight only, and a day of a stream is tens of thousands of commits. As there, a
+    version that is kept can still be read: nothing goes but what lies before a checkpoint at or before it.
+    """
+    folder = lake.path(table) / "_delta_log"
+    commits = {int(path.stem): path for path in folder.glob("*.json")}
+    new_since = (datetime.now(UTC) - KEPT).timestamp()
+    kept = [version for version, path in commits.items() if path.stat().st_mtime >= new_since]
+    needed = min([*kept, *_readers(lake.settings.folder / "checkpoints", table_id), max(commits)])
+    checkpoints = {int(path.name.split(".")[0]): path for path in folder.glob("*.checkpoint.parquet")}
+    first = max((version for version in checkpoints if version <= needed), default=0)
+    gone = [version for version in sorted(commits) if version < first]
+    for version in gone:  # the oldest first: what is left is whole, wherever this is interrupted
+        commits[version].unlink()
+    for version in sorted(checkpoints):
+        if version < first:
+            checkpoints[version].unlink()
+    return len(gone)
+
+
+def _readers(checkpoints: Path, table_id: str) -> list[int]:
+    """The versions of the table at which the streaming queries' checkpoints stand."""
+    found = []
+    for offsets in checkpoints.glob("*/offsets"):
+        newest = max((int(path.name) for path in offsets.iterdir() if path.name.isdigit()), default=None)
+        lines = (offsets / str(newest)).read_text(encoding="utf-8").splitlines() if newest is not None else []
+        read = [json.loads(line) for line in lines[2:] if line.startswith("{")]  # after the version and what is common
+        found += [int(offset["reservoirVersion"]) for offset in read if offset.get("reservoirId") == table_id]
+    return found

@@ -1,0 +1,86 @@
+"""Small files are put together and old commits dropped, without a row lost and never past a reader."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from lakehouse import maintenance
+from lakehouse.lake import Lake
+from lakehouse.maintenance import LEAST_FILES, maintain
+from silver.tables import EXPECTATIONS
+
+COMMITS = LEAST_FILES + 2
+
+
+@pytest.fixture
+def appended(lake: Lake) -> Lake:
+    """A table that a stream has appended to, batch by batch, two hours ago."""
+    lake.create([EXPECTATIONS])
+    often = "ALTER TABLE delta.`{path}` SET TBLPROPERTIES ('delta.checkpointInterval' = '4')"
+    lake.spark.sql(often.format(path=lake.path(EXPECTATIONS)))
+    for number in range(COMMITS):
+        lake.append(lake.frame([broken(number)], EXPECTATIONS), EXPECTATIONS, f"q:{number}")
+    for commit in log(lake).glob("*.json"):
+        os.utime(commit, (time.time() - 7200, time.time() - 7200))
+    return lake
+
+
+def broken(batch: int) -> dict[str, object]:
+    return {
+        "query_id": "q", "batch_id": batch, "rule": "state_unknown", "field": "state", "severity": "warn",
+        "checked": 10, "broken": 1, "refined_at": "2024-03-04T05:06:07+00:00",
+    }  # fmt: skip
+
+
+def log(lake: Lake) -> Path:
+    return lake.path(EXPECTATIONS) / "_delta_log"
+
+
+def stands_at(lake: Lake, version: int) -> None:
+    """A query's checkpoint, as Spark writes it, that has read up to a version of the table."""
+    table_id = lake.delta(EXPECTATIONS).detail().first()["id"]  # type: ignore[index]
+    offset = {"sourceVersion": 1, "reservoirId": table_id, "reservoirVersion": version, "index": -1}
+    folder = Path(lake.checkpoint("score")) / "offsets"
+    folder.mkdir(parents=True)
+    (folder / "7").write_text(f"v1\n{{}}\n{json.dumps(offset)}\n")
+
+
+def batches(lake: Lake) -> list[int]:
+    return sorted(row.batch_id for row in lake.read(EXPECTATIONS).collect())
+
+
+def test_many_small_files_become_one_and_no_row_is_lost(appended: Lake) -> None:
+    (done,) = maintain(appended, [EXPECTATIONS], [EXPECTATIONS])
+    assert (done.table, done.files_before, done.files_after) == ("silver.expectations", COMMITS, 1)
+    assert done.commits_dropped > 0
+    assert batches(appended) == list(range(COMMITS))
+    appended.append(appended.frame([broken(99)], EXPECTATIONS), EXPECTATIONS, "q:99")
+    assert batches(appended)[-1] == 99
+    (again,) = maintain(appended, [EXPECTATIONS], [EXPECTATIONS])
+    assert (again.files_before, again.files_after) == (2, 2), "two files are not worth a commit"
+
+
+def test_a_table_that_is_merged_into_keeps_its_files(appended: Lake) -> None:
+    (done,) = maintain(appended, [EXPECTATIONS], [])
+    assert (done.files_before, done.files_after) == (COMMITS, COMMITS)
+    assert batches(appended) == list(range(COMMITS))
+
+
+def test_what_a_query_still_has_to_read_stays(appended: Lake) -> None:
+    stands_at(appended, 6)
+    maintain(appended, [EXPECTATIONS], [EXPECTATIONS])
+    kept = sorted(int(path.stem) for path in log(appended).glob("*.json"))
+    assert kept[0] == 4, "the checkpoint before what the query reads next"
+    assert kept == list(range(kept[0], kept[-1] + 1))
+
+
+def test_new_commits_stay(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake.create([EXPECTATIONS])
+    for number in range(3):
+        lake.append(lake.frame([broken(number)], EXPECTATIONS), EXPECTATIONS, f"q:{number}")
+    monkeypatch.setattr(maintenance, "LEAST_FILES", 2)
+    (done,) = maintain(lake, [EXPECTATIONS], [EXPECTATIONS])
+    assert (done.files_after, done.commits_dropped) == (1, 0)
