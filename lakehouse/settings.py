@@ -73,6 +73,7 @@ class TopicSettings(Section):
     partitions: int = Field(ge=1, le=1000)
     replication: int = Field(ge=1, le=10)
     retention_hours: int = Field(ge=1)
+    compacted: bool
     max_message_bytes: int = Field(ge=1024, le=64 * 1024 * 1024)
 
 

@@ -163,6 +163,23 @@ def describe_topics(kafka: KafkaSettings, bootstrap_servers: str) -> list[TopicS
         ]
 
 
+def delete_topic(kafka: KafkaSettings, bootstrap_servers: str, name: str) -> None:
+    """Delete one of the two declared topics with all that it holds.
+
+    Raises:
+        ComplaintsError: it isn't one of them, it doesn't exist, or the broker can't be reached or refuses.
+    """
+    declared = (kafka.input.name, kafka.predictions.name)
+    if name not in declared:
+        msg = f"{name} is not one of this project's topics ({' and '.join(declared)}): nothing was deleted."
+        raise ComplaintsError(msg)
+    with admin_client(kafka, bootstrap_servers) as admin:
+        if name not in admin.list_topics():
+            msg = f"There is no topic {name} at {bootstrap_servers}: nothing was deleted."
+            raise ComplaintsError(msg)
+        admin.delete_topics([name])
+
+
 def _state(admin: KafkaAdminClient, topic: TopicSettings) -> TopicState:
     found = _found(admin, topic)
     positions = [TopicPartition(topic.name, partition) for partition in range(int(found["partitions"]))]
@@ -176,7 +193,7 @@ def _state(admin: KafkaAdminClient, topic: TopicSettings) -> TopicState:
 
 def _configs(topic: TopicSettings) -> Mapping[str, str]:
     return {
-        "cleanup.policy": "delete",
+        "cleanup.policy": "compact,delete" if topic.compacted else "delete",
         "retention.ms": str(topic.retention_hours * 3_600_000),
         "max.message.bytes": str(topic.max_message_bytes),
     }

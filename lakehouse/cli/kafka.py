@@ -97,6 +97,30 @@ def create(invocation: Invocation) -> None:
         click.echo(sentence)
 
 
+@topics.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def delete(invocation: Invocation, /, name: str, yes: bool) -> None:  # noqa: FBT001
+    r"""Delete a topic with all that it holds; asks first. What bronze has of it stays.
+
+    A stream that reads it stops, and so does one that is started later with the old checkpoint: offsets begin anew.
+
+    \b
+    Example:
+        complaints topics delete complaints-predictions
+    """
+    from streaming.address import broker_address
+    from streaming.topics import delete_topic
+
+    settings = invocation.settings()
+    servers = broker_address(settings)
+    if not yes:
+        click.confirm(f"Delete the topic {name} at {servers} with every message in it?", abort=True)
+    delete_topic(settings.kafka, servers, name)
+    click.echo(f"The topic {name} was deleted.")
+
+
 def _states(invocation: Invocation) -> list["TopicState"]:
     from streaming.address import broker_address
     from streaming.topics import describe_topics

@@ -11,7 +11,7 @@ from lakehouse.errors import ComplaintsError
 from lakehouse.settings import KafkaSettings, load_settings
 from streaming import topics
 from streaming.broker import Broker
-from streaming.topics import client_config, ensure_topics
+from streaming.topics import client_config, delete_topic, describe_topics, ensure_topics
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,25 @@ def test_missing_topics_are_made_as_declared(broker: Broker, kafka: KafkaSetting
         ("max.message.bytes", "8388608"),
     }
     assert ensure_topics(kafka, broker.bootstrap_servers) == []
+
+
+def test_of_two_decisions_on_one_complaint_kafka_keeps_the_latest(broker: Broker, kafka: KafkaSettings) -> None:
+    ensure_topics(kafka, broker.bootstrap_servers)
+    input_, predictions = describe_topics(kafka, broker.bootstrap_servers)
+    assert input_.settings["cleanup.policy"] == "delete"
+    assert predictions.settings["cleanup.policy"] == "compact,delete"
+
+
+def test_a_declared_topic_is_deleted_and_no_other(broker: Broker, kafka: KafkaSettings) -> None:
+    ensure_topics(kafka, broker.bootstrap_servers)
+    with pytest.raises(ComplaintsError, match="__consumer_offsets is not one of this project's topics"):
+        delete_topic(kafka, broker.bootstrap_servers, "__consumer_offsets")
+    delete_topic(kafka, broker.bootstrap_servers, kafka.predictions.name)
+    with pytest.raises(ComplaintsError, match=f"There is no topic {kafka.predictions.name}"):
+        delete_topic(kafka, broker.bootstrap_servers, kafka.predictions.name)
+    assert [state.name for state in describe_topics(kafka, broker.bootstrap_servers) if state.settings] == [
+        kafka.input.name
+    ]
 
 
 def test_a_topic_that_differs_is_told_and_left(broker: Broker, kafka: KafkaSettings) -> None:

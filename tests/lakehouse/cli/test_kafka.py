@@ -47,6 +47,12 @@ def test_topics_are_missed_made_and_compared_with_their_declaration(
         monkeypatch.setenv("COMPLAINTS_KAFKA__INPUT__PARTITIONS", "4")
         described = run(*lake, "describe").out
         assert "exists with partitions 2 instead of 4; it was left as it is." in described
+        unanswered = run(*lake, "delete", "complaints-predictions")
+        assert unanswered.code == 1
+        assert run(*lake, "list").out.splitlines()[2].startswith("complaints-predictions")
+        deleted = run(*lake, "delete", "complaints-predictions", "--yes")
+        assert deleted.out == "The topic complaints-predictions was deleted.\n"
+        assert "There is no topic complaints-predictions" in run(*lake, "list").out
 
 
 def test_without_a_broker_the_ways_to_one_are_told(run: Run, tmp_path: Path) -> None:
