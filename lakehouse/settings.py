@@ -193,6 +193,11 @@ class Settings(BaseSettings):
         return self.lake.catalog is None
 
     @property
+    def has_upkeep(self) -> bool:
+        """Whether the tables are maintained from here: on a laptop; on Databricks predictive optimisation does it."""
+        return self.lake.catalog is None
+
+    @property
     def landing(self) -> Path:
         """The folder that files to load arrive in."""
         return self.lake.landing or self.folder / "landing"

@@ -62,7 +62,7 @@ class LiveStream:
             self._notify(f"Loading version {version} of the model {registry.name}.")
             self.model = registry.champion()
             self._start_queries(stack)
-            if not self._settings.lake.catalog:  # there predictive optimisation does it
+            if self._settings.has_upkeep:
                 stack.enter_context(Upkeep(self.lake, self._settings.streaming.upkeep_minutes, self._notify))
             self._watcher = ChampionWatcher(registry, self.model.version, self._notify)
             self._watcher.start()
