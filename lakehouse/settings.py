@@ -188,13 +188,8 @@ class Settings(BaseSettings):
         return self.root.expanduser().resolve()
 
     @property
-    def has_embedded_broker(self) -> bool:
-        """Whether an embedded broker may stand in for one: on a laptop, never on a cluster that ends."""
-        return self.lake.catalog is None
-
-    @property
-    def has_upkeep(self) -> bool:
-        """Whether the tables are maintained from here: on a laptop; on Databricks predictive optimisation does it."""
+    def is_local(self) -> bool:
+        """Whether broker, upkeep and tables are this machine's own; on Databricks the platform has them."""
         return self.lake.catalog is None
 
     @property

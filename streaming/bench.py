@@ -80,7 +80,7 @@ def bench_lake(settings: Settings) -> Iterator[Settings]:
     folder.mkdir(parents=True)
     (folder / "mlflow").symlink_to(settings.folder / "mlflow", target_is_directory=True)
     try:
-        yield settings.model_copy(update={"root": folder})
+        yield settings.model_copy(update={"root": folder, "folder": folder})  # the copy keeps what was worked out
     finally:
         (folder / "mlflow").unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)

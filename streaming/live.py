@@ -62,7 +62,7 @@ class LiveStream:
             self._notify(f"Loading version {version} of the model {registry.name}.")
             self.model = registry.champion()
             self._start_queries(stack)
-            if self._settings.has_upkeep:
+            if self._settings.is_local:
                 stack.enter_context(Upkeep(self.lake, self._settings.streaming.upkeep_minutes, self._notify))
             self._watcher = ChampionWatcher(registry, self.model.version, self._notify)
             self._watcher.start()
@@ -71,7 +71,7 @@ class LiveStream:
         return self
 
     def _embedded_broker(self, stack: ExitStack) -> str:
-        if not self._settings.has_embedded_broker:
+        if not self._settings.is_local:
             msg = (
                 "kafka.bootstrap_servers is not set, and there is no embedded broker on Databricks: "
                 "name your brokers in the bundle's variable kafka_servers and deploy again."

@@ -53,7 +53,7 @@ def maintain(invocation: Invocation) -> None:
     from streaming.upkeep import keep_up
 
     settings = invocation.settings()
-    if not settings.has_upkeep:
+    if not settings.is_local:
         msg = "On Databricks predictive optimisation maintains the tables: switch it on for the catalog."
         raise ComplaintsError(msg)
     with writer(settings), terminal().status("maintaining"):
