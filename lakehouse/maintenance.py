@@ -80,11 +80,12 @@ def _shorten(lake: Lake, table: Table, table_id: str) -> int:
     Delta's own clean-up cuts at midnight only, and a day of a stream is tens of thousands of commits. As there, a
     version that is kept can still be read: nothing goes but what lies before a checkpoint at or before it.
     """
-    folder = lake.path(table) / "_delta_log"
+    folder, queries = lake.path(table) / "_delta_log", lake.settings.folder / "checkpoints"
     commits = {int(path.stem): path for path in folder.glob("*.json")}
-    new_since = (datetime.now(UTC) - KEPT).timestamp()
+    new_since = min([(datetime.now(UTC) - KEPT).timestamp(), *_unfinished_since(queries)])
     kept = [version for version, path in commits.items() if path.stat().st_mtime >= new_since]
-    needed = min([*kept, *_readers(lake.settings.folder / "checkpoints", table_id), max(commits)])
+    # A batch that is run again compares with the version before its own commit.
+    needed = min([min(kept, default=max(commits) + 1) - 1, *_readers(queries, table_id)])
     checkpoints = {int(path.name.split(".")[0]): path for path in folder.glob("*.checkpoint.parquet")}
     first = max((version for version in checkpoints if version <= needed), default=0)
     gone = [version for version in sorted(commits) if version < first]
@@ -96,12 +97,23 @@ def _shorten(lake: Lake, table: Table, table_id: str) -> int:
     return len(gone)
 
 
-def _readers(checkpoints: Path, table_id: str) -> list[int]:
-    """The versions of the table at which the streaming queries' checkpoints stand."""
+def _batches(folder: Path) -> list[int]:
+    """The numbers of the batches in a query's log of offsets or of commits, in order."""
+    return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
+
+
+def _unfinished_since(queries: Path) -> list[float]:
+    """When the batches began that will be run again at the next start, and may have written some of their tables."""
+    newest = [offsets / str(batches[-1]) for offsets in queries.glob("*/offsets") if (batches := _batches(offsets))]
+    return [batch.stat().st_mtime for batch in newest if not (batch.parent.parent / "commits" / batch.name).exists()]
+
+
+def _readers(queries: Path, table_id: str) -> list[int]:
+    """The versions of the table from which the queries read on: a batch that is run again starts at the end before."""
     found = []
-    for offsets in checkpoints.glob("*/offsets"):
-        newest = max((int(path.name) for path in offsets.iterdir() if path.name.isdigit()), default=None)
-        lines = (offsets / str(newest)).read_text(encoding="utf-8").splitlines() if newest is not None else []
-        read = [json.loads(line) for line in lines[2:] if line.startswith("{")]  # after the version and what is common
-        found += [int(offset["reservoirVersion"]) for offset in read if offset.get("reservoirId") == table_id]
+    for offsets in queries.glob("*/offsets"):
+        for batch in _batches(offsets)[-2:]:
+            lines = (offsets / str(batch)).read_text(encoding="utf-8").splitlines()
+            read = [json.loads(line) for line in lines[2:] if line.startswith("{")]  # after version and common part
+            found += [int(offset["reservoirVersion"]) for offset in read if offset.get("reservoirId") == table_id]
     return found

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -135,8 +136,9 @@ def _step_back_compiler(spark: SparkSession) -> None:
     """Let the JVM's optimising compiler take what the batches leave: on two cores it would hold them up for minutes."""
     java = spark._jvm.java.lang.ProcessHandle.current().pid()  # type: ignore[union-attr]  # noqa: SLF001
     for thread in Path(f"/proc/{java}/task").glob("*"):  # Linux alone tells, and lets a thread have its own priority
-        if (thread / "comm").read_text().startswith("C2 "):
-            os.setpriority(os.PRIO_PROCESS, int(thread.name), _COMPILER_NICENESS)
+        with suppress(OSError):  # a thread that has ended meanwhile
+            if (thread / "comm").read_text().startswith("C2 "):
+                os.setpriority(os.PRIO_PROCESS, int(thread.name), _COMPILER_NICENESS)
 
 
 def _scratch(settings: Settings) -> str:

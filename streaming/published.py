@@ -20,22 +20,24 @@ class Wait:
     milliseconds: float
 
 
-def published(consumer: KafkaConsumer, topic: str, begin: Mapping[int, int], span: Span) -> dict[str, Wait]:
+def published(
+    consumer: KafkaConsumer, topic: str, begin: Mapping[int, int], end: Mapping[int, int], span: Span
+) -> dict[str, Wait]:
     """By record, how long the complaints of a run waited until their decisions were sent to Kafka.
 
     Args:
         consumer: that reads the topic.
         topic: the predictions topic.
         begin: partition to the first offset that may hold one.
+        end: partition to the one after the last.
         span: the run.
     """
-    positions = [TopicPartition(topic, partition) for partition in consumer.partitions_for_topic(topic) or ()]
-    ends: dict[TopicPartition, int] = consumer.end_offsets(positions)
-    consumer.assign(positions)
-    for position in positions:
+    ends = {TopicPartition(topic, partition): offset for partition, offset in end.items()}
+    consumer.assign(list(ends))
+    for position in ends:
         consumer.seek(position, begin.get(position.partition, 0))
     found: dict[str, Wait] = {}
-    waiting = {position for position, end in ends.items() if begin.get(position.partition, 0) < end}
+    waiting = {position for position, last in ends.items() if begin.get(position.partition, 0) < last}
     for message in consumer if waiting else ():
         decision = json.loads(message.value)
         if _is_of(span, decision["record_id"]):

@@ -113,7 +113,8 @@ def run(
         sent_until = datetime.now(UTC)
         found = _settled(watched, span, produced.report)
         with _consumer(settings, stream.bootstrap_servers) as consumer:
-            waits = published(consumer, settings.kafka.predictions.name, published_before, span)
+            predictions = settings.kafka.predictions.name
+            waits = published(consumer, predictions, published_before, _ends(consumer, predictions), span)
         stream.health.poll(stream.supervisor.queries)
         asked = settings.streaming.warm_up_seconds if plan.warm_up_s is None else plan.warm_up_s
         warm_up = min(asked, produced.report.seconds / 2)

@@ -39,13 +39,17 @@ def log(lake: Lake) -> Path:
     return lake.path(EXPECTATIONS) / "_delta_log"
 
 
-def stands_at(lake: Lake, version: int) -> None:
-    """A query's checkpoint, as Spark writes it, that has read up to a version of the table."""
+def stands_at(lake: Lake, *versions: int) -> None:
+    """A query's checkpoint, as Spark writes it: batches that read up to these versions, the last one not finished."""
     table_id = lake.delta(EXPECTATIONS).detail().first()["id"]  # type: ignore[index]
-    offset = {"sourceVersion": 1, "reservoirId": table_id, "reservoirVersion": version, "index": -1}
-    folder = Path(lake.checkpoint("score")) / "offsets"
-    folder.mkdir(parents=True)
-    (folder / "7").write_text(f"v1\n{{}}\n{json.dumps(offset)}\n")
+    folder = Path(lake.checkpoint("score"))
+    for name in ("offsets", "commits"):
+        (folder / name).mkdir(parents=True)
+    for batch, version in enumerate(versions, start=7):
+        offset = {"sourceVersion": 1, "reservoirId": table_id, "reservoirVersion": version, "index": -1}
+        (folder / "offsets" / str(batch)).write_text(f"v1\n{{}}\n{json.dumps(offset)}\n")
+        if version != versions[-1]:
+            (folder / "commits" / str(batch)).write_text("v1\n{}\n")
 
 
 def batches(lake: Lake) -> list[int]:
@@ -70,11 +74,24 @@ def test_a_table_that_is_merged_into_keeps_its_files(appended: Lake) -> None:
 
 
 def test_what_a_query_still_has_to_read_stays(appended: Lake) -> None:
-    stands_at(appended, 6)
+    stands_at(appended, 6, 17)
     maintain(appended, [EXPECTATIONS], [EXPECTATIONS])
     kept = sorted(int(path.stem) for path in log(appended).glob("*.json"))
-    assert kept[0] == 4, "the checkpoint before what the query reads next"
+    assert kept[0] == 4, "the unfinished batch is read again from the end of the one before"
     assert kept == list(range(kept[0], kept[-1] + 1))
+
+
+def test_a_batch_that_is_run_again_finds_the_version_before_its_own_commit(appended: Lake) -> None:
+    stands_at(appended, 0)
+    began = time.time() - 7201
+    unfinished = Path(appended.checkpoint("score")) / "offsets" / "7"
+    unfinished.write_text("v1\n{}\n-\n")  # reads no table
+    os.utime(unfinished, (began, began))
+    for commit in list(log(appended).glob("*.json")):
+        if int(commit.stem) < 12:
+            os.utime(commit, (began - 60, began - 60))
+    maintain(appended, [EXPECTATIONS], [])
+    assert appended.read(EXPECTATIONS, version=11).count() > 0
 
 
 def test_new_commits_stay(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
