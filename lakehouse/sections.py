@@ -1,4 +1,6 @@
-"""Groups of settings: what they share, and those of what looks at the lake from outside, dashboards and alerts."""
+"""Groups of settings: what they share, and those of what is seen from outside: dashboards, alerts, metrics, logs."""
+
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
@@ -17,6 +19,13 @@ class SupersetSettings(Section):
     https: bool
     metadata: SecretStr | None = None
     warehouse: SecretStr | None = None
+
+
+class MonitoringSettings(Section):
+    """What a stream tells of itself besides its tables."""
+
+    metrics_port: int | None = Field(default=None, ge=1, le=65_535)
+    log_format: Literal["text", "json"]
 
 
 class AlertSettings(Section):

@@ -22,7 +22,7 @@ from pydantic_settings import (
 )
 
 from lakehouse.errors import ComplaintsError
-from lakehouse.sections import AlertSettings, Section, SupersetSettings
+from lakehouse.sections import AlertSettings, MonitoringSettings, Section, SupersetSettings
 
 PREFIX = "COMPLAINTS_"
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -84,6 +84,7 @@ class KafkaSettings(Section):
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
     username: str | None = None
     password: SecretStr | None = None
+    ca_file: Path | None = None
     group: str = Field(min_length=1)
     input: TopicSettings
     predictions: TopicSettings
@@ -97,6 +98,7 @@ class StreamingSettings(Section):
     ingest_interval_ms: int = Field(ge=0, le=60_000)
     summarise_interval_ms: int = Field(ge=0, le=600_000)
     max_rows_per_batch: int = Field(ge=1, le=1_000_000)
+    accept_data_loss: bool
     retries: int = Field(ge=0, le=1000)
     backoff_seconds: float = Field(gt=0, le=600)
     warm_up_seconds: float = Field(ge=0, le=600)
@@ -179,6 +181,7 @@ class Settings(BaseSettings):
     streaming: StreamingSettings
     silver: SilverSettings
     ml: MlSettings
+    monitoring: MonitoringSettings
     superset: SupersetSettings
     alerts: AlertSettings
 
