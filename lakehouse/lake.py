@@ -103,14 +103,15 @@ class Lake:
         present = row.properties if row else {}
         for name in table.constraints.keys() - {key.removeprefix(CONSTRAINT) for key in present}:
             condition = table.constraints[name]
-            self.spark.sql(f"ALTER TABLE {self._identifier(table)} ADD CONSTRAINT {name} CHECK ({condition})")
+            self.spark.sql(f"ALTER TABLE {self.identifier(table)} ADD CONSTRAINT {name} CHECK ({condition})")
 
     def _exists(self, table: Table) -> bool:
         if self.settings.lake.catalog:
             return self.spark.catalog.tableExists(self.name(table))
         return DeltaTable.isDeltaTable(self.spark, str(self.path(table)))
 
-    def _identifier(self, table: Table) -> str:
+    def identifier(self, table: Table) -> str:
+        """What SQL calls the table: its name on Databricks, its folder here."""
         return self.name(table) if self.settings.lake.catalog else f"delta.`{self.path(table)}`"
 
     def _compare(self, table: Table) -> None:

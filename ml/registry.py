@@ -207,18 +207,19 @@ class Registry:
             for one in sorted(found, key=lambda one: -int(one.version))
         ]
 
-    def version(self, number: str) -> Version:
-        """One version.
+    def version(self, name: str) -> Version:
+        """One version, by its number or an alias of it.
 
         Raises:
             ComplaintsError: there is no such version; names those that there are.
         """
-        found = {one.number: one for one in self.versions()}
-        if number not in found:
-            known = ", ".join(sorted(found, key=int))
-            msg = f"The model '{self.name}' has no version {number}; it has {known}."
+        versions = self.versions()
+        found = {one.number: one for one in versions}
+        known = {**found, **{alias: one for one in versions for alias in one.aliases}}
+        if name not in known:
+            msg = f"The model '{self.name}' has no version {name}; it has {', '.join(sorted(found, key=int))}."
             raise ComplaintsError(msg)
-        return found[number]
+        return known[name]
 
     def parameters(self, version: str) -> dict[str, str]:
         """What the training of a version was given and decided, as it was logged."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 def models() -> None:
     r"""Versions of the model: list, show, compare, promote, roll back, quality, speed.
 
+    A version is called by its number or by an alias, champion or challenger.
+
     \b
     Example:
         complaints models list
@@ -63,14 +65,14 @@ def show(invocation: Invocation, version: str, as_json: bool) -> None:  # noqa: 
 
     \b
     Example:
-        complaints models show 1
+        complaints models show champion
     """
     from ml.registry import Registry
 
     registry = Registry(invocation.settings())
     found = registry.version(version)
     if as_json:
-        print_json({**asdict(found), "parameters": registry.parameters(version)})
+        print_json({**asdict(found), "parameters": registry.parameters(found.number)})
     else:
         click.echo(found.card)
 
@@ -85,17 +87,16 @@ def compare(invocation: Invocation, first: str, second: str, as_json: bool) -> N
 
     \b
     Example:
-        complaints models compare 1 2
+        complaints models compare champion challenger
     """
     from ml.promotion import compared
     from ml.registry import Registry
 
     settings = invocation.settings()
     registry = Registry(settings)
-    for version in (first, second):
-        registry.version(version)
+    numbers = [registry.version(version).number for version in (first, second)]
     with terminal().status("comparing"):
-        result = compared(_lake(settings), registry, first, second)
+        result = compared(_lake(settings), registry, *numbers)
     if as_json:
         print_json(result.as_json())
     else:
@@ -113,22 +114,22 @@ def promote(invocation: Invocation, version: str, as_json: bool) -> None:  # noq
 
     \b
     Example:
-        complaints models promote 2
+        complaints models promote challenger
     """
     from ml.promotion import promote as promote_version
     from ml.registry import Registry
 
     settings = invocation.settings()
     registry = Registry(settings)
-    registry.version(version)
+    number = registry.version(version).number
     with terminal().status("comparing with the champion"):
-        result = promote_version(_lake(settings), registry, version)
+        result = promote_version(_lake(settings), registry, number)
     if as_json:
-        print_json({"champion": version, "comparison": result.as_json() if result else None})
+        print_json({"champion": number, "comparison": result.as_json() if result else None})
         return
     if result:
         _print_comparison(result)
-    click.echo(f"version {version} is the champion")
+    click.echo(f"version {number} is the champion")
 
 
 @models.command()
