@@ -36,7 +36,7 @@ class LiveStream:
         notify: told in a sentence what happens.
 
     Raises:
-        ComplaintsError: on entering: another writer, no champion, no broker; says what to do.
+        ComplaintsError: on entering: another writer, no champion that can be loaded, no broker; says what to do.
     """
 
     def __init__(self, settings: Settings, notify: Callable[[str], None]) -> None:
@@ -51,6 +51,7 @@ class LiveStream:
             stack.callback(writer(self._settings).release)
             registry = Registry(self._settings)
             version = registry.champion_version()
+            registry.check(version)
             self.bootstrap_servers = self._settings.kafka.bootstrap_servers or self._embedded_broker(stack)
             for sentence in ensure_topics(self._settings.kafka, self.bootstrap_servers):
                 self._notify(sentence)
@@ -60,7 +61,7 @@ class LiveStream:
             committer = stack.enter_context(GroupCommitter(self._settings.kafka, self.bootstrap_servers))
             self.health = HealthRecorder(self.lake, committer.take)
             self._notify(f"Loading version {version} of the model {registry.name}.")
-            self.model = registry.champion()
+            self.model = registry.load(version)
             self._start_queries(stack)
             if self._settings.is_local:
                 stack.enter_context(Upkeep(self.lake, self._settings.streaming.upkeep_minutes, self._notify))

@@ -50,8 +50,7 @@ def _judged(invocation: Invocation, data: Path | None, version: str | None) -> t
 
     settings = invocation.settings()
     registry = Registry(settings)
-    if version is None:
-        registry.champion_version()
+    registry.check(version or registry.champion_version())
     with tempfile.TemporaryDirectory() as scratch, terminal().status("starting Spark") as status:
         lake = Lake(start_session(settings), settings)
         apart = _read_apart(invocation, data, Path(scratch)) if data else None

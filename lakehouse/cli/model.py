@@ -38,9 +38,11 @@ def train_with_status(settings: Settings) -> dict[str, Any]:
     from ml.training import train as train_model
 
     began = time.monotonic()
+    registry = Registry(settings)
+    registry.refuse_locked()
     with terminal().status("starting Spark") as status:
         lake = Lake(start_session(settings), settings)
-        training = train_model(lake, Registry(settings), status.update)
+        training = train_model(lake, registry, status.update)
     return {**asdict(training), "seconds": round(time.monotonic() - began, 1)}
 
 

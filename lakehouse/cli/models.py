@@ -59,7 +59,7 @@ def list_models(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
 @json_option
 @click.pass_obj
 def show(invocation: Invocation, version: str, as_json: bool) -> None:  # noqa: FBT001
-    r"""The card of a version: data, period, figures, limits, intended use.
+    r"""The card of a version: data, period, figures, limits, intended use; and what is wrong with its files.
 
     \b
     Example:
@@ -73,6 +73,7 @@ def show(invocation: Invocation, version: str, as_json: bool) -> None:  # noqa: 
         print_json({**asdict(found), "parameters": registry.parameters(version)})
     else:
         click.echo(found.card)
+    registry.check(version)  # the card is still worth reading when the version can't be loaded
 
 
 @models.command()
@@ -93,7 +94,7 @@ def compare(invocation: Invocation, first: str, second: str, as_json: bool) -> N
     settings = invocation.settings()
     registry = Registry(settings)
     for version in (first, second):
-        registry.version(version)
+        registry.check(version)
     with terminal().status("comparing"):
         result = compared(_lake(settings), registry, first, second)
     if as_json:
@@ -120,7 +121,7 @@ def promote(invocation: Invocation, version: str, as_json: bool) -> None:  # noq
 
     settings = invocation.settings()
     registry = Registry(settings)
-    registry.version(version)
+    registry.check(version)
     with terminal().status("comparing with the champion"):
         result = promote_version(_lake(settings), registry, version)
     if as_json:
@@ -195,7 +196,7 @@ def speed(invocation: Invocation, rows: int, as_json: bool) -> None:  # noqa: FB
 
     settings = invocation.settings()
     registry = Registry(settings)
-    registry.champion_version()
+    registry.check(registry.champion_version())
     with terminal().status("timing"):
         complaints = _lake(settings).read(COMPLAINTS).where("has_narrative").limit(rows)
         found = stage_speeds(registry.champion(), complaints)
