@@ -157,26 +157,28 @@ def rollback(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
 def quality(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
     r"""Bring gold.model_quality up to date: decisions against outcomes as they arrived, and drift since training.
 
+    A running stream does so by itself; while it writes the lake, this shows what it assessed last.
+
     \b
     Example:
         complaints models quality
     """
-    from streaming.quality import assess
+    from streaming.quality import assessment, warning
 
     with terminal().status("assessing"):
-        rows = assess(invocation.settings())
-    alerts = [row for row in rows if row["is_alert"]]
+        found = assessment(invocation.settings())
+    rows, alerts = found.rows, [row for row in found.rows if row["is_alert"]]
+    if not found.is_current:
+        last = max((row["assessed_at"] for row in rows), default=None)
+        when = f"as of {last:%Y-%m-%d %H:%M} UTC" if last else "nothing was assessed yet"
+        terminal().print(f"Another process writes the lake: {when}.", soft_wrap=True)
     if as_json:
-        print_json({"rows": rows, "alerts": len(alerts)})
+        print_json({"rows": rows, "alerts": len(alerts), "current": found.is_current})
         return
     shown = ("model_version", "week", "measure", "feature", "rows", "value")
     print_grid(shown, [tuple(f"{v:.3f}" if isinstance(v := row[name], float) else v for name in shown) for row in rows])
     for row in alerts:
-        what = f"{row['measure']} {row['feature']}".strip()
-        terminal().print(
-            f"Warning: version {row['model_version']}, week of {row['week']}: {what} is {row['value']:.2f}",
-            soft_wrap=True,
-        )
+        terminal().print(warning(row), soft_wrap=True)
 
 
 @models.command()
