@@ -30,6 +30,10 @@ FILE = "path string, modificationTime timestamp, length bigint, content binary" 
 USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 
 
+class BusyError(ComplaintsError):
+    """Raised when another process has the right to write the lake."""
+
+
 class Lake:
     """The tables of one lake, seen through one Spark session."""
 
@@ -204,7 +208,7 @@ def writer(settings: Settings) -> FileLock:
     its volumes know no locks: there the lock is on the driver's own disk, against a second process on it.
 
     Raises:
-        ComplaintsError: another process is writing.
+        BusyError: another process is writing.
     """
     settings.folder.mkdir(parents=True, exist_ok=True)
     place = settings.folder / "writer.lock"
@@ -218,5 +222,5 @@ def writer(settings: Settings) -> FileLock:
             f"Another process is writing the lake in {settings.folder}: stop it first, "
             "or set COMPLAINTS_ROOT to another folder."
         )
-        raise ComplaintsError(msg) from error
+        raise BusyError(msg) from error
     return lock

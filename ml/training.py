@@ -31,8 +31,9 @@ from ml.pipeline import INPUTS, artifact, representation
 from ml.plots import Drawn, plots
 from ml.promotion import WorseError, promote
 from ml.provenance import signature
+from ml.records import REFERENCE
 from ml.reference import FEATURES, Reference, reference
-from ml.registry import CARD, REFERENCE, Registry
+from ml.registry import CARD, Registry
 from ml.scoring import Model, scored
 from ml.selection import Candidate, chosen, classifier, weighted
 from ml.split import CALIBRATE, FIT, TEST, Rule, parted, rule_of

@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql.streaming.query import StreamingQuery
 
 from lakehouse.errors import ComplaintsError
-from lakehouse.settings import StreamingSettings
+from lakehouse.sections import StreamingSettings
 from streaming.queries import Batch
 
 STOP_SECONDS = 60.0

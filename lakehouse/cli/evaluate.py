@@ -51,6 +51,7 @@ def _judged(invocation: Invocation, data: Path | None, version: str | None) -> t
     settings = invocation.settings()
     registry = Registry(settings)
     number = registry.version(version).number if version else registry.champion_version()
+    registry.check(number)
     with tempfile.TemporaryDirectory() as scratch, terminal().status("starting Spark") as status:
         lake = Lake(start_session(settings), settings)
         apart = _read_apart(invocation, data, Path(scratch)) if data else None

@@ -40,9 +40,11 @@ def train_with_status(settings: Settings, *, as_challenger: bool = False) -> dic
     from ml.training import train as train_model
 
     began = time.monotonic()
+    registry = Registry(settings)
+    registry.refuse_locked()
     with terminal().status("starting Spark") as status:
         lake = Lake(start_session(settings), settings)
-        training = train_model(lake, Registry(settings), status.update, as_challenger=as_challenger)
+        training = train_model(lake, registry, status.update, as_challenger=as_challenger)
     return {**asdict(training), "seconds": round(time.monotonic() - began, 1)}
 
 
