@@ -3,19 +3,19 @@
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
-from lakehouse.catalogue import Table
 from lakehouse.errors import ComplaintsError
 from lakehouse.rules import Rule, read_rules
-from lakehouse.settings import CONF, Settings
-from lakehouse.sql import query
+from lakehouse.settings import CONF
 
 WEBHOOK_SECONDS = 10
+Query = Callable[[str], Sequence[Sequence[Any]]]  # the rows of a statement
 
 
 class AlertRule(Rule):
@@ -49,18 +49,18 @@ def load_alerts(path: Path = CONF / "alerts.yaml") -> Sequence[AlertRule]:
     return [rule for _, rule in file.rules("alerts", AlertRule)]
 
 
-def evaluated(settings: Settings, tables: Sequence[Table], rules: Iterable[AlertRule]) -> list[Alert]:
-    """Each rule on the lake as it is now.
+def evaluated(query: Query, rules: Iterable[AlertRule]) -> list[Alert]:
+    """Each rule on the lake that a query reads, as it is now.
 
     Raises:
         ComplaintsError: there are no tables yet, or a query can't be run; names the rule.
     """
-    return [_evaluated(settings, tables, rule) for rule in rules]
+    return [_evaluated(query, rule) for rule in rules]
 
 
-def _evaluated(settings: Settings, tables: Sequence[Table], rule: AlertRule) -> Alert:
+def _evaluated(query: Query, rule: AlertRule) -> Alert:
     try:
-        rows = query(settings, tables, rule.query).rows
+        rows = query(rule.query)
     except ComplaintsError as error:
         msg = f"The alert '{rule.id}' can't be evaluated: {error}"
         raise ComplaintsError(msg) from error

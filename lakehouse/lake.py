@@ -30,6 +30,10 @@ FILE = "path string, modificationTime timestamp, length bigint, content binary" 
 USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 
 
+class BusyError(ComplaintsError):
+    """Raised when another process has the right to write the lake."""
+
+
 class Lake:
     """The tables of one lake, seen through one Spark session."""
 
@@ -112,7 +116,7 @@ class Lake:
         return DeltaTable.isDeltaTable(self.spark, str(self.path(table)))
 
     def identifier(self, table: Table) -> str:
-        """The table as it is called in Spark's SQL."""
+        """What SQL calls the table: its name on Databricks, its folder here."""
         return self.name(table) if self.settings.lake.catalog else f"delta.`{self.path(table)}`"
 
     def _compare(self, table: Table) -> None:
@@ -205,7 +209,7 @@ def writer(settings: Settings) -> FileLock:
     its volumes know no locks: there the lock is on the driver's own disk, against a second process on it.
 
     Raises:
-        ComplaintsError: another process is writing.
+        BusyError: another process is writing.
     """
     settings.folder.mkdir(parents=True, exist_ok=True)
     place = settings.folder / "writer.lock"
@@ -219,5 +223,5 @@ def writer(settings: Settings) -> FileLock:
             f"Another process is writing the lake in {settings.folder}: stop it first, "
             "or set COMPLAINTS_ROOT to another folder."
         )
-        raise ComplaintsError(msg) from error
+        raise BusyError(msg) from error
     return lock

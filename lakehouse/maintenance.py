@@ -1,7 +1,7 @@
-"""Keeps a local lake from growing in files: compacts small data files, and drops commits that nobody reads any more.
+"""Keeps a lake from growing in files: compacts small data files, and drops what nobody reads any more.
 
 A stream appends a file and a commit a batch, and each batch lists the log: left alone it would slow down by the hour.
-On Databricks predictive optimisation does this; here a running stream does, and `complaints tables maintain`.
+Here a running stream does this, and `complaints tables maintain`, which is a job on Databricks.
 """
 
 import json
@@ -37,16 +37,31 @@ class Maintained:
 
 
 def maintain(lake: Lake, tables: Iterable[Table], appended_only: Iterable[Table]) -> list[Maintained]:
-    """Compact and shorten the log of each table.
+    """Compact each table and rid it of what no reader needs.
 
     Args:
-        lake: a local lake.
-        tables: whose logs are shortened.
+        lake: locally, logs are shortened; on Databricks dead files are deleted (the logs are Delta's own to shorten).
+        tables: all that are maintained.
         appended_only: those that are compacted as well. A MERGE puts its table's files together itself, and a
             compaction at the same time would make it fail.
     """
     compacted = set(appended_only)
-    return [_maintained(lake, table, is_compacted=table in compacted) for table in tables]
+    each = _maintained if lake.settings.is_local else _optimised
+    return [each(lake, table, is_compacted=table in compacted) for table in tables]
+
+
+def _optimised(lake: Lake, table: Table, *, is_compacted: bool) -> Maintained:
+    """By OPTIMIZE, which also clusters what is new, and VACUUM, which keeps what the table's retention says."""
+    before = _file_count(lake, table)
+    if is_compacted:
+        lake.delta(table).optimize().executeCompaction()
+    lake.delta(table).vacuum()
+    return Maintained(table.name, before, _file_count(lake, table), commits_dropped=0)
+
+
+def _file_count(lake: Lake, table: Table) -> int:
+    (row,) = lake.delta(table).detail().select("numFiles").collect()
+    return int(row[0])
 
 
 def _maintained(lake: Lake, table: Table, *, is_compacted: bool) -> Maintained:

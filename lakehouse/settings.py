@@ -22,7 +22,7 @@ from pydantic_settings import (
 )
 
 from lakehouse.errors import ComplaintsError
-from lakehouse.sections import AlertSettings, MonitoringSettings, Section, SupersetSettings
+from lakehouse.sections import AlertSettings, MonitoringSettings, Section, StreamingSettings, SupersetSettings
 
 PREFIX = "COMPLAINTS_"
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -88,21 +88,6 @@ class KafkaSettings(Section):
     group: str = Field(min_length=1)
     input: TopicSettings
     predictions: TopicSettings
-
-
-class StreamingSettings(Section):
-    """Triggers, batch sizes, restarts; and whether a stream runs all the time, so that loading only has to land."""
-
-    live: bool
-
-    ingest_interval_ms: int = Field(ge=0, le=60_000)
-    summarise_interval_ms: int = Field(ge=0, le=600_000)
-    max_rows_per_batch: int = Field(ge=1, le=1_000_000)
-    accept_data_loss: bool
-    retries: int = Field(ge=0, le=1000)
-    backoff_seconds: float = Field(gt=0, le=600)
-    warm_up_seconds: float = Field(ge=0, le=600)
-    upkeep_minutes: float = Field(gt=0, le=1440)
 
 
 class SilverSettings(Section):

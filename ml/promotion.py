@@ -12,7 +12,8 @@ from lakehouse.errors import ComplaintsError
 from lakehouse.lake import Lake
 from ml.examples import examples
 from ml.metrics import Numbers, interval_of, measured, resampled
-from ml.registry import CHAMPION, Registry
+from ml.records import CHAMPION
+from ml.registry import Registry
 from ml.scoring import scored
 
 Interval = tuple[float, float] | None

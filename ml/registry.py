@@ -1,18 +1,14 @@
-"""The MLflow registry: log a trained pipeline, move the `champion` alias, load by alias.
+"""The MLflow registry: log a trained pipeline, move the `champion` alias, check and load a version."""
 
-Locally the registry is sqlite and files under the lake's folder; on Databricks it is Unity Catalog's.
-"""
-
-import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 
 import mlflow
 import mlflow.spark
+import pyspark
+import sparknlp
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -20,60 +16,25 @@ from mlflow.models import ModelSignature
 from pyspark.ml import PipelineModel
 
 from lakehouse.errors import ComplaintsError
-from lakehouse.settings import Settings
+from ml.artifact import REMEDY, digests, reason, refuse_unfit
 from ml.provenance import code_version
-from ml.reference import Reference
+from ml.records import CHAMPION, Records
 from ml.scoring import Model
-from ml.split import Rule
 
-CHAMPION = "champion"
 CHALLENGER = "challenger"
 CHAMPIONS = "champions"  # tag of the model: versions in the order in which they became champion
 CARD = "card.md"
-REFERENCE = "reference.json"
-MISSING = (
-    "RESOURCE_DOES_NOT_EXIST",
-    "INVALID_PARAMETER_VALUE",
-)  # what MLflow says of a model or alias that isn't there
+FILES = "files.json"  # the digest of each of the model's files, as it was saved
 # Said by hand: MLflow would otherwise import the model in a new process to find out.
-REQUIREMENTS = ("pyspark==3.5.7", "spark-nlp==5.5.3", "mlflow==3.17.2")
-
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-
-
-class UnreachableError(ComplaintsError):
-    """Raised when the registry does not answer, which says nothing of whether there is a champion."""
+REQUIREMENTS = (
+    f"pyspark=={pyspark.__version__}",
+    f"spark-nlp=={sparknlp.version()}",
+    f"mlflow=={mlflow.__version__}",
+)
 
 
-@dataclass(frozen=True)
-class Version:
-    """A version in the registry, with the metrics of its training and its card."""
-
-    number: str
-    aliases: tuple[str, ...]
-    made_at: datetime
-    metrics: dict[str, float]
-    card: str
-
-
-class Registry:
-    """The project's registered model."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._on_databricks = settings.lake.catalog is not None
-        logging.getLogger("mlflow").setLevel(logging.ERROR)
-        logging.getLogger("alembic").setLevel(logging.ERROR)
-        if not self._on_databricks:  # there MLFLOW_TRACKING_URI and MLFLOW_REGISTRY_URI say where it is
-            self._folder.mkdir(parents=True, exist_ok=True)
-            mlflow.set_tracking_uri(f"sqlite:///{self._folder / 'mlflow.db'}")
-            os.environ.setdefault("MLFLOW_DFS_TMP", str(self._folder / "tmp"))
-        schema = f"{settings.lake.catalog}.{settings.lake.schemas.ml}." if self._on_databricks else ""
-        self.name = f"{schema}{settings.ml.model}"
-
-    @property
-    def _folder(self) -> Path:
-        return self._settings.folder / "mlflow"
+class Registry(Records):
+    """The project's registered model: what `Records` tells, and what makes, moves and loads versions."""
 
     def log(
         self,
@@ -90,8 +51,20 @@ class Registry:
         Returns:
             The new version.
         """
+        with self._asking(writing=True):
+            return self._logged(fitted, parameters, metrics, signature, figures, texts)
+
+    def _logged(
+        self,
+        fitted: PipelineModel,
+        parameters: Mapping[str, object],
+        metrics: Mapping[str, float],
+        signature: ModelSignature,
+        figures: Mapping[str, Figure],
+        texts: Mapping[str, str],
+    ) -> str:
         self._use_experiment()
-        with mlflow.start_run():
+        with mlflow.start_run() as run:
             mlflow.log_params(dict(parameters))
             mlflow.log_metrics(dict(metrics))
             mlflow.set_tags({"code_version": code_version()})
@@ -108,6 +81,7 @@ class Registry:
             )
         version = str(info.registered_model_version)
         client = MlflowClient()
+        client.log_dict(run.info.run_id, digests(self._files(version)), FILES)
         client.set_registered_model_alias(self.name, CHALLENGER, version)
         if CARD in texts:
             client.update_model_version(self.name, version, texts[CARD])
@@ -122,8 +96,16 @@ class Registry:
             mlflow.create_experiment(name, artifact_location=(self._folder / "artifacts").as_uri())
         mlflow.set_experiment(name)
 
+    def _files(self, version: str) -> Path:
+        """The folder of a version's files, on this machine."""
+        return Path(mlflow.artifacts.download_artifacts(f"models:/{self.name}/{version}"))
+
     def promote(self, version: str) -> None:
-        """Make a version the champion, which the stream loads; the one before is remembered."""
+        """Make a version the champion, which the stream loads; the one before is remembered.
+
+        Raises:
+            ComplaintsError: its files can't serve.
+        """
         self._crown(version, [*self._champions(), version])
 
     def rollback(self) -> tuple[str, str]:
@@ -133,7 +115,7 @@ class Registry:
             The version left and the version that is champion now.
 
         Raises:
-            ComplaintsError: there was none before.
+            ComplaintsError: there was none before, or its files can't serve.
         """
         left = self.champion_version()
         before = [version for version in self._champions() if version != left]
@@ -144,114 +126,41 @@ class Registry:
         return left, before[-1]
 
     def _crown(self, version: str, champions: list[str]) -> None:
-        client = MlflowClient()
-        aliases = client.get_model_version(self.name, version).aliases
-        client.set_registered_model_alias(self.name, CHAMPION, version)
-        client.set_registered_model_tag(self.name, CHAMPIONS, ",".join(champions))
-        if CHALLENGER in aliases:
-            client.delete_registered_model_alias(self.name, CHALLENGER)
+        self.check(version)
+        with self._asking(writing=True):
+            client = MlflowClient()
+            aliases = client.get_model_version(self.name, version).aliases
+            client.set_registered_model_alias(self.name, CHAMPION, version)
+            client.set_registered_model_tag(self.name, CHAMPIONS, ",".join(champions))
+            if CHALLENGER in aliases:
+                client.delete_registered_model_alias(self.name, CHALLENGER)
 
     def _champions(self) -> list[str]:
         """Versions in the order in which they became champion."""
-        tags = MlflowClient().get_registered_model(self.name).tags
+        with self._asking():
+            tags = MlflowClient().get_registered_model(self.name).tags
         return [version for version in tags.get(CHAMPIONS, "").split(",") if version]
 
-    def champion_version(self) -> str:
-        """The version that the champion alias names.
+    def check(self, version: str) -> None:
+        """Look at a version's files without loading it.
 
         Raises:
-            UnreachableError: the registry does not answer.
-            ComplaintsError: there is none; says which command makes one.
+            ComplaintsError: there is no such version, its files are gone, half written, of another version of Spark NLP
+                or no model of this project; says what to do.
         """
-        version = self.version_of(CHAMPION)
-        if version is None:
-            msg = (
-                f"The registry has no champion of the model '{self.name}': run `complaints train` first "
-                "(it needs complaints with outcomes: `complaints load`)."
-            )
-            raise ComplaintsError(msg)
-        return version
-
-    def version_of(self, alias: str) -> str | None:
-        """The version that an alias names, or None.
-
-        Raises:
-            UnreachableError: the registry does not answer.
-        """
+        saved_with = self._kept(version, FILES) or {}
         try:
-            return str(MlflowClient().get_model_version_by_alias(self.name, alias).version)
-        except MlflowException as error:
-            if error.error_code in MISSING:
-                return None
-            first = str(error).strip().partition("\n")[0]
-            msg = f"The registry of the model '{self.name}' can't be reached: {first}"
-            raise UnreachableError(msg) from error
-
-    def versions(self) -> list[Version]:
-        """All versions, the latest first."""
-        client = MlflowClient()
-        found = client.search_model_versions(f"name='{self.name}'")
-        if not found:
-            self.champion_version()  # refuses, and says what to do
-        aliases: dict[str, list[str]] = {}
-        for alias, version in client.get_registered_model(self.name).aliases.items():
-            aliases.setdefault(str(version), []).append(alias)
-        return [
-            Version(
-                str(one.version),
-                tuple(sorted(aliases.get(str(one.version), []))),
-                datetime.fromtimestamp(one.creation_timestamp / 1000, UTC),
-                dict(client.get_run(str(one.run_id)).data.metrics),
-                str(one.description or ""),
-            )
-            for one in sorted(found, key=lambda one: -int(one.version))
-        ]
-
-    def version(self, number: str) -> Version:
-        """One version.
-
-        Raises:
-            ComplaintsError: there is no such version; names those that there are.
-        """
-        found = {one.number: one for one in self.versions()}
-        if number not in found:
-            known = ", ".join(sorted(found, key=int))
-            msg = f"The model '{self.name}' has no version {number}; it has {known}."
-            raise ComplaintsError(msg)
-        return found[number]
-
-    def parameters(self, version: str) -> dict[str, str]:
-        """What the training of a version was given and decided, as it was logged."""
-        client = MlflowClient()
-        run_id = client.get_model_version(self.name, version).run_id
-        return dict(client.get_run(str(run_id)).data.params)
-
-    def rule(self, version: str) -> Rule:
-        """By which rule the complaints of a version's training were parted.
-
-        Raises:
-            ComplaintsError: an earlier version of this project made it, which kept none.
-        """
-        parameters = self.parameters(version)
-        if "rule" not in parameters:
-            msg = (
-                f"Version {version} of the model '{self.name}' was trained by an earlier version of this project, "
-                "which did not keep what it learned from: train again with `complaints train`."
-            )
-            raise ComplaintsError(msg)
-        return Rule.from_json(parameters["rule"])
-
-    def reference(self, version: str) -> Reference:
-        """What a version's complaints looked like in training."""
-        run_id = MlflowClient().get_model_version(self.name, version).run_id
-        kept = mlflow.artifacts.load_dict(f"runs:/{run_id}/{REFERENCE}")
-        return Reference(tuple(kept["edges"]), kept["shares"])
+            folder = self._files(version)
+        except (MlflowException, OSError) as error:
+            msg = f"{self._called(version)} is broken, its files are gone: {REMEDY}."
+            raise ComplaintsError(msg) from error
+        refuse_unfit(self._called(version), folder, saved_with)
 
     def champion(self) -> Model:
         """The champion, loaded.
 
         Raises:
-            ComplaintsError: there is none, or its files can't be read.
+            ComplaintsError: there is none, or it can't be loaded.
         """
         return self.load(self.champion_version())
 
@@ -259,23 +168,20 @@ class Registry:
         """A version, loaded.
 
         Raises:
-            ComplaintsError: its files can't be read: gone, half written, or of another version of Spark NLP.
+            ComplaintsError: what `check` finds, or Spark can't load it.
         """
+        self.check(version)
         try:
             fitted = mlflow.spark.load_model(
                 f"models:/{self.name}/{version}", dfs_tmpdir=os.environ.get("MLFLOW_DFS_TMP")
             )
         except Exception as error:
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            msg = (
-                f"Version {version} of the model '{self.name}' can't be loaded ({first}): "
-                "train again with `complaints train`."
-            )
+            msg = f"{self._called(version)} can't be loaded ({reason(error)}): {REMEDY}."
             raise ComplaintsError(msg) from error
         return Model(self.name, version, fitted)
 
     def attach(self, version: str, folder: Path, name: str) -> None:
         """Keep a folder's files as artifacts of the run that made a version."""
-        client = MlflowClient()
-        run_id = client.get_model_version(self.name, version).run_id
-        client.log_artifacts(str(run_id), str(folder), name)
+        run_id = self._run_id(version)
+        with self._asking(writing=True):
+            MlflowClient().log_artifacts(run_id, str(folder), name)

@@ -31,8 +31,9 @@ from ml.pipeline import INPUTS, artifact, representation
 from ml.plots import Drawn, plots
 from ml.promotion import WorseError, promote
 from ml.provenance import signature
+from ml.records import REFERENCE
 from ml.reference import FEATURES, Reference, reference
-from ml.registry import CARD, REFERENCE, Registry
+from ml.registry import CARD, Registry
 from ml.scoring import Model, scored
 from ml.selection import Candidate, chosen, classifier, weighted
 from ml.split import CALIBRATE, FIT, TEST, Rule, parted, rule_of
@@ -109,8 +110,14 @@ class Judged:
     output: Output
 
 
-def train(lake: Lake, registry: Registry, progress: Progress) -> Training:
+def train(lake: Lake, registry: Registry, progress: Progress, *, as_challenger: bool = False) -> Training:
     """Fit on the earlier part, calibrate, judge on the later, register, and promote unless the champion is better.
+
+    Args:
+        lake: with silver's complaints and outcomes.
+        registry: takes the new version.
+        progress: told what is under way.
+        as_challenger: promote in no case.
 
     Raises:
         ComplaintsError: too few complaints with a known outcome, or only one kind of outcome.
@@ -125,7 +132,7 @@ def train(lake: Lake, registry: Registry, progress: Progress) -> Training:
             judged = _judged(fitted, parts.where(F.col("part") == TEST), lake.settings.ml)
             progress("registering")
             version = _registered(lake, registry, fitted, parts, (judged, unknown))
-    is_champion, said = _promoted(lake, registry, version, progress)
+    is_champion, said = (False, ()) if as_challenger else _promoted(lake, registry, version, progress)
     return Training(
         version=version,
         is_champion=is_champion,

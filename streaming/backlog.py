@@ -36,7 +36,7 @@ def score_backlog(settings: Settings, on_progress: Callable[[str, int], None]) -
     lock = writer(settings)
     try:
         registry = Registry(settings)
-        registry.champion_version()
+        registry.check(registry.champion_version())
         lake = Lake(start_session(settings), settings)
         lake.create(TABLES)
         model = registry.champion()

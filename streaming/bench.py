@@ -74,7 +74,8 @@ def bench_lake(settings: Settings) -> Iterator[Settings]:
     Raises:
         ComplaintsError: there is no champion.
     """
-    Registry(settings).champion_version()
+    registry = Registry(settings)
+    registry.check(registry.champion_version())
     folder = settings.folder / "bench"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -41,6 +41,7 @@ class ChampionWatcher:
         self._seconds = seconds
         self._ready: Model | None = None
         self._said: str | None = None
+        self._loading: str | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="champion", daemon=True)
 
@@ -67,7 +68,9 @@ class ChampionWatcher:
         try:
             version = self._registry.champion_version()
             if version != self._version:
-                self._notify(f"Version {version} is the champion now: loading it.")
+                if version != self._loading:
+                    self._notify(f"Version {version} is the champion now: loading it.")
+                self._loading = version
                 model = self._registry.load(version)
                 self._version, self._ready = version, model
         except ComplaintsError as error:

@@ -6,18 +6,29 @@ a new workspace loading refines too, up to the first training.
 
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
+from ml.reachable import UnreachableError
 from ml.registry import Registry
 
 
 def streams(settings: Settings) -> bool:
-    """Whether a stream does it."""
+    """Whether a stream does it.
+
+    Raises:
+        UnreachableError: the registry does not answer, so that nobody can tell.
+    """
     return settings.streaming.live and no_champion(settings) is None
 
 
 def no_champion(settings: Settings) -> str | None:
-    """The sentence that there is no champion, when it is so."""
+    """The sentence that there is no champion, when it is so.
+
+    Raises:
+        UnreachableError: the registry does not answer.
+    """
     try:
         Registry(settings).champion_version()
+    except UnreachableError:
+        raise
     except ComplaintsError as error:
         return str(error)
     return None

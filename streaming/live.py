@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -23,7 +24,7 @@ from streaming.score import Publishing
 from streaming.supervisor import Gate, Supervisor
 from streaming.tables import TABLES
 from streaming.topics import ensure_topics
-from streaming.upkeep import Upkeep
+from streaming.upkeep import Chore, ModelWatch, Upkeep, keep_up
 
 SWITCH_SECONDS = 0.0005
 
@@ -39,7 +40,7 @@ class LiveStream:
         notify: told in a sentence what happens.
 
     Raises:
-        ComplaintsError: on entering: another writer, no champion, no broker; says what to do.
+        ComplaintsError: on entering: another writer, no champion that can be loaded, no broker; says what to do.
     """
 
     def __init__(self, settings: Settings, notify: Callable[[str], None]) -> None:
@@ -55,6 +56,7 @@ class LiveStream:
             stack.callback(writer(self._settings).release)
             registry = Registry(self._settings)
             version = registry.champion_version()
+            registry.check(version)
             self.bootstrap_servers = self._settings.kafka.bootstrap_servers or self._embedded_broker(stack)
             self._tell_losses()
             for sentence in ensure_topics(self._settings.kafka, self.bootstrap_servers):
@@ -65,12 +67,11 @@ class LiveStream:
             committer = stack.enter_context(GroupCommitter(self._settings.kafka, self.bootstrap_servers))
             self.health = HealthRecorder(self.lake, [committer.take])
             self._notify(f"Loading version {version} of the model {registry.name}.")
-            self.model = registry.champion()
+            self.model = registry.load(version)
             self._start_queries(stack)
             if self._settings.monitoring.metrics_port is not None:
                 self._serve_metrics(stack, self._settings.monitoring.metrics_port)
-            if self._settings.is_local:
-                stack.enter_context(Upkeep(self.lake, self._settings.streaming.upkeep_minutes, self._notify))
+            stack.enter_context(Upkeep(self.lake.spark, self._chores(registry), self._notify))
             self._watcher = ChampionWatcher(registry, self.model.version, self._notify)
             self._watcher.start()
             stack.callback(self._watcher.stop)
@@ -126,6 +127,15 @@ class LiveStream:
         if sentence and sentence != self._losses:
             self._notify(sentence)
         self._losses = sentence
+
+    def _chores(self, registry: Registry) -> list[Chore]:
+        streaming = self._settings.streaming
+        watch = ModelWatch(self.lake, registry, self._notify)
+        chores = [Chore("The model could not be assessed", streaming.quality_minutes, watch)]
+        if self._settings.is_local:  # Databricks maintains its tables itself
+            keep = partial(keep_up, self.lake)
+            chores.append(Chore("The tables could not be maintained", streaming.upkeep_minutes, keep))
+        return chores
 
     def _stop(self) -> None:
         self.supervisor.stop()

@@ -11,7 +11,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from lakehouse.errors import ComplaintsError
 from lakehouse.logs import about
-from lakehouse.settings import StreamingSettings
+from lakehouse.sections import StreamingSettings
 from streaming.queries import Batch
 
 STOP_SECONDS = 60.0

@@ -1,14 +1,21 @@
-"""Keeps the tables fit while complaints stream: compaction and a short log, in a thread of its own."""
+"""What is done every so often while complaints stream, in its own thread: tables kept fit, models watched."""
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Self
+
+from pyspark.sql import SparkSession
 
 from lakehouse.lake import Lake
 from lakehouse.maintenance import Maintained, maintain
+from ml.registry import Registry
+from streaming.quality import assess, warning
 from streaming.tables import MERGED, TABLES
 
 POOL = "upkeep"
+Say = Callable[[str], None]
 
 
 def keep_up(lake: Lake) -> list[Maintained]:
@@ -16,18 +23,57 @@ def keep_up(lake: Lake) -> list[Maintained]:
     return maintain(lake, TABLES, [table for table in TABLES if table not in MERGED])
 
 
-class Upkeep:
-    """Maintains the tables every so often, as a context manager; what goes wrong is told and tried again next time.
+class ModelWatch:
+    """Assesses the models at work (`streaming.quality`); each alert is told once.
 
     Args:
-        lake: a local lake.
+        lake: that this process may write.
+        registry: holds the versions.
+        notify: told of an alert in a sentence.
+    """
+
+    def __init__(self, lake: Lake, registry: Registry, notify: Say) -> None:
+        self._lake = lake
+        self._registry = registry
+        self._notify = notify
+        self._told: set[tuple[object, ...]] = set()
+
+    def __call__(self) -> None:
+        """Assess what is new."""
+        for row in assess(self._lake, self._registry):
+            alert = (row.model_version, row.week, row.measure, row.feature)
+            if row.is_alert and alert not in self._told:
+                self._told.add(alert)
+                self._notify(warning(row.asDict()))
+
+
+@dataclass(frozen=True)
+class Chore:
+    """Something to be done every so often.
+
+    Attributes:
+        what: begins the sentence that says it: "The tables could not be maintained".
         minutes: between two rounds.
+        do: one round.
+    """
+
+    what: str
+    minutes: float
+    do: Callable[[], object]
+
+
+class Upkeep:
+    """Does chores, one at a time, as a context manager; what goes wrong is told and tried again next time.
+
+    Args:
+        spark: the session that the chores use; their jobs get a pool of their own.
+        chores: what to do, and how often.
         notify: told in a sentence what went wrong.
     """
 
-    def __init__(self, lake: Lake, minutes: float, notify: Callable[[str], None]) -> None:
-        self._lake = lake
-        self._seconds = minutes * 60
+    def __init__(self, spark: SparkSession, chores: Sequence[Chore], notify: Say) -> None:
+        self._spark = spark
+        self._chores = chores
         self._notify = notify
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=POOL, daemon=True)
@@ -41,9 +87,14 @@ class Upkeep:
         self._thread.join()  # a round under way is finished: Spark stops after it
 
     def _run(self) -> None:
-        self._lake.spark.sparkContext.setLocalProperty("spark.scheduler.pool", POOL)
-        while not self._stop.wait(self._seconds):
+        self._spark.sparkContext.setLocalProperty("spark.scheduler.pool", POOL)
+        due = {chore: time.monotonic() + chore.minutes * 60 for chore in self._chores}
+        while True:
+            chore = min(due, key=lambda one: due[one])
+            if self._stop.wait(max(0.0, due[chore] - time.monotonic())):
+                return
             try:
-                keep_up(self._lake)
+                chore.do()
             except Exception as error:  # noqa: BLE001 - the stream goes on whatever ails its upkeep
-                self._notify(f"The tables could not be maintained ({error}); it is tried again.")
+                self._notify(f"{chore.what} ({error}); it is tried again.")
+            due[chore] = time.monotonic() + chore.minutes * 60

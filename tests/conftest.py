@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import mlflow
 import pytest
+from mlflow import MlflowClient
 from pyspark.sql import SparkSession
 
 from lakehouse.lake import Lake
@@ -75,6 +77,15 @@ def copy_of(trained: Trained, root: Path) -> Lake:
     left = shutil.ignore_patterns("scratch", "logs", "writer.lock")
     shutil.copytree(trained.lake.settings.folder, root, ignore=left)
     return Lake(trained.lake.spark, load_settings(root=root))
+
+
+def copied_version(lake: Lake, folder: Path) -> Path:
+    """Register the first version's files once more, as the next version, in a folder of their own; gives it."""
+    registry, client = Registry(lake.settings), MlflowClient()
+    run_id = client.get_model_version(registry.name, "1").run_id
+    shutil.copytree(mlflow.artifacts.download_artifacts(f"models:/{registry.name}/1"), folder)
+    client.create_model_version(registry.name, folder.as_uri(), run_id=run_id)
+    return folder
 
 
 @pytest.fixture(autouse=True)

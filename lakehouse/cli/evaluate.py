@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path), metavar="PATH", help="Complaints to evaluate on: a file.")
-@click.option("--version", metavar="NUMBER", help="Version to evaluate (default: the champion).")
+@click.option("--version", metavar="NAME", help="Version, by number or alias (default: champion).")
 @json_option
 @click.pass_obj
 def evaluate(invocation: Invocation, data: Path | None, version: str | None, as_json: bool) -> None:  # noqa: FBT001
@@ -50,12 +50,12 @@ def _judged(invocation: Invocation, data: Path | None, version: str | None) -> t
 
     settings = invocation.settings()
     registry = Registry(settings)
-    if version is None:
-        registry.champion_version()
+    number = registry.version(version).number if version else registry.champion_version()
+    registry.check(number)
     with tempfile.TemporaryDirectory() as scratch, terminal().status("starting Spark") as status:
         lake = Lake(start_session(settings), settings)
         apart = _read_apart(invocation, data, Path(scratch)) if data else None
-        judged = evaluate_model(lake, registry, status.update, version=version, apart=apart)
+        judged = evaluate_model(lake, registry, status.update, version=number, apart=apart)
         status.update("writing the report")
         name = f"evaluation-{judged.evaluation.version}" + (f"-{data.stem}" if data else "")
         path = written(judged, settings.folder / "reports" / name)

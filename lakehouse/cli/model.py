@@ -12,9 +12,10 @@ from lakehouse.settings import Settings
 
 
 @click.command()
+@click.option("--as-challenger", is_flag=True, help="Leave the champion as it is: `complaints models promote` decides.")
 @json_option
 @click.pass_obj
-def train(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
+def train(invocation: Invocation, as_challenger: bool, as_json: bool) -> None:  # noqa: FBT001
     r"""Train the model on complaints whose outcome is known, judge it on the latest, and make it the champion.
 
     When the champion is better on the same complaints, the new version is registered as the challenger.
@@ -22,15 +23,16 @@ def train(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
     \b
     Example:
         complaints train
+        complaints train --as-challenger && complaints models promote challenger
     """
-    result = train_with_status(invocation.settings())
+    result = train_with_status(invocation.settings(), as_challenger=as_challenger)
     if as_json:
         print_json(result)
     else:
         print_training(result)
 
 
-def train_with_status(settings: Settings) -> dict[str, Any]:
+def train_with_status(settings: Settings, *, as_challenger: bool = False) -> dict[str, Any]:
     """Train, showing what is under way; gives the training's values and its seconds."""
     from lakehouse.lake import Lake
     from lakehouse.session import start_session
@@ -38,9 +40,11 @@ def train_with_status(settings: Settings) -> dict[str, Any]:
     from ml.training import train as train_model
 
     began = time.monotonic()
+    registry = Registry(settings)
+    registry.refuse_locked()
     with terminal().status("starting Spark") as status:
         lake = Lake(start_session(settings), settings)
-        training = train_model(lake, Registry(settings), status.update)
+        training = train_model(lake, registry, status.update, as_challenger=as_challenger)
     return {**asdict(training), "seconds": round(time.monotonic() - began, 1)}
 
 

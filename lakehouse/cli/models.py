@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 def models() -> None:
     r"""Versions of the model: list, show, compare, promote, roll back, quality, speed.
 
+    A version is called by its number or by an alias, champion or challenger.
+
     \b
     Example:
         complaints models list
@@ -59,20 +61,21 @@ def list_models(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
 @json_option
 @click.pass_obj
 def show(invocation: Invocation, version: str, as_json: bool) -> None:  # noqa: FBT001
-    r"""The card of a version: data, period, figures, limits, intended use.
+    r"""The card of a version: data, period, figures, limits, intended use; and what is wrong with its files.
 
     \b
     Example:
-        complaints models show 1
+        complaints models show champion
     """
     from ml.registry import Registry
 
     registry = Registry(invocation.settings())
     found = registry.version(version)
     if as_json:
-        print_json({**asdict(found), "parameters": registry.parameters(version)})
+        print_json({**asdict(found), "parameters": registry.parameters(found.number)})
     else:
         click.echo(found.card)
+    registry.check(found.number)  # the card is still worth reading when the version can't be loaded
 
 
 @models.command()
@@ -85,17 +88,18 @@ def compare(invocation: Invocation, first: str, second: str, as_json: bool) -> N
 
     \b
     Example:
-        complaints models compare 1 2
+        complaints models compare champion challenger
     """
     from ml.promotion import compared
     from ml.registry import Registry
 
     settings = invocation.settings()
     registry = Registry(settings)
-    for version in (first, second):
-        registry.version(version)
+    numbers = [registry.version(version).number for version in (first, second)]
+    for number in numbers:
+        registry.check(number)
     with terminal().status("comparing"):
-        result = compared(_lake(settings), registry, first, second)
+        result = compared(_lake(settings), registry, *numbers)
     if as_json:
         print_json(result.as_json())
     else:
@@ -113,22 +117,23 @@ def promote(invocation: Invocation, version: str, as_json: bool) -> None:  # noq
 
     \b
     Example:
-        complaints models promote 2
+        complaints models promote challenger
     """
     from ml.promotion import promote as promote_version
     from ml.registry import Registry
 
     settings = invocation.settings()
     registry = Registry(settings)
-    registry.version(version)
+    number = registry.version(version).number
+    registry.check(number)
     with terminal().status("comparing with the champion"):
-        result = promote_version(_lake(settings), registry, version)
+        result = promote_version(_lake(settings), registry, number)
     if as_json:
-        print_json({"champion": version, "comparison": result.as_json() if result else None})
+        print_json({"champion": number, "comparison": result.as_json() if result else None})
         return
     if result:
         _print_comparison(result)
-    click.echo(f"version {version} is the champion")
+    click.echo(f"version {number} is the champion")
 
 
 @models.command()
@@ -156,26 +161,28 @@ def rollback(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
 def quality(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
     r"""Bring gold.model_quality up to date: decisions against outcomes as they arrived, and drift since training.
 
+    A running stream does so by itself; while it writes the lake, this shows what it assessed last.
+
     \b
     Example:
         complaints models quality
     """
-    from streaming.quality import assess
+    from streaming.quality import assessment, warning
 
     with terminal().status("assessing"):
-        rows = assess(invocation.settings())
-    alerts = [row for row in rows if row["is_alert"]]
+        found = assessment(invocation.settings())
+    rows, alerts = found.rows, [row for row in found.rows if row["is_alert"]]
+    if not found.is_current:
+        last = max((row["assessed_at"] for row in rows), default=None)
+        when = f"as of {last:%Y-%m-%d %H:%M} UTC" if last else "nothing was assessed yet"
+        terminal().print(f"Another process writes the lake: {when}.", soft_wrap=True)
     if as_json:
-        print_json({"rows": rows, "alerts": len(alerts)})
+        print_json({"rows": rows, "alerts": len(alerts), "current": found.is_current})
         return
     shown = ("model_version", "week", "measure", "feature", "rows", "value")
     print_grid(shown, [tuple(f"{v:.3f}" if isinstance(v := row[name], float) else v for name in shown) for row in rows])
     for row in alerts:
-        what = f"{row['measure']} {row['feature']}".strip()
-        terminal().print(
-            f"Warning: version {row['model_version']}, week of {row['week']}: {what} is {row['value']:.2f}",
-            soft_wrap=True,
-        )
+        terminal().print(warning(row), soft_wrap=True)
 
 
 @models.command()
@@ -195,7 +202,7 @@ def speed(invocation: Invocation, rows: int, as_json: bool) -> None:  # noqa: FB
 
     settings = invocation.settings()
     registry = Registry(settings)
-    registry.champion_version()
+    registry.check(registry.champion_version())
     with terminal().status("timing"):
         complaints = _lake(settings).read(COMPLAINTS).where("has_narrative").limit(rows)
         found = stage_speeds(registry.champion(), complaints)

@@ -5,10 +5,15 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import click
 
 from lakehouse.cli import Invocation, json_option, print_grid, print_json, terminal
+
+if TYPE_CHECKING:
+    from dashboards.alerts import Query
+    from lakehouse.settings import Settings
 
 
 @click.group()
@@ -161,10 +166,9 @@ def alerts(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
         complaints monitor alerts
     """
     from dashboards.alerts import evaluated, load_alerts, send
-    from streaming.tables import TABLES
 
     settings = invocation.settings()
-    found = evaluated(settings, TABLES, load_alerts())
+    found = evaluated(_query(settings), load_alerts())
     firing = [alert for alert in found if alert.fires]
     if firing and settings.alerts.webhook:
         send(firing, settings.alerts.webhook.get_secret_value())
@@ -175,6 +179,22 @@ def alerts(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
         print_grid(("alert", "", "value", "above", "what it means"), shown)
     if firing:
         sys.exit(1)
+
+
+def _query(settings: "Settings") -> "Query":
+    """By DuckDB on a laptop, beside whatever runs; by Spark on a cluster, which has no DuckDB."""
+    from streaming.tables import TABLES
+
+    if settings.is_local:
+        from lakehouse.sql import query
+
+        return lambda statement: query(settings, TABLES, statement).rows
+    from lakehouse.cluster_sql import cluster_query
+    from lakehouse.lake import Lake
+    from lakehouse.session import start_session
+
+    lake = Lake(start_session(settings), settings)
+    return lambda statement: cluster_query(lake, TABLES, statement)
 
 
 def _state(fires: bool, value: float | None) -> str:  # noqa: FBT001

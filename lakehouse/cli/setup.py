@@ -75,7 +75,8 @@ def _broker(settings: Settings) -> str:
 
 
 def _registry(settings: Settings) -> str:
-    from ml.registry import CHAMPION, Registry
+    from ml.records import CHAMPION
+    from ml.registry import Registry
 
     registry = Registry(settings)
     version = registry.version_of(CHAMPION)

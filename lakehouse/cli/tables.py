@@ -4,7 +4,6 @@
 import click
 
 from lakehouse.cli import Invocation, print_grid, terminal
-from lakehouse.errors import ComplaintsError
 
 
 @click.group()
@@ -41,7 +40,7 @@ def create(invocation: Invocation) -> None:
 @tables.command("maintain")
 @click.pass_obj
 def maintain(invocation: Invocation) -> None:
-    r"""Compact small files and drop commits that no query has to read any more; a running stream does so by itself.
+    r"""Compact small files and drop what no query has to read any more; a local stream does so by itself.
 
     \b
     Example:
@@ -53,9 +52,6 @@ def maintain(invocation: Invocation) -> None:
     from streaming.upkeep import keep_up
 
     settings = invocation.settings()
-    if not settings.is_local:
-        msg = "On Databricks predictive optimisation maintains the tables: switch it on for the catalog."
-        raise ComplaintsError(msg)
     with writer(settings), terminal().status("maintaining"):
         lake = Lake(start_session(settings), settings)
         lake.create(TABLES)

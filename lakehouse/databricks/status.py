@@ -8,7 +8,7 @@ from databricks.sdk.service.catalog import SecurableType
 from lakehouse.checks import Check, Finding, run_checks
 from lakehouse.databricks.bundle import Bundle, resolved
 from lakehouse.databricks.deployment import Deployment, NothingDeployedError, described, find_deployment
-from lakehouse.databricks.warehouse import progress
+from lakehouse.databricks.warehouse import address, progress
 from lakehouse.databricks.workspace import asking, connect
 from lakehouse.errors import ComplaintsError
 
@@ -45,6 +45,7 @@ class Status:
             Check("jobs", self._jobs),
             Check("model", self._model),
             Check("stream", self._stream),
+            Check("superset", self._superset),
         )
         findings = _in_order(needed)
         return findings + _in_order(shown) if self._is_deployed else findings
@@ -151,6 +152,9 @@ class Status:
             f"{row['query']} {row['rows']} rows in {row['batches']} batches, last {row['last_batch']}" for row in rows
         )
         return "in ten minutes: " + "; ".join(shown) if rows else "runs; no batch in the last ten minutes"
+
+    def _superset(self) -> str:
+        return f"COMPLAINTS_SUPERSET__WAREHOUSE='{address(self.deployment())}'"
 
 
 def _in_order(checks: Sequence[Check]) -> list[Finding]:

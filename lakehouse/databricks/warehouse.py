@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from databricks.sdk import WorkspaceClient
 from databricks.sdk.service.sql import StatementParameterListItem, StatementResponse, StatementState
 
 from lakehouse.databricks.deployment import Deployment
@@ -39,22 +38,30 @@ def progress(deployment: Deployment) -> Rows:
     return _query(deployment, PROGRESS, "stream_health", {})
 
 
+def address(deployment: Deployment) -> str:
+    """The warehouse as SQLAlchemy, and thereby Superset, calls it; the token is not in it."""
+    settings = deployment.settings()
+    host = str(deployment.client.config.host).partition("://")[2]
+    place = f"catalog={settings['COMPLAINTS_LAKE__CATALOG']}&schema={settings['COMPLAINTS_LAKE__SCHEMAS__GOLD']}"
+    return f"databricks://token@{host}?http_path=/sql/1.0/warehouses/{_warehouse_of(deployment)}&{place}"
+
+
 def _query(deployment: Deployment, statement: str, table: str, parameters: Mapping[str, int]) -> Rows:
     settings = deployment.settings()
     name = f"{settings['COMPLAINTS_LAKE__CATALOG']}.{settings['COMPLAINTS_LAKE__SCHEMAS__GOLD']}.{table}"
     given = [StatementParameterListItem(name="table", value=name)]
     given += [StatementParameterListItem(key, "INT", str(value)) for key, value in parameters.items()]
-    warehouse = _warehouse(deployment.client, f"complaints-{deployment.target}")
     with asking("run SQL"):
         answer = deployment.client.statement_execution.execute_statement(
-            statement, warehouse, parameters=given, wait_timeout="50s"
+            statement, _warehouse_of(deployment), parameters=given, wait_timeout="50s"
         )
     return answered(answer)
 
 
-def _warehouse(client: WorkspaceClient, name: str) -> str:
+def _warehouse_of(deployment: Deployment) -> str:
+    name, listed = f"complaints-{deployment.target}", deployment.client.warehouses.list
     with asking("list the SQL warehouses"):
-        found = next((str(each.id) for each in client.warehouses.list() if str(each.name).endswith(name)), None)
+        found = next((str(each.id) for each in listed() if str(each.name).endswith(name)), None)
     if found is None:
         msg = f"There is no SQL warehouse {name}: deploy the bundle, which makes it, or ask for the right to use it."
         raise ComplaintsError(msg)

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
-from dashboards.alerts import Alert, AlertRule, evaluated, load_alerts, send
+from dashboards.alerts import Alert, AlertRule, Query, evaluated, load_alerts, send
 from gold.tables import DECISIONS, STREAM_HEALTH
+from lakehouse.cluster_sql import cluster_query
 from lakehouse.errors import ComplaintsError
 from lakehouse.lake import Lake
+from lakehouse.sql import query
 from streaming.tables import TABLES
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -39,8 +41,20 @@ def filled(lake: Lake) -> Lake:
     return lake
 
 
-def test_rules_fire_above_their_threshold_and_not_below(filled: Lake) -> None:
-    found = {alert.id: (alert.value, alert.fires) for alert in evaluated(filled.settings, TABLES, load_alerts())}
+def by_duckdb(lake: Lake) -> Query:
+    return lambda statement: query(lake.settings, TABLES, statement).rows
+
+
+def by_spark(lake: Lake) -> Query:
+    return lambda statement: cluster_query(lake, TABLES, statement)
+
+
+ENGINES = pytest.mark.parametrize("engine", [by_duckdb, by_spark])
+
+
+@ENGINES
+def test_rules_fire_above_their_threshold_and_not_below(engine: Callable[[Lake], Query], filled: Lake) -> None:
+    found = {alert.id: (alert.value, alert.fires) for alert in evaluated(engine(filled), load_alerts())}
     assert found == {
         "lag": (19_999, False),
         "quarantined_share": (0, False),
@@ -51,14 +65,15 @@ def test_rules_fire_above_their_threshold_and_not_below(filled: Lake) -> None:
 
 def test_without_data_nothing_fires(lake: Lake) -> None:
     lake.create(TABLES)
-    assert [(a.value, a.fires) for a in evaluated(lake.settings, TABLES, load_alerts())] == [(None, False)] * 4
+    assert [(a.value, a.fires) for a in evaluated(by_duckdb(lake), load_alerts())] == [(None, False)] * 4
 
 
-def test_a_query_that_is_wrong_is_told_with_its_rule(lake: Lake) -> None:
+@ENGINES
+def test_a_query_that_is_wrong_is_told_with_its_rule(engine: Callable[[Lake], Query], lake: Lake) -> None:
     lake.create(TABLES)
     for sql, said in (("SELECT nothing FROM gold.decisions", "can't be run"), ("SELECT 1, 2", "one number")):
         with pytest.raises(ComplaintsError, match=rf"'mine'.*{said}"):
-            evaluated(lake.settings, TABLES, [AlertRule(id="mine", query=sql, above=1, says="x")])
+            evaluated(engine(lake), [AlertRule(id="mine", query=sql, above=1, says="x")])
 
 
 def test_a_wrong_rule_is_told_with_its_line(tmp_path: Path) -> None:

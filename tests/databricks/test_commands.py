@@ -181,9 +181,16 @@ def test_without_kafkas_secrets_the_stream_would_not_start(prod: Terminal) -> No
     answer = prod("status")
     assert answer.code == 0, answer.out
     assert line(answer, "secrets") == "ok       complaints holds both of Kafka's"
-    assert "load never ran; setup never ran; stream never ran; train never ran" in line(answer, "jobs")
+    jobs = ("load", "maintain", "quality", "setup", "stream", "train")
+    assert line(answer, "jobs").endswith("; ".join(f"{job} never ran" for job in jobs))
     assert "complaints.ml.complaint_resolution: no champion yet" in line(answer, "model")
     assert line(answer, "stream") == "ok       doesn't run"
+    host = prod.workspace.sandbox.host.removeprefix("http://")
+    (warehouse,) = (each.id for each in client.warehouses.list() if str(each.name) == "complaints-prod")
+    assert line(answer, "superset") == (
+        f"ok       COMPLAINTS_SUPERSET__WAREHOUSE='databricks://token@{host}?http_path=/sql/1.0/warehouses/{warehouse}"
+        "&catalog=complaints&schema=gold'"
+    )
 
 
 def test_what_is_deployed_can_be_run_read_and_fed(dev: Terminal) -> None:
@@ -194,7 +201,10 @@ def test_what_is_deployed_can_be_run_read_and_fed(dev: Terminal) -> None:
     )
     assert dev.workspace.bundle("deploy").returncode == 0
 
-    assert "has no job 'nonsense': its jobs are load, setup, stream, train." in dev("run", "nonsense").err
+    assert (
+        "has no job 'nonsense': its jobs are load, maintain, quality, setup, stream, train."
+        in dev("run", "nonsense").err
+    )
     assert "The job train never ran: `complaints databricks run train` runs it." in dev("logs", "train").err
     answer = dev("run", "setup", "--no-wait")
     assert (answer.code, answer.out.split()[0]) == (0, "run")

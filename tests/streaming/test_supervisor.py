@@ -11,7 +11,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from lakehouse.errors import ComplaintsError
-from lakehouse.settings import StreamingSettings, load_settings
+from lakehouse.sections import StreamingSettings
+from lakehouse.settings import load_settings
 from streaming.queries import Batch
 from streaming.supervisor import Gate, Supervisor, failure
 from tests.streaming.conftest import wait_until

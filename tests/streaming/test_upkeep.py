@@ -1,15 +1,58 @@
-"""The tables are kept fit in a thread of its own, which outlives trouble and ends with the stream."""
+"""Chores are done beside the stream, each at its own pace; one that fails is told, and is tried again."""
 
 import threading
 
 import pytest
+from pyspark.sql import SparkSession
 
 from bronze.tables import FILES
 from lakehouse.lake import Lake
 from lakehouse.maintenance import LEAST_FILES
 from streaming import upkeep
 from streaming.tables import MERGED, TABLES
-from streaming.upkeep import Upkeep, keep_up
+from streaming.upkeep import POOL, Chore, Upkeep, keep_up
+from tests.streaming.conftest import wait_until
+
+
+def test_each_chore_has_its_own_pace_and_one_that_fails_is_told_and_tried_again(spark: SparkSession) -> None:
+    done: list[str] = []
+    told: list[str] = []
+
+    def fail() -> None:
+        done.append("failing")
+        msg = "the disk is full"
+        raise OSError(msg)
+
+    chores = [
+        Chore("The tables could not be maintained", 0.05 / 60, fail),
+        Chore("The model could not be assessed", 0.1 / 60, lambda: done.append(str(pool(spark)))),
+        Chore("Never due", 60, lambda: done.append("never")),
+    ]
+    with Upkeep(spark, chores, told.append):
+        wait_until(lambda: done.count(POOL) >= 3, 30, "the third round")
+    assert done.count("failing") > done.count(POOL)
+    assert "never" not in done
+    assert set(told) == {"The tables could not be maintained (the disk is full); it is tried again."}
+    ended = len(done)
+    assert not [thread for thread in threading.enumerate() if thread.name == POOL]
+    assert len(done) == ended
+
+
+def pool(spark: SparkSession) -> str | None:
+    return spark.sparkContext.getLocalProperty("spark.scheduler.pool")
+
+
+def test_a_round_under_way_is_finished_before_the_stream_ends(spark: SparkSession) -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        begun.set()
+        threading.Event().wait(0.3)
+        ended.set()
+
+    with Upkeep(spark, [Chore("Slow work failed", 0.01 / 60, slow)], lambda _: None):
+        assert begun.wait(30)
+    assert ended.is_set()
 
 
 def test_every_table_is_kept_fit_and_those_that_queries_merge_into_keep_their_files(
@@ -26,28 +69,3 @@ def test_every_table_is_kept_fit_and_those_that_queries_merge_into_keep_their_fi
     monkeypatch.setattr(upkeep, "maintain", lambda _, __, compacted: asked.extend(table.name for table in compacted))
     keep_up(lake)
     assert set(asked) == {table.name for table in TABLES} - {table.name for table in MERGED}
-
-
-def test_what_goes_wrong_is_told_and_tried_again(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
-    tried = threading.Semaphore(0)
-
-    def fail(_: Lake) -> None:
-        tried.release()
-        msg = "the disk is full"
-        raise OSError(msg)
-
-    monkeypatch.setattr(upkeep, "keep_up", fail)
-    with Upkeep(lake, 0.001 / 60, told.append):
-        assert tried.acquire(timeout=10)
-        assert tried.acquire(timeout=10)
-    assert told[0] == "The tables could not be maintained (the disk is full); it is tried again."
-    assert not [thread for thread in threading.enumerate() if thread.name == upkeep.POOL]
-
-
-def test_a_stream_that_ends_soon_has_no_round(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    rounds: list[Lake] = []
-    monkeypatch.setattr(upkeep, "keep_up", rounds.append)
-    with Upkeep(lake, 60, lambda _: None):
-        pass
-    assert rounds == []

@@ -1,0 +1,26 @@
+"""SQL over the lake's tables by Spark: on a cluster, where DuckDB is not."""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from pyspark.errors import PySparkException
+
+from lakehouse.catalogue import Table
+from lakehouse.errors import ComplaintsError
+from lakehouse.lake import Lake
+
+
+def cluster_query(lake: Lake, tables: Iterable[Table], statement: str) -> list[tuple[Any, ...]]:
+    """The rows of one SELECT, which calls the tables as they are declared, wherever the lake keeps them.
+
+    Raises:
+        ComplaintsError: the statement is wrong; says what Spark found.
+    """
+    places = {table.name: lake.identifier(table) for table in tables}
+    names = re.compile(rf"\b({'|'.join(re.escape(name) for name in places)})\b")
+    try:
+        return [tuple(row) for row in lake.spark.sql(names.sub(lambda found: places[found[1]], statement)).collect()]
+    except PySparkException as error:
+        msg = f"The SQL can't be run: {str(error).strip().partition(chr(10))[0]}"
+        raise ComplaintsError(msg) from error
