@@ -69,7 +69,7 @@ class LiveStream:
             self._notify(f"Loading version {version} of the model {registry.name}.")
             self.model = registry.load(version)
             self._start_queries(stack)
-            if self._settings.monitoring.metrics_port is not None:
+            if self._settings.is_local and self._settings.monitoring.metrics_port is not None:
                 self._serve_metrics(stack, self._settings.monitoring.metrics_port)
             stack.enter_context(Upkeep(self.lake.spark, self._chores(registry), self._notify))
             self._watcher = ChampionWatcher(registry, self.model.version, self._notify)
