@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient, OffsetSpec
+from kafka.errors import CoordinatorNotAvailableError
 
 from lakehouse.errors import ComplaintsError
 from lakehouse.lake import writer
@@ -137,7 +138,10 @@ def _look(
 ) -> dict[TopicPartition, tuple[int, int | None]]:
     """By partition its end, and what the group has committed."""
     ends = _offsets(admin, positions, OffsetSpec.LATEST)
-    committed = admin.list_group_offsets({group: positions})[group]
+    try:
+        committed = admin.list_group_offsets({group: positions})[group]
+    except CoordinatorNotAvailableError:  # a new broker has no groups yet
+        committed = {}
     return {p: (ends[p], c.offset if (c := committed.get(p)) and c.offset >= 0 else None) for p in positions}
 
 

@@ -125,9 +125,10 @@ def test_messages_go_in_and_decisions_come_out_by_tls_and_a_password(secure: Set
     with GroupCommitter(kafka, servers) as committer:
         ends = {kafka.input.name: {"0": 7, "1": 9}}
         committer.take({"name": "ingest", "sources": [{"endOffset": ends}]})
-    wait_until(
-        lambda: [one.committed for one in lag(kafka, servers, kafka.group, kafka.input.name)] == [7, 9], 20, "a commit"
-    )
+        group = kafka.group
+        wait_until(
+            lambda: [p.committed for p in lag(kafka, servers, group, kafka.input.name)] == [7, 9], 60, "a commit"
+        )
 
 
 @pytest.mark.parametrize(
