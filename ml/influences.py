@@ -5,14 +5,14 @@ the logit, so the narrative's words together are what remains after all others.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from pyspark.ml import PipelineModel
 from pyspark.ml.classification import LogisticRegressionModel
 from pyspark.ml.feature import MaxAbsScalerModel, OneHotEncoderModel
 from pyspark.ml.functions import vector_to_array
-from pyspark.sql import Column
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from ml.pipeline import CATEGORIES, NUMBERS
@@ -48,22 +48,27 @@ PLAIN = {
 }
 
 
-def influences(fitted: PipelineModel, shown: int) -> Column:
-    """An expression over what the artifact's transform gives: the strongest contributions, strongest first.
+def influences(fitted: PipelineModel, shown: int | None = None) -> Callable[[DataFrame], DataFrame]:
+    """The step that adds `influences` to what the artifact's transform gives: contributions, strongest first.
 
-    Of a model that isn't linear the array is empty.
+    Args:
+        fitted: the artifact; of a model that isn't linear the array is empty.
+        shown: how many; None = all.
     """
     linear = stage_of(fitted, LogisticRegressionModel)
     if linear is None:
-        return F.array().cast(NONE)
+        return lambda frame: frame.withColumn("influences", F.array().cast(NONE))
     parts = _parts(fitted, linear)
     slope = F.col("slope")
     rest = raw_logit() - float(linear.intercept) - sum((c for _, _, c in parts), F.lit(0.0))
     parts.append((WORDS, F.lit(WORDS), F.when(F.col("has_narrative"), rest).otherwise(0.0)))
-    entries = F.array(
-        *(F.struct(shown_as.alias("feature"), (slope * c).alias("contribution")) for _, shown_as, c in parts)
+    entries = (_entry(shown_as, slope * contribution) for _, shown_as, contribution in parts)
+    ranked = F.sort_array(F.array(*entries))
+    strongest = F.array(
+        *(_shown(F.get("_ranked", F.lit(place))) for place in range(min(shown or len(parts), len(parts))))
     )
-    return F.slice(_strongest_first(entries), 1, shown)
+    # Two steps, and no lambda: Spark evaluates a lambda, and all that it is applied to, without compiling it.
+    return lambda frame: frame.withColumn("_ranked", ranked).withColumn("influences", strongest).drop("_ranked")
 
 
 def raw_logit() -> Column:
@@ -92,16 +97,14 @@ def _parts(fitted: PipelineModel, linear: LogisticRegressionModel) -> list[tuple
     return parts
 
 
-def _strongest_first(entries: Column) -> Column:
-    keyed = F.transform(
-        entries,
-        lambda e: F.struct(
-            (-F.abs(e.contribution)).alias("rank"), e.feature.alias("feature"), e.contribution.alias("contribution")
-        ),
-    )
-    return F.transform(
-        F.sort_array(keyed), lambda e: F.struct(e.feature.alias("feature"), e.contribution.alias("contribution"))
-    )
+def _entry(shown_as: Column, contribution: Column) -> Column:
+    """A contribution that sorts by its size, the largest first."""
+    rank = (-F.abs(contribution)).alias("rank")
+    return F.struct(rank, shown_as.alias("feature"), contribution.alias("contribution"))
+
+
+def _shown(entry: Column) -> Column:
+    return F.struct(entry["feature"].alias("feature"), entry["contribution"].alias("contribution"))
 
 
 def _doubles(values: Sequence[float]) -> Column:

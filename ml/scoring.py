@@ -37,20 +37,24 @@ def scored(model: Model) -> Callable[[DataFrame], DataFrame]:
     Raises (the returned step):
         ComplaintsError: the complaints lack a column that the model reads, or have it with another type.
     """
-    moved = influences(model.fitted, SHOWN_INFLUENCES)
+    with_influences = influences(model.fitted, SHOWN_INFLUENCES)
     probability = 1 / (1 + F.exp(-(F.col("slope") * raw_logit() + F.col("offset"))))
 
     def score(complaints: DataFrame) -> DataFrame:
         check_input(complaints.schema)
         kept = [column for column in complaints.columns if column not in INPUTS]
         intake = complaints.select(*INPUTS, F.struct(*(F.col(name) for name in kept)).alias("_kept"))
-        return model.fitted.transform(intake).select(
-            *(F.col(f"_kept.{name}") if name in kept else F.col(name) for name in complaints.columns),
-            probability.alias("probability"),
-            F.when(F.col("has_narrative"), "text").otherwise("structure").alias("scored_with"),
-            moved.alias("influences"),
-            F.lit(model.name).alias("model_name"),
-            F.lit(model.version).alias("model_version"),
+        return (
+            model.fitted.transform(intake)
+            .transform(with_influences)
+            .select(
+                *(F.col(f"_kept.{name}") if name in kept else F.col(name) for name in complaints.columns),
+                probability.alias("probability"),
+                F.when(F.col("has_narrative"), "text").otherwise("structure").alias("scored_with"),
+                F.col("influences"),
+                F.lit(model.name).alias("model_name"),
+                F.lit(model.version).alias("model_version"),
+            )
         )
 
     return score
