@@ -69,6 +69,36 @@ def test_a_champion_that_is_broken_is_told_once_and_taken_when_it_is_mended(trai
     assert taken.champion.version == "2"
 
 
+def test_a_challenger_is_watched_for_shadow_scoring_alone_and_leaves_when_it_becomes_champion(
+    trained: Trained, tmp_path: Path
+) -> None:
+    lake = copy_of(trained, tmp_path / "lake")
+    registry = Registry(lake.settings)
+    copied_version(lake, tmp_path / "files")
+    MlflowClient().set_registered_model_alias(registry.name, "challenger", "2")
+    alone = ChampionWatcher(registry, AtWork(trained.model), lambda _: None)
+    alone.look()
+    assert alone.take() is None
+    told: list[str] = []
+    watcher = ChampionWatcher(registry, AtWork(trained.model), told.append, shadows=True)
+    watcher.look()
+    watcher.look()
+    taken = watcher.take()
+    assert taken is not None
+    assert taken.challenger is not None
+    assert (taken.champion, taken.challenger.version) == (trained.model, "2")
+    registry.promote("2")
+    watcher.look()
+    taken = watcher.take()
+    assert taken is not None
+    assert (taken.champion.version, taken.challenger) == ("2", None)
+    assert told == [
+        "Version 2 is the challenger now: loading it.",
+        "Version 2 is the champion now: loading it.",
+        "There is no challenger any more. Nothing scores beside the champion.",
+    ]
+
+
 def test_a_model_swapped_on_the_stream_loses_nothing_and_scores_nothing_twice(trained: Trained, tmp_path: Path) -> None:
     lake = copy_of(trained, tmp_path / "lake")
     lake.create(TABLES)
