@@ -21,6 +21,7 @@ class StreamingSettings(Section):
     warm_up_seconds: float = Field(ge=0, le=600)
     upkeep_minutes: float = Field(gt=0, le=1440)
     quality_minutes: float = Field(gt=0, le=10_080)
+    shadow: bool
 
 
 class SupersetSettings(Section):

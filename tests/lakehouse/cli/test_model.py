@@ -56,6 +56,9 @@ def test_explore_and_models_tell_what_is_there(run: Run, trained: Trained, tmp_p
     (version,) = json.loads(run("--root", lake.settings.folder, "models", "list", "--json").out)["versions"]
     assert (version["number"], version["aliases"]) == ("1", ["champion"])
     assert "## Limits" in run("--root", lake.settings.folder, "models", "show", "1").out
+    shadow = run("--root", lake.settings.folder, "models", "shadow")
+    assert (shadow.code, shadow.out) == (1, "")
+    assert "No complaint was scored by a challenger yet: stream with COMPLAINTS_STREAMING__SHADOW=true" in shadow.err
 
 
 def test_without_a_champion_a_sentence_names_the_command_that_makes_one(run: Run, tmp_path: Path) -> None:
