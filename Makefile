@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-dashboards test-databricks chromium check docs screenshots wheel lock lock-dashboards clean
+.PHONY: help setup demo test test-dashboards test-databricks test-faults chromium check docs screenshots wheel lock lock-dashboards clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,7 +15,7 @@ setup: ## Make .venv, install the locked packages and fetch the jars (3 s when n
 demo: setup ## Real complaints from Kafka to decisions, with what happened on the way
 	@$(BIN)/complaints demo
 
-test: setup ## Run the tests, all but those of the two targets below
+test: setup ## Run the tests, all but those of the three targets below
 	@$(BIN)/python -m pytest
 
 test-dashboards: setup chromium ## Run the tests of the dashboards: Superset, a live stream, a real browser
@@ -23,6 +23,9 @@ test-dashboards: setup chromium ## Run the tests of the dashboards: Superset, a 
 
 test-databricks: setup ## Run the tests that deploy the bundle and run its tasks; skipped without the CLI's sandbox
 	@$(BIN)/python -m pytest -m bundle
+
+test-faults: setup ## Run the tests that kill the stream and the broker again and again, and count (an hour)
+	@$(BIN)/python -m pytest -m faults
 
 chromium:
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \

@@ -36,4 +36,17 @@ FILES = Table(
     ),
 )
 
-TABLES = (COMPLAINTS, FILES)
+ERASURES = Table(
+    name="bronze.erasures",
+    grain="one row of bronze.complaints that was erased",
+    comment="Which rows are gone at a person's wish, and from where: numbers and places, nothing of what they said.",
+    columns=(
+        Column("record_id", "string", "The row that bronze.complaints had.", nullable=False),
+        Column("complaint_id", "bigint", "The complaint's number.", nullable=False),
+        Column("destination", "string", "Where the row had gone: silver, quarantine or duplicates.", nullable=False),
+        Column("asked_at", "timestamp", "When the erasure began.", nullable=False),
+        Column("erased_at", "timestamp", "When no file of the lake held it any more; null while that is under way."),
+    ),
+)
+
+TABLES = (COMPLAINTS, FILES, ERASURES)

@@ -98,6 +98,7 @@ class Lake:
         properties = {"delta.logRetentionDuration": self.settings.lake.log_retention, **table.properties}
         if not self.settings.lake.catalog:  # in the creating commit: an ALTER each would cost 3 s of a processor
             properties |= {f"{CONSTRAINT}{name}": condition for name, condition in table.constraints.items()}
+            properties["delta.enableExpiredLogCleanup"] = "false"  # it asks no query what it needs: see maintenance
         elif STATISTICS in properties:  # Liquid clustering is refused for a column without them
             columns = dict.fromkeys([*properties[STATISTICS].split(","), *table.cluster_by])
             properties[STATISTICS] = ",".join(columns)
@@ -159,8 +160,8 @@ class Lake:
             raise ComplaintsError(msg) from error
 
     def read_stream(self, table: Table, **options: str | int) -> DataFrame:
-        """The table's rows as a stream: those there now, then each that is appended."""
-        reader = self.spark.readStream
+        """The table's rows as a stream: those there now, then each that is appended; an erasure is passed over."""
+        reader = self.spark.readStream.option("skipChangeCommits", value=True)
         for key, value in options.items():
             reader = reader.option(key, value)
         if self.settings.lake.catalog:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from lakehouse.catalogue import Table
 from lakehouse.lake import Lake
@@ -16,7 +17,6 @@ from lakehouse.lake import Lake
 SMALL_BYTES = 4 * 1024 * 1024  # files below are put together; larger ones are left alone, so that cost is of new rows
 TARGET_BYTES = 64 * 1024 * 1024
 LEAST_FILES = 20  # below so many small files a compaction isn't worth its commit
-KEPT = timedelta(hours=1)  # commits newer than this stay, whoever reads
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Maintained:
 
     Attributes:
         table: its name.
-        files_before: data files that its current version had.
+        files_before: data files that its current version had, small and large.
         files_after: the same afterwards.
         commits_dropped: files of its log that are gone.
     """
@@ -52,27 +52,30 @@ def maintain(lake: Lake, tables: Iterable[Table], appended_only: Iterable[Table]
 
 def _optimised(lake: Lake, table: Table, *, is_compacted: bool) -> Maintained:
     """By OPTIMIZE, which also clusters what is new, and VACUUM, which keeps what the table's retention says."""
-    _, before = _state(lake, table)
+    before = _file_count(lake, table)
     if is_compacted:
         lake.delta(table).optimize().executeCompaction()
     lake.delta(table).vacuum()
-    _, after = _state(lake, table)
-    return Maintained(table.name, before, after, commits_dropped=0)
+    return Maintained(table.name, before, _file_count(lake, table), commits_dropped=0)
+
+
+def _file_count(lake: Lake, table: Table) -> int:
+    (row,) = lake.delta(table).detail().select("numFiles").collect()
+    return int(row[0])
 
 
 def _maintained(lake: Lake, table: Table, *, is_compacted: bool) -> Maintained:
-    table_id, before = _state(lake, table)
-    after = before
-    if is_compacted and before >= LEAST_FILES:
+    before = after = _sizes(lake, table)
+    if is_compacted and sum(size < SMALL_BYTES for size in before) >= LEAST_FILES:
         _compact(lake, table)
-        _, after = _state(lake, table)
-    return Maintained(table.name, before, after, _shorten(lake, table, table_id))
+        after = _sizes(lake, table)
+    (table_id,) = lake.delta(table).detail().select("id").first() or ("",)
+    return Maintained(table.name, len(before), len(after), _shorten(lake, table, str(table_id)))
 
 
-def _state(lake: Lake, table: Table) -> tuple[str, int]:
-    """The table's id, and how many data files it has."""
-    (row,) = lake.delta(table).detail().select("id", "numFiles").collect()
-    return str(row[0]), int(row[1])
+def _sizes(lake: Lake, table: Table) -> list[int]:
+    """Bytes of each data file of the table's current version."""
+    return [Path(unquote(urlsplit(uri).path)).stat().st_size for uri in lake.read(table).inputFiles()]
 
 
 def _compact(lake: Lake, table: Table) -> None:
@@ -86,14 +89,14 @@ def _compact(lake: Lake, table: Table) -> None:
 
 
 def _shorten(lake: Lake, table: Table, table_id: str) -> int:
-    """Drop the commits that no query has to read and that are older than `KEPT`; gives how many.
+    """Drop the commits that no query has to read and that are older than `lake.log_retention`; gives how many.
 
-    Delta's own clean-up cuts at midnight only, and a day of a stream is tens of thousands of commits. As there, a
-    version that is kept can still be read: nothing goes but what lies before a checkpoint at or before it.
+    Delta's own clean-up cuts at midnight only and asks no query, so it is switched off locally (`lakehouse.lake`). As
+    there, a version that is kept can still be read: nothing goes but what lies before a checkpoint at or before it.
     """
     folder, queries = lake.path(table) / "_delta_log", lake.settings.folder / "checkpoints"
     commits = {int(path.stem): path for path in folder.glob("*.json")}
-    new_since = min([(datetime.now(UTC) - KEPT).timestamp(), *_unfinished_since(queries)])
+    new_since = min([(datetime.now(UTC) - _kept(lake)).timestamp(), *_unfinished_since(queries)])
     kept = [version for version, path in commits.items() if path.stat().st_mtime >= new_since]
     # A batch that is run again compares with the version before its own commit.
     needed = min([min(kept, default=max(commits) + 1) - 1, *_readers(queries, table_id)])
@@ -106,6 +109,11 @@ def _shorten(lake: Lake, table: Table, table_id: str) -> int:
         if version < first:
             checkpoints[version].unlink()
     return len(gone)
+
+
+def _kept(lake: Lake) -> timedelta:
+    _, number, unit = lake.settings.lake.log_retention.split()
+    return timedelta(**{unit: int(number)})
 
 
 def _batches(folder: Path) -> list[int]:

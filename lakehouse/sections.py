@@ -1,4 +1,6 @@
-"""Groups of settings: what they share, and those of the stream, of dashboards and of alerts."""
+"""Groups of settings: what they share, and those of the stream, of metrics and logs, of dashboards and of alerts."""
+
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
@@ -16,6 +18,7 @@ class StreamingSettings(Section):
     ingest_interval_ms: int = Field(ge=0, le=60_000)
     summarise_interval_ms: int = Field(ge=0, le=600_000)
     max_rows_per_batch: int = Field(ge=1, le=1_000_000)
+    accept_data_loss: bool
     retries: int = Field(ge=0, le=1000)
     backoff_seconds: float = Field(gt=0, le=600)
     warm_up_seconds: float = Field(ge=0, le=600)
@@ -32,6 +35,13 @@ class SupersetSettings(Section):
     https: bool
     metadata: SecretStr | None = None
     warehouse: SecretStr | None = None
+
+
+class MonitoringSettings(Section):
+    """What a stream tells of itself besides its tables."""
+
+    metrics_port: int | None = Field(default=None, ge=1, le=65_535)
+    log_format: Literal["text", "json"]
 
 
 class AlertSettings(Section):

@@ -110,6 +110,8 @@ def _local_session(settings: Settings) -> SparkSession:
         "spark.driver.memory": settings.spark.memory,
         "spark.sql.shuffle.partitions": str(settings.spark.cores),
         "spark.default.parallelism": str(settings.spark.cores),
+        # VACUUM lists a table's files in so many tasks, of 10,000 by default.
+        "spark.sql.sources.parallelPartitionDiscovery.parallelism": str(settings.spark.cores),
         "spark.local.dir": str(folder / "scratch"),
         "spark.sql.warehouse.dir": str(folder / "warehouse"),
         "spark.driver.extraClassPath": os.pathsep.join(str(jar) for jar in spark_jars()),

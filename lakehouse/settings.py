@@ -22,7 +22,7 @@ from pydantic_settings import (
 )
 
 from lakehouse.errors import ComplaintsError
-from lakehouse.sections import AlertSettings, Section, StreamingSettings, SupersetSettings
+from lakehouse.sections import AlertSettings, MonitoringSettings, Section, StreamingSettings, SupersetSettings
 
 PREFIX = "COMPLAINTS_"
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -84,6 +84,7 @@ class KafkaSettings(Section):
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
     username: str | None = None
     password: SecretStr | None = None
+    ca_file: Path | None = None
     group: str = Field(min_length=1)
     input: TopicSettings
     predictions: TopicSettings
@@ -165,6 +166,7 @@ class Settings(BaseSettings):
     streaming: StreamingSettings
     silver: SilverSettings
     ml: MlSettings
+    monitoring: MonitoringSettings
     superset: SupersetSettings
     alerts: AlertSettings
 

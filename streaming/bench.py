@@ -90,7 +90,8 @@ def bench_lake(settings: Settings) -> Iterator[Settings]:
 def bench_stream(settings: Settings, plan: Plan, watcher: Watcher) -> Bench:
     """The stream at a rate: batch times by query and part, waits, and the processor time that they cost."""
     with bench_lake(settings) as empty:
-        report = run(empty, plan, notify=watcher.notify, on_view=watcher.on_view, stop=watcher.stop)
+        counted = [empty.folder / "tables", empty.folder / "checkpoints"]
+        report = run(empty, plan, notify=watcher.notify, on_view=watcher.on_view, stop=watcher.stop, folders=counted)
     began = min((batch.started_at for batch in report.batches), default=datetime.now(UTC))
     figures = {"machine": machine(), "narratives": plan.narratives, **report.as_json()}
     series = {
@@ -114,10 +115,10 @@ def bench_drain(settings: Settings, plan: Plan, watcher: Watcher) -> Bench:
         began = time.monotonic()
         with LiveStream(empty, watcher.notify) as stream:
             started, progress = time.monotonic(), []
-            rows = _scored_rows(stream)
+            rows = stream.health.rows["score"]
             while rows < sent.sent and not watcher.stop.wait(TICK_SECONDS):
                 stream.tick()
-                rows = _scored_rows(stream)
+                rows = stream.health.rows["score"]
                 progress.append({"seconds": time.monotonic() - started, "scored": rows})
                 watcher.on_view(View("draining", rows, sent.sent, {}, {}))
             seconds = time.monotonic() - started
@@ -175,10 +176,6 @@ def bench_growth(settings: Settings, plan: Plan, sizes: Sequence[int], watcher: 
     }
     figures = {"machine": machine(), "sizes": list(sizes), "growth": growth, "queries": found}
     return Bench("growth", figures, {"p50_ms": medians})
-
-
-def _scored_rows(stream: LiveStream) -> int:
-    return sum(batch.rows for batch in stream.health.batches if batch.query == "score")
 
 
 def _generator(plan: Plan) -> Generator:

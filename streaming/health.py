@@ -1,7 +1,9 @@
-"""What the queries say of each batch: kept in memory for a report, and stored in gold.stream_health."""
+"""What the queries say of each batch: handed on to whoever listens, and stored in gold.stream_health."""
 
+import logging
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,8 +13,11 @@ from pyspark.sql.streaming.query import StreamingQuery
 from gold.tables import STREAM_HEALTH
 from lakehouse.commits import mark
 from lakehouse.lake import Lake
+from lakehouse.logs import about
 
 FLUSH_SECONDS = 10.0
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,34 +76,49 @@ OnProgress = Callable[[Mapping[str, Any]], None]
 class HealthRecorder:
     """Gathers the batches of running queries; call `poll` every second or so: Spark keeps the last few only.
 
+    It keeps no batch longer than until it is stored: a stream may run for months.
+
     Args:
         lake: where they are stored.
-        on_progress: told what Spark says of each batch that is done, once.
+        listeners: each told what Spark says of a batch with rows that is done, once; more may be added.
+
+    Attributes:
+        latest: by query its newest batch with rows.
+        rows: by query the rows since the start.
     """
 
-    def __init__(self, lake: Lake, on_progress: OnProgress = lambda _: None) -> None:
+    def __init__(self, lake: Lake, listeners: Iterable[OnProgress] = ()) -> None:
         self._lake = lake
-        self._on_progress = on_progress
-        self._seen: dict[tuple[str, int], BatchHealth] = {}
+        self.listeners = list(listeners)
+        self.latest: dict[str, BatchHealth] = {}
+        self.rows: Counter[str] = Counter()
         self._unwritten: list[BatchHealth] = []
         self._flushed = time.monotonic()
-
-    @property
-    def batches(self) -> list[BatchHealth]:
-        """Every batch with rows since the start, in no order."""
-        return list(self._seen.values())
 
     def poll(self, queries: Mapping[str, StreamingQuery]) -> None:
         """Take in what is new, and store it every ten seconds."""
         for query in queries.values():
             for progress in query.recentProgress:
-                key = (progress["runId"], int(progress["batchId"]))
-                if progress["numInputRows"] and key not in self._seen:
-                    self._seen[key] = batch_health(progress)
-                    self._unwritten.append(self._seen[key])
-                    self._on_progress(progress)
+                if progress["numInputRows"] and self._is_new(progress):
+                    self._take(progress)
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             self.flush()
+
+    def _is_new(self, progress: Mapping[str, Any]) -> bool:
+        """Whether a batch comes after the newest one of its query; a query that was started again counts on."""
+        latest = self.latest.get(progress["name"])
+        same_start = latest is not None and latest.run_id == progress["runId"]
+        return latest is None or not same_start or int(progress["batchId"]) > latest.batch_id
+
+    def _take(self, progress: Mapping[str, Any]) -> None:
+        batch = batch_health(progress)
+        self.latest[batch.query] = batch
+        self.rows[batch.query] += batch.rows
+        self._unwritten.append(batch)
+        with about(query=batch.query, batch_id=batch.batch_id, rows=batch.rows, batch_ms=batch.batch_ms):
+            log.info("a batch is done")
+        for listener in self.listeners:
+            listener(progress)
 
     def flush(self) -> None:
         """Store what isn't stored yet."""

@@ -7,6 +7,8 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
+from pyspark.sql.streaming.query import StreamingQuery
+
 from lakehouse.errors import ComplaintsError
 from lakehouse.lake import Lake, writer
 from lakehouse.session import start_session
@@ -14,6 +16,7 @@ from lakehouse.settings import Settings
 from ml.registry import Registry
 from streaming.broker import Broker
 from streaming.champion import AtWork, ChampionWatcher
+from streaming.checkpoints import dropped_messages
 from streaming.consumer_group import GroupCommitter
 from streaming.health import HealthRecorder
 from streaming.queries import Queries, Trigger, spark_kafka_options
@@ -44,6 +47,7 @@ class LiveStream:
         self._settings = settings
         self._notify = notify
         self._stack = ExitStack()
+        self._losses: str | None = None
 
     def __enter__(self) -> Self:
         # A batch calls Spark some hundred times; after each call it would wait for what else runs in this process.
@@ -54,13 +58,14 @@ class LiveStream:
             version = registry.champion_version()
             registry.check(version)
             self.bootstrap_servers = self._settings.kafka.bootstrap_servers or self._embedded_broker(stack)
+            self._tell_losses()
             for sentence in ensure_topics(self._settings.kafka, self.bootstrap_servers):
                 self._notify(sentence)
             self._notify("Starting Spark.")
             self.lake = Lake(start_session(self._settings), self._settings)
             self.lake.create(TABLES)
             committer = stack.enter_context(GroupCommitter(self._settings.kafka, self.bootstrap_servers))
-            self.health = HealthRecorder(self.lake, committer.take)
+            self.health = HealthRecorder(self.lake, [committer.take])
             self._notify(f"Loading version {version} of the model {registry.name}.")
             self.at_work = AtWork(registry.load(version))
             shadows = self._settings.streaming.shadow
@@ -69,6 +74,8 @@ class LiveStream:
                 self._watcher.look()
                 self._take()
             self._start_queries(stack)
+            if self._settings.monitoring.metrics_port is not None:
+                self._serve_metrics(stack, self._settings.monitoring.metrics_port)
             stack.enter_context(Upkeep(self.lake.spark, self._chores(registry), self._notify))
             self._watcher.start()
             stack.callback(self._watcher.stop)
@@ -95,7 +102,7 @@ class LiveStream:
         self.supervisor = Supervisor(streaming, gate, self._notify)
         stack.callback(self._stop)
         starts = {
-            "ingest": lambda: queries.ingest(kafka, Trigger(interval_ms=streaming.ingest_interval_ms)),
+            "ingest": lambda: self._ingest(queries, kafka),
             "refine": lambda: queries.refine(Trigger()),
             "score": lambda: queries.score(
                 self.at_work.champion, publishing, Trigger(), challenger=self.at_work.challenger
@@ -103,6 +110,29 @@ class LiveStream:
             "summarise": lambda: queries.summarise(Trigger(interval_ms=streaming.summarise_interval_ms)),
         }
         self.supervisor.start(starts)
+
+    def _serve_metrics(self, stack: ExitStack, port: int) -> None:
+        from streaming.metrics import Metrics, Watched  # noqa: PLC0415 - its packages are there locally only
+
+        watched = Watched(
+            self._settings,
+            self.bootstrap_servers,
+            lambda: self.supervisor.restarts,
+            lambda: (self.at_work.champion.name, self.at_work.champion.version),
+        )
+        metrics = stack.enter_context(Metrics(watched, port))
+        self.health.listeners.append(metrics.take)
+        self._notify(f"Serving metrics at {metrics.address}.")
+
+    def _ingest(self, queries: Queries, kafka: dict[str, str]) -> StreamingQuery:
+        self._tell_losses()  # also when it is started again: Kafka drops messages while a query lags, too
+        return queries.ingest(kafka, Trigger(interval_ms=self._settings.streaming.ingest_interval_ms))
+
+    def _tell_losses(self) -> None:
+        sentence = dropped_messages(self._settings, self.bootstrap_servers) if self._settings.is_local else None
+        if sentence and sentence != self._losses:
+            self._notify(sentence)
+        self._losses = sentence
 
     def _chores(self, registry: Registry) -> list[Chore]:
         streaming = self._settings.streaming

@@ -39,8 +39,8 @@ def published(
     found: dict[str, Wait] = {}
     waiting = {position for position, last in ends.items() if begin.get(position.partition, 0) < last}
     for message in consumer if waiting else ():
-        decision = json.loads(message.value)
-        if _is_of(span, decision["record_id"]):
+        decision = None if message.value is None else json.loads(message.value)  # none: the complaint was erased
+        if decision is not None and _is_of(span, decision["record_id"]):
             since = _utc(decision["kafka_timestamp"])
             elapsed = message.timestamp - since.timestamp() * 1000
             found.setdefault(decision["record_id"], Wait(since, elapsed))  # published again: the first counts

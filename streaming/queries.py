@@ -4,6 +4,7 @@ Every step is declared on the streaming DataFrame, as in batch; inside `foreachB
 queries run for ever on a cluster (`Forever`) or until nothing is left (`UntilDone`), as `complaints load` does.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -19,12 +20,14 @@ from gold.decide import load_decisions
 from gold.decisions import decisions
 from lakehouse.commits import Guard
 from lakehouse.lake import Lake
+from lakehouse.logs import about
 from lakehouse.session import kafka_login_module
 from ml.scoring import Model, scored, shadowed
 from silver import tables as silver
 from silver.expectations import load_expectations
 from silver.refine import refined
 from silver.standardise import load_taxonomy
+from streaming.checkpoints import check_checkpoint
 from streaming.ingest import IngestBatch
 from streaming.refine import RefineBatch
 from streaming.score import Publishing, ScoreBatch
@@ -33,6 +36,8 @@ from streaming.summarise import SummariseBatch
 QueryName = Literal["ingest", "refine", "score", "summarise"]
 Batch = Callable[[DataFrame, int], None]
 FILES_PER_BATCH = 200
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ class Queries:
             .options(**kafka)
             .option("subscribe", topic)
             .option("startingOffsets", "earliest")
-            .option("failOnDataLoss", "true")
+            .option("failOnDataLoss", not self._lake.settings.streaming.accept_data_loss)
             .option("maxOffsetsPerTrigger", self._rows)
             .load()
         )
@@ -111,8 +116,9 @@ class Queries:
     def _start(
         self, name: QueryName, rows: DataFrame, writer: Callable[[Guard, str], Batch], trigger: Trigger
     ) -> StreamingQuery:
+        check_checkpoint(self._lake, name)
         # The query's id is in its checkpoint and is known only once it runs: the first batch may come before.
-        batches = _FirstBatch(lambda query_id: self._gate(writer(Guard(self._lake, query_id), query_id)))
+        batches = _FirstBatch(name, lambda query_id: self._gate(writer(Guard(self._lake, query_id), query_id)))
         self._lake.spark.sparkContext.setLocalProperty("spark.scheduler.pool", name)
         stream = (
             rows.writeStream.queryName(name)
@@ -125,7 +131,8 @@ class Queries:
 class _FirstBatch:
     """Makes the batch writer when the first batch comes, for the query that runs it."""
 
-    def __init__(self, make: Callable[[str], Batch]) -> None:
+    def __init__(self, name: str, make: Callable[[str], Batch]) -> None:
+        self._name = name
         self._make = make
         self._batch: Batch | None = None
 
@@ -133,7 +140,12 @@ class _FirstBatch:
         if self._batch is None:
             query_id = rows.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId")
             self._batch = self._make(str(query_id))
-        self._batch(rows, batch_id)
+        with about(query=self._name, batch_id=batch_id):
+            try:
+                self._batch(rows, batch_id)
+            except Exception:
+                log.info("a batch did not end", exc_info=True)  # people are told by the supervisor, in a sentence
+                raise
 
 
 def spark_kafka_options(lake: Lake, bootstrap_servers: str) -> dict[str, str]:
@@ -144,6 +156,8 @@ def spark_kafka_options(lake: Lake, bootstrap_servers: str) -> dict[str, str]:
         "kafka.security.protocol": kafka.security_protocol,
         "kafka.max.request.size": str(kafka.input.max_message_bytes),
     }
+    if kafka.ca_file is not None:
+        options |= {"kafka.ssl.truststore.type": "PEM", "kafka.ssl.truststore.location": str(kafka.ca_file)}
     if kafka.username and kafka.password:
         user, password = (_quoted(text) for text in (kafka.username, kafka.password.get_secret_value()))
         module = kafka_login_module(lake.settings)

@@ -2,8 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -15,11 +14,12 @@ from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
 from silver.tables import COMPLAINTS
 from streaming.generator import Generator, Row, read_rows
+from streaming.health import BatchHealth, batch_health
 from streaming.live import LiveStream
 from streaming.producer import Producer, ProduceReport, Progress
 from streaming.published import Wait, published
 from streaming.report import Counts, RunReport, Span, counts, end_to_end_ms, percentiles, query_times
-from streaming.topics import client_config
+from streaming.topics import consumer_of
 from streaming.vitals import VitalsRecorder
 
 TICK_SECONDS = 0.5
@@ -92,19 +92,21 @@ def run(
     notify: Callable[[str], None],
     on_view: Callable[[View], None],
     stop: threading.Event,
+    folders: Sequence[Path] = (),
 ) -> RunReport:
     """Start everything, send, wait until every message has its place, stop, and report.
 
-    Setting `stop` ends the sending; what was sent is still accounted for.
+    Setting `stop` ends the sending; what was sent is still accounted for. The files in `folders` are counted once a
+    minute, for a benchmark that shows how they grow.
 
     Raises:
         ComplaintsError: something can't start, a query was given up, or sending failed.
     """
     rows = read_rows(plan.samples)
     with LiveStream(settings, notify) as stream:
-        watched = _Watched(stream, plan.total, on_view)
+        watched = _Watched(stream, plan.total, on_view, folders)
         topic = settings.kafka.input.name
-        with _consumer(settings, stream.bootstrap_servers) as consumer:
+        with consumer_of(settings.kafka, stream.bootstrap_servers) as consumer:
             span = Span(topic, _ends(consumer, topic), datetime.now(UTC))
             published_before = _ends(consumer, settings.kafka.predictions.name)
         generator = plan.generator(rows, _next_id(stream), span.began_at.date())
@@ -112,7 +114,7 @@ def run(
         produced.follow(watched)
         sent_until = datetime.now(UTC)
         found = _settled(watched, span, produced.report)
-        with _consumer(settings, stream.bootstrap_servers) as consumer:
+        with consumer_of(settings.kafka, stream.bootstrap_servers) as consumer:
             predictions = settings.kafka.predictions.name
             waits = published(consumer, predictions, published_before, _ends(consumer, predictions), span)
         stream.health.poll(stream.supervisor.queries)
@@ -140,13 +142,13 @@ def _reported(  # what a run came to, piece by piece
         rate_per_minute=sent.rate_per_minute,
         end_to_end=end_to_end_ms(stream.lake, span, stream.supervisor.queries["score"].id, since),
         published_ms=percentiles([wait.milliseconds for wait in waits if wait.since >= since]),
-        queries=query_times(stream.health.batches, since),
+        queries=query_times(watched.batches, since),
         cpu_s_per_1000=1000 * watched.vitals.cpu_seconds(since, until) / complaints if complaints else 0.0,
         others_cores=watched.vitals.others_cores(since),
         warm_up_s=warm_up,
         restarts=stream.supervisor.restarts,
         model_version=stream.at_work.champion.version,
-        batches=stream.health.batches,
+        batches=watched.batches,
         vitals=watched.vitals.samples,
     )
 
@@ -154,10 +156,13 @@ def _reported(  # what a run came to, piece by piece
 class _Watched:
     """The stream with somebody who looks at it: its queries are looked after, its costs noted, its state shown."""
 
-    def __init__(self, stream: LiveStream, total: int, on_view: Callable[[View], None]) -> None:
+    def __init__(
+        self, stream: LiveStream, total: int, on_view: Callable[[View], None], folders: Sequence[Path]
+    ) -> None:
         self.stream = stream
-        folder = stream.lake.settings.folder
-        self.vitals = VitalsRecorder(stream.lake.spark, [folder / "tables", folder / "checkpoints"])
+        self.batches: list[BatchHealth] = []  # all of them: a run has an end
+        stream.health.listeners.append(lambda progress: self.batches.append(batch_health(progress)))
+        self.vitals = VitalsRecorder(stream.lake.spark, folders)
         self._total = total
         self._on_view = on_view
 
@@ -216,12 +221,8 @@ class _Sending:
 
 def view(stream: LiveStream, phase: str, sent: int, total: int) -> View:
     """The stream as it is now."""
-    latest: dict[str, int] = {}
-    rows: dict[str, int] = {}
-    for batch in sorted(stream.health.batches, key=lambda batch: batch.started_at):
-        latest[batch.query] = batch.batch_ms
-        rows[batch.query] = rows.get(batch.query, 0) + batch.rows
-    return View(phase, sent, total, latest, rows)
+    latest = {query: batch.batch_ms for query, batch in stream.health.latest.items()}
+    return View(phase, sent, total, latest, dict(stream.health.rows))
 
 
 def _settled(watched: _Watched, span: Span, sent: ProduceReport) -> Counts:
@@ -241,16 +242,6 @@ def _settled(watched: _Watched, span: Span, sent: ProduceReport) -> Counts:
 def _next_id(stream: LiveStream) -> int:
     highest = stream.lake.read(COMPLAINTS).agg(F.max("complaint_id")).first()
     return max(FIRST_GENERATED_ID, int(highest[0] or 0) + 1 if highest else 0)
-
-
-@contextmanager
-def _consumer(settings: Settings, bootstrap_servers: str) -> Iterator[KafkaConsumer]:
-    config = client_config(settings.kafka, bootstrap_servers)
-    consumer = KafkaConsumer(**config, enable_auto_commit=False, consumer_timeout_ms=10_000)
-    try:
-        yield consumer
-    finally:
-        consumer.close()
 
 
 def _ends(consumer: KafkaConsumer, topic: str) -> dict[int, int]:

@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql.streaming.query import StreamingQuery
 
 from lakehouse.errors import ComplaintsError
+from lakehouse.logs import about
 from lakehouse.sections import StreamingSettings
 from streaming.queries import Batch
 
@@ -104,15 +105,19 @@ class Supervisor:
             ComplaintsError: a query failed more often than `streaming.retries` allows.
         """
         for name, kept in self._kept.items():
-            if kept.query.isActive:
-                if kept.retries and time.monotonic() - kept.started > CALM_SECONDS:
-                    kept.retries = 0
-            elif kept.due is None:
-                self._plan_restart(name, kept)
-            elif time.monotonic() >= kept.due:
-                kept.query, kept.due, kept.started = kept.start(), None, time.monotonic()
-                kept.restarts += 1
-                self._notify(f"The {name} query runs again.")
+            with about(query=name):
+                self._look_after(name, kept)
+
+    def _look_after(self, name: str, kept: _Kept) -> None:
+        if kept.query.isActive:
+            if kept.retries and time.monotonic() - kept.started > CALM_SECONDS:
+                kept.retries = 0
+        elif kept.due is None:
+            self._plan_restart(name, kept)
+        elif time.monotonic() >= kept.due:
+            kept.query, kept.due, kept.started = kept.start(), None, time.monotonic()
+            kept.restarts += 1
+            self._notify(f"The {name} query runs again.")
 
     def _plan_restart(self, name: str, kept: _Kept) -> None:
         reason = failure(kept.query)

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from kafka import TopicPartition
+from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, OffsetSpec
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
@@ -23,7 +24,7 @@ def client_config(kafka: KafkaSettings, bootstrap_servers: str) -> dict[str, Any
         bootstrap_servers: ``host:port``, several separated by commas.
 
     Raises:
-        ComplaintsError: the protocol wants a user name and a password, and one is missing.
+        ComplaintsError: the protocol wants a user name and a password, and one is missing; or `kafka.ca_file` is.
     """
     config: dict[str, Any] = {
         "bootstrap_servers": [server.strip() for server in bootstrap_servers.split(",")],
@@ -31,6 +32,8 @@ def client_config(kafka: KafkaSettings, bootstrap_servers: str) -> dict[str, Any
         "client_id": kafka.group,
         "bootstrap_timeout_ms": TIMEOUT_MS,
     }
+    if kafka.ca_file is not None:
+        config["ssl_cafile"] = str(_readable(kafka.ca_file))
     if kafka.security_protocol.startswith("SASL"):
         if kafka.username is None or kafka.password is None:
             msg = (
@@ -46,11 +49,18 @@ def client_config(kafka: KafkaSettings, bootstrap_servers: str) -> dict[str, Any
     return config
 
 
+def _readable(ca_file: Path) -> Path:
+    if not ca_file.is_file():
+        msg = f"kafka.ca_file is {ca_file}, and there is no such file: name one with certificates in PEM, or none."
+        raise ComplaintsError(msg)
+    return ca_file
+
+
 def unreachable(bootstrap_servers: str, error: Exception) -> ComplaintsError:
     """What to tell a person when a client can't reach the broker or isn't let in."""
     return ComplaintsError(
         f"The Kafka broker at {bootstrap_servers} can't be used ({error}): check that it runs, "
-        "and the settings kafka.bootstrap_servers and kafka.security_protocol."
+        "and the settings kafka.bootstrap_servers, security_protocol, username, password and ca_file."
     )
 
 
@@ -84,6 +94,24 @@ def admin_client(kafka: KafkaSettings, bootstrap_servers: str) -> Iterator[Kafka
         raise unreachable(bootstrap_servers, error) from error
     finally:
         admin.close()
+
+
+@contextmanager
+def consumer_of(kafka: KafkaSettings, bootstrap_servers: str, *, wait_ms: int = TIMEOUT_MS) -> Iterator[KafkaConsumer]:
+    """A client that reads and commits nothing, closed at the end; it waits so long for the next message.
+
+    Raises:
+        ComplaintsError: the broker can't be reached, or refuses.
+    """
+    config = client_config(kafka, bootstrap_servers)
+    try:
+        consumer = KafkaConsumer(**config, enable_auto_commit=False, consumer_timeout_ms=wait_ms)
+    except (KafkaError, OSError, ValueError) as error:
+        raise unreachable(bootstrap_servers, error) from error
+    try:
+        yield consumer
+    finally:
+        consumer.close()
 
 
 def _ensure(admin: KafkaAdminClient, topic: TopicSettings) -> list[str]:

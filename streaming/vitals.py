@@ -42,7 +42,7 @@ class VitalsRecorder:
 
     Args:
         spark: the local session, whose Java process is looked at.
-        folders: what is counted on the disk.
+        folders: what is counted on the disk; none for a run whose report does not tell it.
     """
 
     def __init__(self, spark: SparkSession, folders: Sequence[Path]) -> None:
@@ -61,7 +61,7 @@ class VitalsRecorder:
             return
         self._next = now + SAMPLE_SECONDS
         files = disk = None
-        if now >= self._next_disk:
+        if self._folders and now >= self._next_disk:
             self._next_disk = now + DISK_SECONDS
             files, disk = _disk(self._folders)
         cpu = sum(used.user + used.system for used in (process.cpu_times() for process in self._processes))

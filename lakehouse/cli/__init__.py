@@ -21,6 +21,8 @@ COMMANDS = {
     "demo": "lakehouse.cli.demo:demo",
     "load": "lakehouse.cli.load:load",
     "quarantine": "lakehouse.cli.quarantine:quarantine",
+    "trace": "lakehouse.cli.complaint:trace",
+    "erase": "lakehouse.cli.complaint:erase",
     "explore": "lakehouse.cli.explore:explore",
     "train": "lakehouse.cli.model:train",
     "evaluate": "lakehouse.cli.evaluate:evaluate",

@@ -53,15 +53,17 @@ def stream(invocation: Invocation, /, duration: float | None) -> None:
     Example:
         COMPLAINTS_KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:9092 complaints stream
     """
+    from lakehouse.logs import notifier
     from streaming.live import LiveStream
 
-    console = terminal()
-    with stopping() as stop, LiveStream(invocation.settings(), console.print) as live:
-        console.print(f"Streaming from {live.bootstrap_servers}; Ctrl-C finishes the batches in hand and stops.")
+    settings = invocation.settings()
+    say = notifier(settings, sys.stderr, terminal().print)
+    with stopping() as stop, LiveStream(settings, say) as live:
+        say(f"Streaming from {live.bootstrap_servers}; Ctrl-C finishes the batches in hand and stops.")
         end = time.monotonic() + duration * 60 if duration else float("inf")
         while time.monotonic() < end and not stop.wait(0.5):
             live.tick()
-        console.print("Stopping.")
+        say("Stopping.")
 
 
 @click.command()

@@ -46,6 +46,7 @@ def test_a_table_is_made_with_columns_comments_constraints_and_properties(lake: 
         "delta.checkpointInterval": "100",  # of the session
         "delta.appendOnly": "true",
         "delta.logRetentionDuration": lake.settings.lake.log_retention,
+        "delta.enableExpiredLogCleanup": "false",
         "delta.constraints.id_positive": "id > 0",
         "delta.constraints.word_short": "length(word) < 9",
     }

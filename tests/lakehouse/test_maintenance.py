@@ -67,6 +67,25 @@ def test_many_small_files_become_one_and_no_row_is_lost(appended: Lake) -> None:
     assert (again.files_before, again.files_after) == (2, 2), "two files are not worth a commit"
 
 
+def test_large_files_do_not_make_a_few_small_ones_worth_a_commit(
+    appended: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = sorted(path.stat().st_size for path in appended.path(EXPECTATIONS).glob("*.parquet"))
+    monkeypatch.setattr(maintenance, "SMALL_BYTES", sizes[0])  # to which all files are large
+    (done,) = maintain(appended, [EXPECTATIONS], [EXPECTATIONS])
+    assert (done.files_before, done.files_after) == (COMMITS, COMMITS)
+
+
+def test_how_long_commits_are_kept_is_a_setting(appended: Lake) -> None:
+    settings = appended.settings
+    longer = settings.lake.model_copy(update={"log_retention": "interval 3 hours"})
+    kept = Lake(appended.spark, settings.model_copy(update={"lake": longer}))
+    (done,) = maintain(kept, [EXPECTATIONS], [])
+    assert done.commits_dropped == 0
+    (done,) = maintain(appended, [EXPECTATIONS], [])
+    assert done.commits_dropped > 0, "they are two hours old, and kept for one"
+
+
 def test_a_table_that_is_merged_into_keeps_its_files(appended: Lake) -> None:
     (done,) = maintain(appended, [EXPECTATIONS], [])
     assert (done.files_before, done.files_after) == (COMMITS, COMMITS)

@@ -66,11 +66,12 @@ def test_each_batch_of_a_real_query_is_stored_once_however_often_it_is_looked_at
     lake.create([STREAM_HEALTH])
     numbers = lake.spark.readStream.format("rate").option("rowsPerSecond", 50).load()
     query = numbers.writeStream.queryName("score").format("noop").trigger(processingTime="100 milliseconds").start()
-    recorder = HealthRecorder(lake)
+    told: list[BatchHealth] = []
+    recorder = HealthRecorder(lake, [lambda progress: told.append(batch_health(progress))])
 
     def seen() -> int:
         recorder.poll({"score": query})
-        return len(recorder.batches)
+        return len(told)
 
     wait_until(lambda: seen() >= 2, 60, "two batches")
     recorder.flush()
@@ -81,10 +82,12 @@ def test_each_batch_of_a_real_query_is_stored_once_however_often_it_is_looked_at
     recorder.flush()
     stored = lake.read(STREAM_HEALTH)
     rows = {(row.run_id, row.batch_id): row for row in stored.collect()}
-    assert stored.count() == len(rows) == len(recorder.batches) >= 4
-    for batch in recorder.batches:
+    assert stored.count() == len(rows) == len(told) >= 4
+    assert recorder.rows["score"] == sum(batch.rows for batch in told)
+    assert recorder.latest == {"score": told[-1]}
+    for batch in told:
         row = rows[batch.run_id, batch.batch_id]
         assert (row.query, row.query_id, row.rows, row.batch_ms) == ("score", query.id, batch.rows, batch.batch_ms)
-    assert {batch.rows > 0 for batch in recorder.batches} == {True}
+    assert {batch.rows > 0 for batch in told} == {True}
     (first,) = stored.agg(F.min(F.col("started_at")).cast("string")).collect()
-    assert first[0].startswith(min(batch.started_at for batch in recorder.batches).strftime("%Y-%m-%d %H:%M:%S"))
+    assert first[0].startswith(min(batch.started_at for batch in told).strftime("%Y-%m-%d %H:%M:%S"))

@@ -2,9 +2,15 @@
 
 import threading
 
+import pytest
 from pyspark.sql import SparkSession
 
-from streaming.upkeep import POOL, Chore, Upkeep
+from bronze.tables import FILES
+from lakehouse.lake import Lake
+from lakehouse.maintenance import LEAST_FILES
+from streaming import upkeep
+from streaming.tables import MERGED, TABLES
+from streaming.upkeep import POOL, Chore, Upkeep, keep_up
 from tests.streaming.conftest import wait_until
 
 
@@ -47,3 +53,19 @@ def test_a_round_under_way_is_finished_before_the_stream_ends(spark: SparkSessio
     with Upkeep(spark, [Chore("Slow work failed", 0.01 / 60, slow)], lambda _: None):
         assert begun.wait(30)
     assert ended.is_set()
+
+
+def test_every_table_is_kept_fit_and_those_that_queries_merge_into_keep_their_files(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.create(TABLES)
+    for number in range(LEAST_FILES):
+        row = {"sha256": str(number), "file": "a.csv", "rows": 1}
+        lake.append(lake.frame([row], FILES), FILES, f"load:{number}")
+    done = {each.table: each for each in keep_up(lake)}
+    assert set(done) == {table.name for table in TABLES}
+    assert (done["bronze.files"].files_before, done["bronze.files"].files_after) == (LEAST_FILES, 1)
+    asked: list[str] = []
+    monkeypatch.setattr(upkeep, "maintain", lambda _, __, compacted: asked.extend(table.name for table in compacted))
+    keep_up(lake)
+    assert set(asked) == {table.name for table in TABLES} - {table.name for table in MERGED}

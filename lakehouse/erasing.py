@@ -1,0 +1,54 @@
+"""Rows taken out of a table for good: out of its current version, its older versions and every file on the disk.
+
+Delta keeps the files of older versions, and with deletion vectors even the rows of the current one. So the rows are
+deleted (`erase`), rows that are only marked as deleted are left out of new files, and every file that the table doesn't
+need is removed (`forget`). Between the two a table that is declared append-only may be changed; `forget` ends that.
+"""
+
+from pyspark.sql import Column
+
+from lakehouse.catalogue import Table
+from lakehouse.lake import USER_METADATA, Lake
+
+APPEND_ONLY = "delta.appendOnly"
+RETENTION_CHECK = "spark.databricks.delta.retentionDurationCheck.enabled"
+
+
+def erase(lake: Lake, table: Table, condition: Column, mark: str) -> int:
+    """Delete the rows that meet the condition, in a commit that carries the mark; gives how many there were."""
+    count = lake.read(table).where(condition).count()
+    if count:
+        _allow_changes(lake, table, allowed=True)
+        lake.spark.conf.set(USER_METADATA, mark)
+        try:
+            lake.delta(table).delete(condition)
+        finally:
+            lake.spark.conf.unset(USER_METADATA)
+    return count
+
+
+def forget(lake: Lake, table: Table) -> None:
+    """Remove every file that the table's current version doesn't need, whatever its age: nothing older can be read.
+
+    For a table that nobody reads or writes meanwhile, and whose streaming readers have read all of it.
+    """
+    row = lake.delta(table).detail().select("tableFeatures").first()
+    if row is not None and "deletionVectors" in (row.tableFeatures or ()):
+        lake.spark.sql(f"REORG TABLE {lake.identifier(table)} APPLY (PURGE)")
+    _allow_changes(lake, table, allowed=False)
+    before = lake.spark.conf.get(RETENTION_CHECK, "true")
+    lake.spark.conf.set(RETENTION_CHECK, "false")  # it keeps a week for readers that are still at work; there are none
+    try:
+        lake.delta(table).vacuum(0)
+    finally:
+        lake.spark.conf.set(RETENTION_CHECK, str(before))
+
+
+def _allow_changes(lake: Lake, table: Table, *, allowed: bool) -> None:
+    """Lift or restore the protection of a table that is declared append-only; of others nothing changes."""
+    if table.properties.get(APPEND_ONLY) != "true":
+        return
+    wanted = "false" if allowed else "true"
+    row = lake.delta(table).detail().select("properties").first()
+    if row is None or row.properties.get(APPEND_ONLY) != wanted:
+        lake.spark.sql(f"ALTER TABLE {lake.identifier(table)} SET TBLPROPERTIES ('{APPEND_ONLY}' = '{wanted}')")

@@ -1,0 +1,232 @@
+"""A person's complaint taken out of every layer, of quarantine, of time travel and of the published decisions.
+
+Reads and changes all layers; writes bronze.erasures, a row for each row of bronze that goes. So
+bronze = silver + quarantine + duplicates holds afterwards as before, and bronze and its erasures together have every
+offset once. Killed at any point, the same erasure is finished by asking for it again.
+"""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+from pyspark.sql import functions as F
+
+from bronze.tables import COMPLAINTS as BRONZE
+from bronze.tables import ERASURES
+from gold.aggregates import KEYS, by_day, by_minute, merged
+from gold.tables import BY_DAY, BY_MINUTE, DECISIONS
+from lakehouse.catalogue import Table
+from lakehouse.commits import find
+from lakehouse.erasing import erase, forget
+from lakehouse.errors import ComplaintsError
+from lakehouse.lake import USER_METADATA, Lake, writer
+from lakehouse.session import start_session
+from lakehouse.settings import Settings
+from ml.registry import Registry
+from silver.tables import COMPLAINTS, DUPLICATES, NARRATIVES, OUTCOMES, QUARANTINE
+from streaming.broker import Broker
+from streaming.load import follow
+from streaming.queries import Queries, Trigger, spark_kafka_options
+from streaming.score import Publishing
+from streaming.tables import TABLES
+from streaming.topics import client_config, ensure_topics, unreachable
+from streaming.trace import unknown
+from streaming.whereabouts import destinations, erasures, records_of
+
+BY_NUMBER = (COMPLAINTS, NARRATIVES, OUTCOMES, DUPLICATES, DECISIONS)
+BY_RECORD = (BRONZE, QUARANTINE)
+COUNTED = {BY_MINUTE: by_minute, BY_DAY: by_day}
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Erased:
+    """What an erasure did.
+
+    Attributes:
+        complaint_id: the complaint's number.
+        rows: by table, the rows that are gone.
+        records: the rows of bronze among them, by where they had gone.
+        tombstone: whether Kafka was told to drop the decision; False where the lake never published.
+        seconds: from start to end, Spark's start included.
+    """
+
+    complaint_id: int
+    rows: Mapping[str, int]
+    records: Mapping[str, str]
+    tombstone: bool
+    seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        """The attributes by name."""
+        return {**vars(self), "seconds": round(self.seconds, 1)}
+
+
+def to_erase(settings: Settings, complaint_id: int) -> list[str]:
+    """The rows of bronze that an erasure would take, those of one that was interrupted included.
+
+    Raises:
+        ComplaintsError: there is no lake or no such complaint, or it was erased.
+    """
+    begun = {row["record_id"] for row in erasures(settings, complaint_id) if row["erased_at"] is None}
+    records = sorted(begun | set(records_of(settings, complaint_id)))
+    if not records:
+        raise unknown(settings, complaint_id)
+    return records
+
+
+def erase_complaint(settings: Settings, complaint_id: int, say: Say) -> Erased:
+    """Erase a complaint.
+
+    Whatever waits is refined, scored and published first: a query that still has to read a file finds it gone.
+
+    Raises:
+        ComplaintsError: a stream runs on the lake, there is no such complaint, Kafka can't be reached, or a query
+            failed; nothing was erased then.
+    """
+    if not settings.is_local:
+        msg = "This command erases from a local lake only: docs/databricks.md says how it is done on a workspace."
+        raise ComplaintsError(msg)
+    began = time.monotonic()
+    lock = writer(settings)
+    try:
+        to_erase(settings, complaint_id)
+        _sweep(settings.folder / "scratch")
+        with _kafka(settings, say) as servers:
+            say("Starting Spark.")
+            lake = Lake(start_session(settings), settings)
+            lake.create(TABLES)
+            _settle(lake, servers, say)
+            erasing = _Erasing(lake, complaint_id)
+            rows = erasing.delete(say)
+            if servers is not None:
+                _bury(settings, servers, complaint_id)
+            erasing.confirm()
+    finally:
+        lock.release()
+    return Erased(complaint_id, rows, erasing.records, servers is not None, time.monotonic() - began)
+
+
+@contextmanager
+def _kafka(settings: Settings, say: Say) -> Iterator[str | None]:
+    """The broker's address, the embedded one started; None for a lake that never had one."""
+    folder = settings.folder / "broker"
+    if settings.kafka.bootstrap_servers is not None:
+        ensure_topics(settings.kafka, settings.kafka.bootstrap_servers)
+        yield settings.kafka.bootstrap_servers
+    elif folder.is_dir():
+        say("Starting the embedded broker.")
+        with Broker(folder) as broker:
+            ensure_topics(settings.kafka, broker.bootstrap_servers)
+            yield broker.bootstrap_servers
+    else:
+        yield None
+
+
+def _sweep(scratch: Path) -> None:
+    """Remove what Spark left there when it was killed: its blocks hold rows. No session of this lake runs yet."""
+    for left in scratch.glob("*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _settle(lake: Lake, servers: str | None, say: Say) -> None:
+    """Let each query that has begun read all that is there, so that none needs an older file afterwards."""
+    queries, done = Queries(lake), Trigger(until_done=True)
+    say("Refining, scoring and summing up what waits.")
+    follow(queries.refine(done), lambda _: None)
+    if Path(lake.checkpoint("score")).is_dir():
+        kafka = lake.settings.kafka
+        publishing = servers and Publishing(kafka.predictions.name, spark_kafka_options(lake, servers))
+        follow(queries.score(Registry(lake.settings).champion(), publishing or None, done), lambda _: None)
+    if Path(lake.checkpoint("summarise")).is_dir():
+        follow(queries.summarise(done), lambda _: None)
+
+
+class _Erasing:
+    """The steps of one erasure over a lake whose queries have read everything."""
+
+    def __init__(self, lake: Lake, complaint_id: int) -> None:
+        self._lake = lake
+        self._id = complaint_id
+        settings = lake.settings
+        begun = [row for row in erasures(settings, complaint_id) if row["erased_at"] is None]
+        self.records = {row["record_id"]: row["destination"] for row in begun}
+        asked = begun[0]["asked_at"].replace(tzinfo=UTC) if begun else datetime.now(UTC)
+        self._mark = f"erase-{complaint_id}:{asked:%Y%m%d%H%M%S%f}"
+        self._note(asked, [record for record in records_of(settings, complaint_id) if record not in self.records])
+
+    def _note(self, asked: datetime, records: list[str]) -> None:
+        """Note what is to go before it goes, so that an erasure that was interrupted knows its rows."""
+        went = destinations(self._lake.settings, records)
+        if lost := sorted(set(records) - set(went)):
+            msg = f"The row {lost[0]} of bronze was not refined, so nothing was erased: `complaints load` refines it."
+            raise ComplaintsError(msg)
+        rows = [
+            {"record_id": record, "complaint_id": self._id, "destination": where, "asked_at": asked}
+            for record, where in went.items()
+        ]
+        if rows:
+            self._lake.append(self._lake.frame(rows, ERASURES), ERASURES, self._mark)
+        self.records |= went
+
+    def delete(self, say: Say) -> dict[str, int]:
+        """Take the complaint out of the aggregates and the tables; gives the rows that went by table."""
+        say("Deleting.")
+        number, record = F.col("complaint_id") == self._id, F.col("record_id").isin(list(self.records))
+        for table in COUNTED:
+            self._subtract(table)
+        conditions = {**dict.fromkeys(BY_NUMBER, number), **dict.fromkeys(BY_RECORD, record)}
+        rows = {table.name: erase(self._lake, table, condition, self._mark) for table, condition in conditions.items()}
+        say("Removing the files of older versions.")
+        for table in (*conditions, *COUNTED):
+            forget(self._lake, table)
+        if left := records_of(self._lake.settings, self._id):
+            msg = f"The row {left[0]} of the complaint {self._id} is still there: erase it again."
+            raise ComplaintsError(msg)
+        return rows
+
+    def _subtract(self, table: Table) -> None:
+        """Take the complaint's decision out of a table of sums, once; a row that counts nothing any more goes."""
+        if find(self._lake, table, self._mark) is not None:
+            return
+        increments = self._lake.read(DECISIONS).where(F.col("complaint_id") == self._id).transform(COUNTED[table])
+        measures = [name for name in table.column_names if name not in KEYS[table]]
+        taken = increments.withColumns({name: -F.col(name) for name in measures})
+        same = " AND ".join(f"t.{key} = s.{key}" for key in KEYS[table])
+        self._lake.spark.conf.set(USER_METADATA, self._mark)
+        try:
+            (
+                self._lake.delta(table)
+                .alias("t")
+                .merge(taken.alias("s"), same)
+                .whenMatchedDelete("t.complaints + s.complaints = 0")
+                .whenMatchedUpdate(set={**merged(table)})
+                .execute()
+            )
+        finally:
+            self._lake.spark.conf.unset(USER_METADATA)
+
+    def confirm(self) -> None:
+        """Note that nothing is left."""
+        mine = (F.col("complaint_id") == self._id) & F.col("erased_at").isNull()
+        self._lake.delta(ERASURES).update(mine, {"erased_at": F.lit(datetime.now(UTC))})
+
+
+def _bury(settings: Settings, servers: str, complaint_id: int) -> None:
+    """Publish that there is no decision on the complaint any more: a message without value, on which Kafka compacts."""
+    try:
+        producer = KafkaProducer(**client_config(settings.kafka, servers))
+        try:
+            key = str(complaint_id).encode()
+            producer.send(settings.kafka.predictions.name, key=key, value=None).get(timeout=30)
+        finally:
+            producer.close()
+    except (KafkaError, OSError, ValueError) as error:
+        raise unreachable(servers, error) from error

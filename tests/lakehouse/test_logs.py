@@ -1,0 +1,64 @@
+"""What a stream tells is a sentence for people, or a JSON object a line that names query and batch."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from lakehouse.logs import about, notifier
+from lakehouse.settings import Settings
+
+
+@pytest.fixture
+def _logging_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers = root.handlers
+    yield
+    root.handlers = handlers
+    for package in ("lakehouse", "bronze", "silver", "gold", "ml", "streaming", "dashboards"):
+        logging.getLogger(package).setLevel(logging.NOTSET)
+
+
+def with_json(settings: Settings) -> Settings:
+    return settings.model_copy(update={"monitoring": settings.monitoring.model_copy(update={"log_format": "json"})})
+
+
+def lines(output: io.StringIO) -> list[dict[str, object]]:
+    return [json.loads(line) for line in output.getvalue().splitlines()]
+
+
+def test_people_are_told_in_sentences(settings: Settings) -> None:
+    told: list[str] = []
+    notifier(settings, io.StringIO(), told.append)("The refine query runs again.")
+    assert told == ["The refine query runs again."]
+
+
+@pytest.mark.usefixtures("_logging_as_before")
+def test_in_json_each_event_says_what_it_is_about(settings: Settings) -> None:
+    told: list[str] = []
+    output = io.StringIO()
+    notify = notifier(with_json(settings), output, told.append)
+    with about(query="refine"), about(batch_id=7):
+        notify('It says "no" twice.\nOn two lines.')
+        logging.getLogger("streaming.anything").warning("slow by %d s", 3)
+    notify("Stopping.")
+    first, second, third = lines(output)
+    assert told == []
+    assert (first["message"], first["query"], first["batch_id"]) == ('It says "no" twice.\nOn two lines.', "refine", 7)
+    assert (second["level"], second["message"], second["logger"]) == ("warning", "slow by 3 s", "streaming.anything")
+    assert second["batch_id"] == 7
+    assert third.keys() == {"at", "level", "logger", "message"}, "what was about the batch ended with it"
+
+
+@pytest.mark.usefixtures("_logging_as_before")
+def test_in_json_an_error_has_its_trace_in_one_line(settings: Settings) -> None:
+    output = io.StringIO()
+    notifier(with_json(settings), output, print)
+    try:
+        _ = 1 // 0
+    except ZeroDivisionError:
+        logging.getLogger("streaming.anything").exception("it failed")
+    (event,) = lines(output)
+    assert "ZeroDivisionError" in str(event["error"])

@@ -1,0 +1,225 @@
+"""Whatever goes wrong on the way, the counts balance afterwards; those that take minutes are marked `faults`.
+
+Every offset once in bronze, bronze = silver + quarantine + duplicates, gold = silver, each decision on Kafka with one
+content. What is quick here is a full disk and a message as large as may be.
+"""
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from datetime import date
+from functools import partial
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql.streaming.query import StreamingQuery
+
+from bronze.tables import COMPLAINTS as BRONZE
+from lakehouse.errors import ComplaintsError
+from lakehouse.lake import Lake
+from lakehouse.settings import Settings, load_settings
+from silver.tables import COMPLAINTS, DUPLICATES, QUARANTINE
+from streaming.broker import Broker
+from streaming.generator import Generator, Message, read_rows
+from streaming.load import follow, refine
+from streaming.producer import Producer
+from streaming.queries import Queries, Trigger, spark_kafka_options
+from streaming.run import Plan, Trouble, run
+from streaming.supervisor import failure
+from streaming.tables import TABLES
+from streaming.topics import admin_client, ensure_topics
+from tests.conftest import SAMPLES, Trained, copy_of
+from tests.streaming.conftest import wait_until, with_topics
+from tests.streaming.test_kill import (
+    A_TIME,
+    Stream,
+    counts_are_whole,
+    is_drained,
+    predictions_are_whole,
+    send,
+    start,
+)
+
+DONE = Trigger(until_done=True)
+KILLS = 20
+OUTAGES = 10
+FILE = SAMPLES / "export-2017-snake-case.csv.gz"
+
+
+@pytest.fixture
+def streams() -> Iterator[list[Stream]]:
+    """What was started here, which ends with the test."""
+    started: list[Stream] = []
+    yield started
+    for stream in started:
+        if stream.process.poll() is None:
+            stream.signal_all(signal.SIGKILL)
+            stream.process.wait()
+
+
+def generator() -> Generator:
+    trouble = {"malformed": 0.1, "duplicates": 0.1, "updated": 0.1}
+    return Generator(read_rows([FILE]), seed=11, first_id=100_000_000, start=date(2024, 3, 4), **trouble)
+
+
+def settled(stream: Stream, sent: int, broker: Broker) -> None:
+    """Wait until all has come through, stop in good order, and count."""
+    settings = stream.settings
+    wait_until(lambda: stream.is_alive() and is_drained(settings, sent), A_TIME, "the end of the backlog")
+    stream.process.send_signal(signal.SIGTERM)
+    assert stream.process.wait(90) == 0, stream.output[-3000:]
+    counts_are_whole(settings, sent)
+    predictions_are_whole(settings, broker)
+
+
+def has_started(stream: Stream, times: int) -> bool:
+    """Whether the stream, which was started so often on this lake, streams by now."""
+    return stream.is_alive() and stream.output.count("Streaming from") >= times
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(7200)
+def test_killed_at_random_moments_the_stream_loses_nothing(
+    trained: Trained, tmp_path: Path, shared_broker: Broker, streams: list[Stream]
+) -> None:
+    settings = with_topics(copy_of(trained, tmp_path / "lake").settings, shared_broker, "kill")
+    ensure_topics(settings.kafka, shared_broker.bootstrap_servers)
+    made, dice, sent = generator(), random.Random(3), 0
+    for number in range(KILLS):
+        sent += send(settings, made)
+        streams.append(start(settings))
+        wait_until(partial(has_started, streams[-1], number + 1), A_TIME, "the stream's start")
+        time.sleep(dice.uniform(0, 15))  # somewhere in its first batches
+        streams[-1].signal_all(signal.SIGKILL)
+        assert streams[-1].process.wait() == -signal.SIGKILL
+    streams.append(start(settings))
+    settled(streams[-1], sent, shared_broker)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(3600)
+def test_a_broker_that_dies_again_and_again_costs_time_and_no_message(
+    trained: Trained, tmp_path: Path, streams: list[Stream]
+) -> None:
+    with Broker(tmp_path / "broker") as broker:
+        settings = with_topics(copy_of(trained, tmp_path / "lake").settings, broker, "kill")
+        ensure_topics(settings.kafka, broker.bootstrap_servers)
+        streams.append(start(settings))
+        made, dice, sent = generator(), random.Random(5), 0
+        for _ in range(OUTAGES):
+            sent += send(settings, made)
+            time.sleep(dice.uniform(1, 10))
+            broker.kill()
+            time.sleep(dice.uniform(0, 3))
+            broker.start()
+        sent += send(settings, made)
+        settled(streams[-1], sent, broker)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(3600)
+def test_one_message_in_a_hundred_that_cannot_be_used_holds_nothing_up(trained: Trained, tmp_path: Path) -> None:
+    lake = copy_of(trained, tmp_path / "lake")
+    plan = Plan(20_000, 50_000, (FILE,), Trouble(malformed=0.01))
+    report = run(lake.settings, plan, notify=print, on_view=lambda _: None, stop=threading.Event()).as_json()
+    assert report["complete"] is True
+    assert report["sent"] == report["bronze"] == 50_000
+    assert 350 < report["quarantined"] < 650
+    assert report["restarts"] == dict.fromkeys(report["restarts"], 0)
+
+
+@pytest.fixture
+def limited(lake: Lake, shared_broker: Broker) -> Iterator[Lake]:
+    """A lake with topics of its own, which take messages of 100,000 bytes at most."""
+    settings = with_topics(lake.settings, shared_broker, "limited")
+    smaller = settings.kafka.input.model_copy(update={"max_message_bytes": 100_000})
+    kafka = settings.kafka.model_copy(update={"input": smaller})
+    ensure_topics(kafka, shared_broker.bootstrap_servers)
+    yield Lake(lake.spark, settings.model_copy(update={"kafka": kafka}))
+    with admin_client(kafka, shared_broker.bootstrap_servers) as admin:
+        admin.delete_topics([kafka.input.name, kafka.predictions.name])
+
+
+def ingest(lake: Lake) -> StreamingQuery:
+    kafka = spark_kafka_options(lake, str(lake.settings.kafka.bootstrap_servers))
+    return Queries(lake).ingest(kafka, DONE)
+
+
+def complaint(number: int, narrative: str) -> bytes:
+    cells = {"complaint_id": str(number), "date_received": "2024-03-01", "product": "Mortgage", "issue": "Trouble"}
+    return json.dumps({**cells, "company": "ACME", "complaint_what_happened": narrative}).encode()
+
+
+def produce(settings: Settings, messages: list[Message]) -> tuple[int, dict[str, int]]:
+    producer = Producer(settings.kafka, str(settings.kafka.bootstrap_servers))
+    report = producer.produce(messages, rate_per_minute=float("inf"), total=len(messages), stop=threading.Event())
+    return report.sent, dict(report.failed)
+
+
+def test_the_largest_message_arrives_whole_and_one_over_is_told_and_costs_no_other(limited: Lake) -> None:
+    random_text = "".join(random.Random(1).choices("abcdefghij klmnop", k=99_000))
+    largest, over = complaint(1, random_text), complaint(2, random_text * 3)
+    messages = [Message(b"%d" % n, value, "new") for n, value in enumerate((largest, over, complaint(3, "Short.")))]
+    assert produce(limited.settings, messages) == (2, {"MessageSizeTooLargeError": 1})
+    limited.create(TABLES)
+    follow(ingest(limited), lambda _: None)
+    refine(limited, lambda _: None)
+    assert {bytes(row.payload, "utf-8") for row in limited.read(BRONZE).collect()} == {largest, complaint(3, "Short.")}
+    assert counted(limited) == (2, 2, 0, 0)
+    assert limited.read(COMPLAINTS).where("complaint_id = 1").first()["narrative"] == random_text  # type: ignore[index]
+
+
+def counted(lake: Lake) -> tuple[int, int, int, int]:
+    """Rows of bronze, silver, quarantine and duplicates."""
+    bronze, silver, quarantined, duplicates = (
+        lake.read(table).count() for table in (BRONZE, COMPLAINTS, QUARANTINE, DUPLICATES)
+    )
+    return bronze, silver, quarantined, duplicates
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of eight megabytes, where the machine lets a test have one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount, umount = shutil.which("mount"), shutil.which("umount")
+    told = "no mount" if mount is None else ""
+    if mount is not None:
+        asked = subprocess.run(
+            [mount, "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(place)], capture_output=True, text=True, check=False
+        )
+        told = asked.stderr
+    if mount is None or umount is None or told:
+        pytest.skip(f"no small disk can be mounted here: {told}")
+    yield place
+    subprocess.run([umount, "-l", str(place)], check=False)
+
+
+def test_a_full_disk_ends_the_query_by_name_and_with_room_again_every_offset_is_there_once(
+    spark: SparkSession, limited: Lake, small_disk: Path
+) -> None:
+    own = load_settings(root=small_disk / "lake").model_copy(update={"kafka": limited.settings.kafka})
+    lake = Lake(spark, own)
+    lake.create(TABLES)
+    text = random.Random(2)
+    values = [complaint(n, "".join(text.choices("abcdefghij klmnop", k=20_000))) for n in range(1, 41)]
+    assert produce(own, [Message(b"%d" % n, value, "new") for n, value in enumerate(values)]) == (40, {})
+    filler = small_disk / "filler"
+    filler.write_bytes(b"x" * (shutil.disk_usage(small_disk).free - 100_000))
+    query = ingest(lake)
+    with pytest.raises(ComplaintsError, match=r"The ingest query failed: .*No space left on device"):
+        follow(query, lambda _: None)
+    assert "No space left on device" in failure(query)
+    assert lake.read(BRONZE).count() == 0
+
+    filler.unlink()
+    follow(ingest(lake), lambda _: None)
+    refine(lake, lambda _: None)
+    assert counted(lake) == (40, 40, 0, 0)
+    assert lake.read(BRONZE).select("record_id").distinct().count() == 40
