@@ -149,7 +149,12 @@ def test_of_a_complaint_not_known_yet_every_reported_field_is_taken(updates: Upd
 
 def test_what_the_complaint_is_about_stays_as_it_was_reported_first(updates: Updates) -> None:
     updates.batch(row("in_progress", date_sent_to_company="2024-05-06"))
-    later = {"product_family": "Student loan", "company": "OTHER", "state": "TX", "date_received": "2024-01-01"}
+    later: dict[str, Any] = {
+        "product_family": "Student loan",
+        "company": "OTHER",
+        "state": "TX",
+        "date_received": "2024-01-01",
+    }
     (outcome,) = updates.batch(row("explanation", 2, **later))
     assert (outcome["complaint_product"], outcome["complaint_company"]) == ("Mortgage", "BANK")
     assert outcome["complaint_state"] == "TX", "not reported before"
