@@ -84,6 +84,12 @@ BY_MINUTE = Table(
             "latency_ms_sum", "double", "Sum of the milliseconds from Kafka to scoring; 0 for files.", nullable=False
         ),
         Column("latency_ms_max", "double", "Largest of these.", nullable=False),
+        Column(
+            "scored_batch",
+            "bigint",
+            "Latest batch of the scoring query that is counted here: decisions of later batches than the greatest in "
+            "the table are not counted yet.",
+        ),
     ),
     cluster_by=("minute",),
 )
