@@ -139,7 +139,7 @@ class Lake:
     def _widen(self, table: Table, columns: Iterable[Column]) -> None:
         """Add columns that an earlier version of the project did not have; they are null in its rows."""
         listed = ", ".join(f"`{c.name}` {c.type} COMMENT '{_sql(c.comment)}'" for c in columns)
-        self.spark.sql(f"ALTER TABLE {self._identifier(table)} ADD COLUMNS ({listed})")
+        self.spark.sql(f"ALTER TABLE {self.identifier(table)} ADD COLUMNS ({listed})")
 
     def read(self, table: Table, *, version: int | None = None, spark: SparkSession | None = None) -> DataFrame:
         """The table's rows, now or as of a version.

@@ -39,9 +39,10 @@ def filled(lake: Lake) -> Lake:
     waits: dict[str, object] = {"query": "ingest", "query_id": "q", "run_id": "r", "batch_id": 1, "started_at": NOW}
     lake.append(lake.frame([{**waits, "lag_rows": 19_999}], STREAM_HEALTH), STREAM_HEALTH, "test:1")
     figure: dict[str, object] = {"model_name": "m", "model_version": "1", "week": "2025-12-29", "feature": "company"}
-    figure |= {"measure": "population_stability", "value": 0.3}
+    figure |= {"measure": "population_stability", "value": 0.3, "rows": 1000}
     earlier = {**figure, "week": "2025-12-01", "value": 0.9}
-    lake.append(lake.frame([figure, earlier], MODEL_QUALITY), MODEL_QUALITY, "test:1")
+    few = {**figure, "feature": "state", "rows": 999, "value": 0.9}
+    lake.append(lake.frame([figure, earlier, few], MODEL_QUALITY), MODEL_QUALITY, "test:1")
     return lake
 
 
