@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-dashboards test-databricks chromium check docs screenshots wheel lock lock-dashboards clean
+.PHONY: help setup demo test test-dashboards test-databricks test-notebooks chromium check docs notebooks screenshots wheel lock lock-dashboards clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,7 +15,7 @@ setup: ## Make .venv, install the locked packages and fetch the jars (3 s when n
 demo: setup ## Real complaints from Kafka to decisions, with what happened on the way
 	@$(BIN)/complaints demo
 
-test: setup ## Run the tests, all but those of the two targets below
+test: setup ## Run the tests, all but those of the three targets below
 	@$(BIN)/python -m pytest
 
 test-dashboards: setup chromium ## Run the tests of the dashboards: Superset, a live stream, a real browser
@@ -23,6 +23,9 @@ test-dashboards: setup chromium ## Run the tests of the dashboards: Superset, a 
 
 test-databricks: setup ## Run the tests that deploy the bundle and run its tasks; skipped without the CLI's sandbox
 	@$(BIN)/python -m pytest -m bundle
+
+test-notebooks: setup ## Run the notebooks from top to bottom, each in a kernel of its own
+	@$(BIN)/python -m pytest -m notebooks
 
 chromium:
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \
@@ -39,6 +42,9 @@ check: setup ## Check style, format and types
 docs: setup ## Write docs/tables.md, docs/dashboards.md and the SQL of the charts anew from what declares them
 	@$(BIN)/python -m streaming.tables > docs/tables.md
 	@$(BIN)/complaints superset reference
+
+notebooks: setup ## Run the notebooks on the lake in .lakehouse (`make demo` makes it), and write them anew with what they show
+	@$(BIN)/python -m notebooks.run
 
 screenshots: setup chromium ## Write the pictures in docs/dashboards anew from the lake in .lakehouse
 	@for board in complaint-overview real-time-monitoring system-health; do \
