@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-dashboards test-databricks test-faults chromium check docs screenshots wheel lock lock-dashboards clean
+.PHONY: help setup demo test test-dashboards test-databricks test-faults test-notebooks chromium check docs notebooks screenshots wheel lock lock-dashboards clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ test-databricks: setup ## Run the tests that deploy the bundle and run its tasks
 test-faults: setup ## Run the tests that kill the stream and the broker again and again, and count (an hour)
 	@$(BIN)/python -m pytest -m faults
 
+test-notebooks: setup ## Run the notebooks from top to bottom, each in a kernel of its own
+	@$(BIN)/python -m pytest -m notebooks
+
 chromium:
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \
 		echo "Chromium and its driver are not there: installing Debian's chromium and chromium-driver."; \
@@ -42,6 +45,9 @@ check: setup ## Check style, format and types
 docs: setup ## Write docs/tables.md, docs/dashboards.md and the SQL of the charts anew from what declares them
 	@$(BIN)/python -m streaming.tables > docs/tables.md
 	@$(BIN)/complaints superset reference
+
+notebooks: setup ## Run the notebooks on the lake in .lakehouse (`make demo` makes it), and write them anew with what they show
+	@$(BIN)/python -m notebooks.run
 
 screenshots: setup chromium ## Write the pictures in docs/dashboards anew from the lake in .lakehouse
 	@for board in complaint-overview real-time-monitoring system-health; do \

@@ -50,18 +50,14 @@ def scored(model: Model) -> Step:
     )
 
 
-def shadowed(challenger: Model | None) -> Step:
+def shadowed(challenger: Model) -> Step:
     """The step that scores complaints with a model which decides nothing.
 
-    The returned step keeps every input column and adds `shadow_probability` and `shadow_version`; null without a model,
-    which costs nothing.
+    The returned step keeps every input column and adds `shadow_probability` and `shadow_version`.
 
     Raises (the returned step):
         ComplaintsError: as that of `scored`.
     """
-    if challenger is None:
-        nothing = {"shadow_probability": F.lit(None).cast("double"), "shadow_version": F.lit(None).cast("string")}
-        return lambda complaints: complaints.withColumns(nothing)
     return _adding(
         challenger,
         lambda transformed: transformed,

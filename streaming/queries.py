@@ -96,12 +96,10 @@ class Queries:
     ) -> StreamingQuery:
         """silver.complaints to gold.decisions, and to Kafka when `publishing` is given; a challenger scores beside."""
         rules = load_decisions(self._lake.spark, silver.COMPLAINTS.schema)
-        rows = (
-            self._lake.read_stream(silver.COMPLAINTS, **self._pace)
-            .transform(shadowed(challenger))
-            .transform(scored(model))
-            .transform(decisions(rules))
-        )
+        complaints = self._lake.read_stream(silver.COMPLAINTS, **self._pace)
+        if challenger is not None:
+            complaints = complaints.transform(shadowed(challenger))
+        rows = complaints.transform(scored(model)).transform(decisions(rules))
         return self._start("score", rows, lambda guard, _: ScoreBatch(self._lake, guard, publishing), trigger)
 
     def summarise(self, trigger: Trigger) -> StreamingQuery:

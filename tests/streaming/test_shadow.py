@@ -96,11 +96,7 @@ def share_decided_otherwise(trained: Trained, challenger: Model) -> float:
     by_model = [
         {
             row.complaint_id: tuple(row[name] for name in kept)
-            for row in trained.lake.read(COMPLAINTS)
-            .transform(shadowed(None))
-            .transform(scored(model))
-            .transform(decisions(rules))
-            .collect()
+            for row in trained.lake.read(COMPLAINTS).transform(scored(model)).transform(decisions(rules)).collect()
         }
         for model in (trained.model, challenger)
     ]
