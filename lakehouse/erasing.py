@@ -5,6 +5,10 @@ deleted (`erase`), rows that are only marked as deleted are left out of new file
 need is removed (`forget`). Between the two a table that is declared append-only may be changed; `forget` ends that.
 """
 
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
 from pyspark.sql import Column
 
 from lakehouse.catalogue import Table
@@ -27,21 +31,26 @@ def erase(lake: Lake, table: Table, condition: Column, mark: str) -> int:
     return count
 
 
-def forget(lake: Lake, table: Table) -> None:
-    """Remove every file that the table's current version doesn't need, whatever its age: nothing older can be read.
+def forget(lake: Lake, tables: Iterable[Table]) -> None:
+    """Remove every file that the tables' current versions don't need, whatever its age: nothing older can be read.
 
-    For a table that nobody reads or writes meanwhile, and whose streaming readers have read all of it.
+    For tables that nobody reads or writes meanwhile, and whose streaming readers have read all of them.
     """
+    before = lake.spark.conf.get(RETENTION_CHECK, "true")
+    lake.spark.conf.set(RETENTION_CHECK, "false")  # it keeps a week for readers that are still at work; there are none
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(partial(_forget, lake), tables))
+    finally:
+        lake.spark.conf.set(RETENTION_CHECK, str(before))
+
+
+def _forget(lake: Lake, table: Table) -> None:
     row = lake.delta(table).detail().select("tableFeatures").first()
     if row is not None and "deletionVectors" in (row.tableFeatures or ()):
         lake.spark.sql(f"REORG TABLE {lake.identifier(table)} APPLY (PURGE)")
     _allow_changes(lake, table, allowed=False)
-    before = lake.spark.conf.get(RETENTION_CHECK, "true")
-    lake.spark.conf.set(RETENTION_CHECK, "false")  # it keeps a week for readers that are still at work; there are none
-    try:
-        lake.delta(table).vacuum(0)
-    finally:
-        lake.spark.conf.set(RETENTION_CHECK, str(before))
+    lake.delta(table).vacuum(0)
 
 
 def _allow_changes(lake: Lake, table: Table, *, allowed: bool) -> None:

@@ -185,8 +185,7 @@ class _Erasing:
         conditions = {**dict.fromkeys(BY_NUMBER, number), **dict.fromkeys(BY_RECORD, record)}
         rows = {table.name: erase(self._lake, table, condition, self._mark) for table, condition in conditions.items()}
         say("Removing the files of older versions.")
-        for table in (*conditions, *COUNTED):
-            forget(self._lake, table)
+        forget(self._lake, (*conditions, *COUNTED))
         if left := records_of(self._lake.settings, self._id):
             msg = f"The row {left[0]} of the complaint {self._id} is still there: erase it again."
             raise ComplaintsError(msg)

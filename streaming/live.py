@@ -74,7 +74,7 @@ class LiveStream:
                 self._watcher.look()
                 self._take()
             self._start_queries(stack)
-            if self._settings.monitoring.metrics_port is not None:
+            if self._settings.is_local and self._settings.monitoring.metrics_port is not None:
                 self._serve_metrics(stack, self._settings.monitoring.metrics_port)
             stack.enter_context(Upkeep(self.lake.spark, self._chores(registry), self._notify))
             self._watcher.start()

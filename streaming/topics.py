@@ -110,6 +110,8 @@ def consumer_of(kafka: KafkaSettings, bootstrap_servers: str, *, wait_ms: int = 
         raise unreachable(bootstrap_servers, error) from error
     try:
         yield consumer
+    except KafkaError as error:
+        raise unreachable(bootstrap_servers, error) from error
     finally:
         consumer.close()
 

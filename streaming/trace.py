@@ -72,8 +72,8 @@ def _published(settings: Settings, complaint_id: int, decision: Step) -> tuple[I
     with consumer_of(settings.kafka, servers, wait_ms=WAIT_MS) as consumer:
         positions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
         since = round((decision.at or datetime.now(UTC)).replace(tzinfo=UTC).timestamp() * 1000)
-        begins = consumer.offsets_for_times(dict.fromkeys(positions, since))
-        ends = consumer.end_offsets(positions)
+        begins = consumer.offsets_for_times(dict.fromkeys(positions, since)) if positions else {}
+        ends = consumer.end_offsets(positions) if positions else {}
         reading = {p: begins[p].offset for p in positions if begins.get(p) and begins[p].offset < ends[p]}
         consumer.assign(list(reading))
         for position, begin in reading.items():

@@ -78,6 +78,7 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     extra = {
         "listeners": f"{listeners},CONTROLLER://{HOST}:{controller}",
         "advertised.listeners": listeners,
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT",
         "controller.quorum.voters": f"1@{HOST}:{controller}",
         "ssl.keystore.type": "PEM",
         "ssl.keystore.location": str(key_file),
