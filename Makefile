@@ -40,9 +40,8 @@ docs: setup ## Write docs/tables.md, docs/dashboards.md and the SQL of the chart
 	@$(BIN)/python -m streaming.tables > docs/tables.md
 	@$(BIN)/complaints superset reference
 
-screenshots: setup chromium ## Write the pictures in docs/dashboards anew from the lake in .lakehouse
-	@for board in complaint-overview real-time-monitoring system-health; do \
-		$(BIN)/complaints superset snapshot $$board docs/dashboards/$$board.png || exit 1; done
+screenshots: setup chromium ## Write the pictures in docs/dashboards anew by the browser test
+	@SCREENSHOTS=docs/dashboards $(BIN)/python -m pytest -m superset tests/dashboards/live/test_dashboards.py -k draws_every_chart
 
 wheel: ## Build the wheel in dist/, which the bundle deploys; `make setup` comes before
 	@test -x $(BIN)/python || { echo "There is no .venv to build with: run \`make setup\` first." >&2; exit 1; }
