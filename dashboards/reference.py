@@ -28,8 +28,9 @@ channel; a click on a slice of the products or on a row of the states filters al
 to its rows. SQL Lab reads `gold.*` and the views `serving.*`, one SELECT at a time; `dashboards/sql/` has templates.
 
 **For operators** (account `operator`): *Real-time Monitoring* refreshes itself every 10 seconds, *System Health and
-Model Quality* every minute. An operator may also make and change charts; `complaints superset export` writes what was
-changed in the browser back to the files.
+Model Quality* every minute; `complaints models quality` brings its figures of the model up to date. An operator may
+also make charts; those of the files are changed by `admin`, and `complaints superset export` writes what was changed in
+the browser back to the files.
 
 Rates carry their meaning below. Credit reporting is most of the public data, so counts and relief are also shown
 without it. Resolution days are days from receipt until the complaint was sent to the company: the public data hold no
