@@ -15,7 +15,7 @@ setup: ## Make .venv, install the locked packages and fetch the jars (3 s when n
 demo: setup ## Real complaints from Kafka to decisions, with what happened on the way
 	@$(BIN)/complaints demo
 
-test: setup ## Run the tests, all but those of the three targets below
+test: setup ## Run the tests, all but those of the targets below
 	@$(BIN)/python -m pytest
 
 test-dashboards: setup chromium ## Run the tests of the dashboards: Superset, a live stream, a real browser
@@ -49,9 +49,8 @@ docs: setup ## Write docs/tables.md, docs/dashboards.md and the SQL of the chart
 notebooks: setup ## Run the notebooks on the lake in .lakehouse (`make demo` makes it), and write them anew with what they show
 	@$(BIN)/python -m notebooks.run
 
-screenshots: setup chromium ## Write the pictures in docs/dashboards anew from the lake in .lakehouse
-	@for board in complaint-overview real-time-monitoring system-health; do \
-		$(BIN)/complaints superset snapshot $$board docs/dashboards/$$board.png || exit 1; done
+screenshots: setup chromium ## Write the pictures in docs/dashboards anew by the browser test
+	@SCREENSHOTS=docs/dashboards $(BIN)/python -m pytest -m superset tests/dashboards/live/test_dashboards.py -k draws_every_chart
 
 wheel: ## Build the wheel in dist/, which the bundle deploys; `make setup` comes before
 	@test -x $(BIN)/python || { echo "There is no .venv to build with: run \`make setup\` first." >&2; exit 1; }

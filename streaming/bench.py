@@ -42,19 +42,22 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Bench:
-    """What was measured: its name, its figures, and what its chart is drawn from."""
+    """What was measured: its name, its figures, what its chart is drawn from, and perhaps a table as Markdown."""
 
     name: str
     figures: Mapping[str, Any]
     series: Mapping[str, Any]
+    table: str | None = None
 
     def store(self, folder: Path) -> Path:
-        """Write figures and series as JSON, and the chart beside it; gives the path of the JSON."""
+        """Write figures and series as JSON, and chart and table beside it; gives the path of the JSON."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"bench-{self.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
         content = {"bench": self.name, "figures": self.figures, "series": self.series}
         path.write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")
         chart(content, path.with_suffix(".png"))
+        if self.table:
+            path.with_suffix(".md").write_text(self.table, encoding="utf-8")
         return path
 
 

@@ -70,7 +70,7 @@ class Views:
             self._is_whole = not broken
         sql = {view["name"]: view["sql"] for view in described["views"]}
         asked = statement.replace('"', "")
-        read = " ".join([asked, *(sql[name] for name in sql if name in asked)])
+        read = " ".join([asked, *(sql[name] for name in sql if re.search(rf"\b{re.escape(name)}\b", asked))])
         return " ".join(broken[name] for name in sorted(broken) if name in read) or None
 
     def _broken(self, described: dict[str, Any], there: list[str]) -> dict[str, str]:

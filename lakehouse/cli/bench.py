@@ -16,6 +16,7 @@ from lakehouse.cli.stream import grid, print_report, stopping
 from lakehouse.errors import ComplaintsError
 
 if TYPE_CHECKING:
+    from lakehouse.settings import Settings
     from streaming.bench import Bench, Watcher
     from streaming.run import Plan
 
@@ -150,6 +151,25 @@ def growth(invocation: Invocation, /, sizes: str, rate: float, as_json: bool) ->
 
 
 @bench.command()
+@click.option("--rows", type=click.IntRange(min=1), default=10_000_000, show_default=True, help="Decisions in gold.")
+@json_option
+@click.pass_obj
+def queries(invocation: Invocation, /, rows: int, as_json: bool) -> None:  # noqa: FBT001
+    r"""Measure the query behind each chart of the dashboards; a table of the times is written beside the figures.
+
+    The rows are the root's own decisions over and over, so `complaints demo` or `complaints score` comes before.
+
+    \b
+    Example:
+        complaints bench queries --rows 10000000
+    """
+    found = _measured(invocation, lambda watcher: _bench_queries(invocation.settings(), rows, watcher), as_json=as_json)
+    if not as_json:
+        shown = ("dashboard", "chart", "rows", "first_ms", "warm_ms")
+        print_grid(shown, [tuple(query[name] for name in shown) for query in found.series["queries"]])
+
+
+@bench.command()
 @click.argument("before", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("after", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @json_option
@@ -178,6 +198,26 @@ def _plan(total: int, narratives: float, *, rate: float = float("inf"), warm_up:
     from streaming.run import Plan, Trouble
 
     return Plan(rate, total, tuple(files_of([SAMPLES])), Trouble(), narratives=narratives, warm_up_s=warm_up)
+
+
+def _bench_queries(settings: "Settings", rows: int, watcher: "Watcher") -> "Bench":
+    from dataclasses import asdict
+
+    from dashboards.bench import markdown, query_times
+    from lakehouse.lake import Lake
+    from lakehouse.session import start_session
+    from streaming.bench import Bench, bench_lake, machine
+    from streaming.bench_rows import fill
+    from streaming.tables import TABLES
+
+    spark = start_session(settings)
+    with bench_lake(settings) as empty:
+        fill(Lake(spark, settings), Lake(spark, empty), rows, watcher.notify)
+        watcher.notify("Asking.")
+        times = query_times(empty, TABLES)
+    by_chart = {time.chart: time.warm_ms for time in times}
+    figures = {"machine": machine(), "rows": rows, "slowest_ms": max(by_chart.values()), "warm_ms": by_chart}
+    return Bench("queries", figures, {"queries": [asdict(time) for time in times]}, markdown(times))
 
 
 def _measured(invocation: Invocation, measure: "Callable[[Watcher], Bench]", *, as_json: bool) -> "Bench":
