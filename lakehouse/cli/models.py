@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lakehouse.cli import Invocation, json_option, print_grid, print_json, terminal
+from lakehouse.cli.model_costs import ablate
 from lakehouse.settings import Settings
 
 if TYPE_CHECKING:
@@ -15,12 +16,15 @@ if TYPE_CHECKING:
 
 @click.group()
 def models() -> None:
-    r"""Versions of the model: list, show, compare, promote, roll back, quality, speed.
+    r"""Versions of the model: list, show, compare, promote, roll back, quality, speed, ablate.
 
     \b
     Example:
         complaints models list
     """
+
+
+models.add_command(ablate)
 
 
 @models.command("list")
