@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-dashboards test-databricks test-faults test-notebooks chromium check docs notebooks screenshots wheel lock lock-dashboards clean
+.PHONY: help setup demo test test-text test-dashboards test-databricks test-faults test-notebooks chromium check docs notebooks screenshots wheel lock lock-dashboards clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,10 @@ demo: setup ## Real complaints from Kafka to decisions, with what happened on th
 
 test: setup ## Run the tests, all but those of the targets below
 	@$(BIN)/python -m pytest
+
+test-text: setup ## Run the tests of the optional text features, and fetch what these need
+	@$(BIN)/complaints setup --with sentiment --with embeddings
+	@$(BIN)/python -m pytest -m text
 
 test-dashboards: setup chromium ## Run the tests of the dashboards: Superset, a live stream, a real browser
 	@$(BIN)/python -m pytest -m superset

@@ -1,21 +1,22 @@
 """What moved a score: signed contributions to the logit, by feature in plain words.
 
 Of a linear model, a contribution is calibration slope times coefficient times value. With the intercept's they sum to
-the logit, so the narrative's words together are what remains after all others.
+the logit, so the narrative's words, with their embedding where there is one, are what remains after all others.
 """
 
 import json
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+import numpy as np
 from pyspark.ml import PipelineModel
 from pyspark.ml.classification import LogisticRegressionModel
-from pyspark.ml.feature import MaxAbsScalerModel, OneHotEncoderModel
+from pyspark.ml.feature import MaxAbsScalerModel, OneHotEncoderModel, VectorAssembler, VectorSlicer
 from pyspark.ml.functions import vector_to_array
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from ml.pipeline import CATEGORIES, NUMBERS
+from ml.pipeline import CATEGORIES
 
 Stage = TypeVar("Stage")
 NONE = "array<struct<feature:string,contribution:double>>"
@@ -44,6 +45,7 @@ PLAIN = {
     "capitals_share": "share of capitals",
     "exclamations": "exclamation marks",
     "questions": "question marks",
+    "sentiment": "negative sentiment of the narrative",
     "company_history": "how the company's earlier complaints ended",
 }
 
@@ -64,9 +66,8 @@ def influences(fitted: PipelineModel, shown: int | None = None) -> Callable[[Dat
     parts.append((WORDS, F.lit(WORDS), F.when(F.col("has_narrative"), rest).otherwise(0.0)))
     entries = (_entry(shown_as, slope * contribution) for _, shown_as, contribution in parts)
     ranked = F.sort_array(F.array(*entries))
-    strongest = F.array(
-        *(_shown(F.get("_ranked", F.lit(place))) for place in range(min(shown or len(parts), len(parts))))
-    )
+    places = range(min(shown or len(parts), len(parts)))
+    strongest = F.array(*(_shown(F.get("_ranked", F.lit(place))) for place in places))
     # Two steps, and no lambda: Spark evaluates a lambda, and all that it is applied to, without compiling it.
     return lambda frame: frame.withColumn("_ranked", ranked).withColumn("influences", strongest).drop("_ranked")
 
@@ -79,10 +80,11 @@ def raw_logit() -> Column:
 def _parts(fitted: PipelineModel, linear: LogisticRegressionModel) -> list[tuple[str, Column, Column]]:
     """Name, what to show, and raw contribution of each feature but the words."""
     encoder, scaler = stage_of(fitted, OneHotEncoderModel), stage_of(fitted, MaxAbsScalerModel)
-    if encoder is None or scaler is None:
+    numbers = stage_of(fitted, VectorAssembler)
+    if encoder is None or scaler is None or numbers is None:
         msg = "the model has no categories or numbers"
         raise RuntimeError(msg)
-    coefficients = [float(value) for value in linear.coefficients.toArray()]
+    coefficients = _coefficients(fitted, linear)
     parts: list[tuple[str, Column, Column]] = []
     start = 0
     for name, size in zip(CATEGORIES, encoder.categorySizes, strict=True):
@@ -91,9 +93,12 @@ def _parts(fitted: PipelineModel, linear: LogisticRegressionModel) -> list[tuple
         shown = F.concat(F.lit(f"{PLAIN.get(name, name)}: "), F.col(f"cat_{name}"))
         parts.append((name, shown, F.coalesce(contribution, F.lit(0.0))))
         start += size
-    for name, coefficient, largest in zip(NUMBERS, coefficients[start:], scaler.maxAbs.toArray(), strict=False):
+    for column, coefficient, largest in zip(
+        numbers.getInputCols(), coefficients[start:], scaler.maxAbs.toArray(), strict=False
+    ):
+        name = column.removeprefix("num_")
         factor = coefficient / (float(largest) or 1.0)
-        parts.append((name, F.lit(PLAIN[name]), F.col(f"num_{name}") * factor))
+        parts.append((name, F.lit(PLAIN[name]), F.col(column) * factor))
     return parts
 
 
@@ -105,6 +110,18 @@ def _entry(shown_as: Column, contribution: Column) -> Column:
 
 def _shown(entry: Column) -> Column:
     return F.struct(entry["feature"].alias("feature"), entry["contribution"].alias("contribution"))
+
+
+def _coefficients(fitted: PipelineModel, linear: LogisticRegressionModel) -> list[float]:
+    """The coefficients by their place in `features`; 0 for a feature that was left out."""
+    values = linear.coefficients.toArray()
+    slicer = stage_of(fitted, VectorSlicer)
+    if slicer is None:
+        return [float(value) for value in values]
+    places = slicer.getIndices()
+    whole = np.zeros(max(places) + 1)
+    whole[places] = values
+    return [float(value) for value in whole]
 
 
 def _doubles(values: Sequence[float]) -> Column:

@@ -71,23 +71,33 @@ class Watcher:
 
 
 @contextmanager
+def empty_lake(settings: Settings) -> Iterator[Settings]:
+    """Settings of an empty lake under the root, removed afterwards."""
+    folder = settings.folder / "bench"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield settings.model_copy(update={"root": folder, "folder": folder})  # the copy keeps what was worked out
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
 def bench_lake(settings: Settings) -> Iterator[Settings]:
-    """Settings of an empty lake under the root, with the root's registry; removed afterwards.
+    """The same with the root's registry.
 
     Raises:
         ComplaintsError: there is no champion.
     """
-    registry = Registry(settings)
-    registry.check(registry.champion_version())
-    folder = settings.folder / "bench"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    (folder / "mlflow").symlink_to(settings.folder / "mlflow", target_is_directory=True)
-    try:
-        yield settings.model_copy(update={"root": folder, "folder": folder})  # the copy keeps what was worked out
-    finally:
-        (folder / "mlflow").unlink(missing_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
+    champions = Registry(settings)
+    champions.check(champions.champion_version())
+    with empty_lake(settings) as empty:
+        registry = empty.folder / "mlflow"
+        registry.symlink_to(settings.folder / "mlflow", target_is_directory=True)
+        try:
+            yield empty
+        finally:
+            registry.unlink(missing_ok=True)
 
 
 def bench_stream(settings: Settings, plan: Plan, watcher: Watcher) -> Bench:

@@ -13,7 +13,14 @@ COLOURS = {"ingest": "#4c72b0", "refine": "#55a868", "score": "#c44e52", "summar
 
 def chart(content: Mapping[str, Any], path: Path) -> None:
     """Draw what `Bench.store` wrote into a PNG."""
-    draw = {"stream": _stream, "drain": _drain, "batch": _batch, "growth": _growth, "queries": _queries}
+    draw = {
+        "stream": _stream,
+        "drain": _drain,
+        "batch": _batch,
+        "growth": _growth,
+        "train": _train,
+        "queries": _queries,
+    }
     figure = Figure(figsize=(11, 7), layout="constrained")
     draw[content["bench"]](figure, content)
     figure.savefig(path, dpi=110)
@@ -63,6 +70,20 @@ def _growth(figure: Figure, content: Mapping[str, Any]) -> None:
         axes.plot(sizes, list(by_size.values()), "o-", color=COLOURS[query], label=query)
     axes.set(xscale="log", xlabel="rows in gold.decisions", ylabel="median milliseconds a batch", ylim=(0, None))
     axes.legend()
+
+
+def _train(figure: Figure, content: Mapping[str, Any]) -> None:
+    sizes = content["series"]["sizes"]
+    rows = [int(size) for size in sizes]
+    time, memory = figure.subplots(1, 2)
+    time.plot(rows, [size["seconds"] for size in sizes.values()], "o-", color="#4c72b0")
+    time.set(xscale="log", yscale="log", xlabel="complaints", ylabel="seconds")
+    time.set_title("Time of training", loc="left")
+    for kind, colour in (("java", "#c44e52"), ("python", "#55a868")):
+        memory.plot(rows, [size[f"{kind}_mb"] for size in sizes.values()], "o-", color=colour, label=kind)
+    memory.set(xscale="log", xlabel="complaints", ylabel="most resident memory, MB", ylim=(0, None))
+    memory.set_title("Memory of training", loc="left")
+    memory.legend()
 
 
 def _at(value: str | datetime) -> datetime:

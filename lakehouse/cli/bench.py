@@ -31,7 +31,7 @@ narratives_option = click.option(
 
 @click.group()
 def bench() -> None:
-    r"""Measure the real path in a lake of its own; figures as JSON and a chart go to <root>/reports.
+    r"""Measure the real path, or training, in a lake of its own; figures as JSON and a chart go to <root>/reports.
 
     Nothing else should run on the machine meanwhile: what did is told beside the figures (others_cores).
 
@@ -135,11 +135,7 @@ def growth(invocation: Invocation, /, sizes: str, rate: float, as_json: bool) ->
     """
     from streaming.bench import GROWTH_MINUTES, bench_growth
 
-    try:
-        wanted = [int(size) for size in sizes.split(",")]
-    except ValueError as error:
-        msg = f"{sizes} are no sizes: give numbers of rows, smallest first, like 10000,1000000."
-        raise ComplaintsError(msg) from error
+    wanted = _whole_numbers(sizes, "10000,1000000")
     plan = _plan(round(rate * GROWTH_MINUTES), 1.0, rate=rate, warm_up=GROWTH_MINUTES * 30)
     found = _measured(
         invocation, lambda watcher: bench_growth(invocation.settings(), plan, wanted, watcher), as_json=as_json
@@ -170,6 +166,35 @@ def queries(invocation: Invocation, /, rows: int, as_json: bool) -> None:  # noq
 
 
 @bench.command()
+@click.option("--times", default="1,10,100", show_default=True, help="Sizes, as multiples of the lake's complaints.")
+@json_option
+@click.pass_obj
+def train(invocation: Invocation, /, times: str, as_json: bool) -> None:  # noqa: FBT001
+    r"""Measure time and memory of training at several times the lake's complaints, each size in a process of its own.
+
+    \b
+    Example:
+        complaints bench train --times 1,10
+    """
+    from streaming.bench_train import bench_train
+
+    wanted = _whole_numbers(times, "1,10,100")
+    found = _measured(
+        invocation, lambda watcher: bench_train(invocation.settings(), wanted, watcher.notify), as_json=as_json
+    )
+    if not as_json:
+        columns = ("complaints", "seconds", "Java, MB", "Python, MB", "AUC-ROC")
+        sizes = found.figures["sizes"].items()
+        print_grid(
+            columns,
+            [
+                (f"{int(rows):,}", one["seconds"], one["java_mb"], one["python_mb"], f"{one['auc_roc']:.3f}")
+                for rows, one in sizes
+            ],
+        )
+
+
+@bench.command()
 @click.argument("before", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("after", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @json_option
@@ -191,6 +216,17 @@ def compare(_: Invocation, /, before: Path, after: Path, as_json: bool) -> None:
         for name in shared
     ]
     print_grid(("figure", "before", "after", "ratio"), rows)
+
+
+def _whole_numbers(text: str, example: str) -> list[int]:
+    try:
+        found = [int(number) for number in text.split(",")]
+    except ValueError:
+        found = []
+    if min(found, default=0) < 1:
+        msg = f"{text} are no sizes: give whole numbers, smallest first, like {example}."
+        raise ComplaintsError(msg)
+    return found
 
 
 def _plan(total: int, narratives: float, *, rate: float = float("inf"), warm_up: float | None = None) -> "Plan":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lakehouse.cli import Invocation, json_option, print_grid, print_json, terminal
+from lakehouse.cli.model_costs import ablate
 from lakehouse.settings import Settings
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def models() -> None:
-    r"""Versions of the model: list, show, compare, promote, roll back, quality, shadow, speed.
+    r"""Versions of the model: list, show, compare, promote, roll back, quality, shadow, speed, ablate.
 
     A version is called by its number or by an alias, champion or challenger.
 
@@ -23,6 +24,9 @@ def models() -> None:
     Example:
         complaints models list
     """
+
+
+models.add_command(ablate)
 
 
 @models.command("list")
