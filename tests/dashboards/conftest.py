@@ -4,7 +4,7 @@ import pytest
 
 from lakehouse.lake import Lake
 from streaming.backlog import score_backlog
-from streaming.quality import assess
+from streaming.quality import assessment
 from streaming.tables import TABLES
 from tests.conftest import Trained, copy_of
 
@@ -15,5 +15,5 @@ def scored(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Lake:
     lake = copy_of(trained, tmp_path_factory.mktemp("scored") / "lake")
     lake.create(TABLES)
     assert score_backlog(lake.settings, lambda *_: None)
-    assert assess(lake.settings)
+    assert assessment(lake.settings)
     return lake

@@ -10,7 +10,7 @@ import pytest
 from pyspark.ml import PipelineModel
 from pyspark.ml.classification import LogisticRegressionModel
 from pyspark.ml.functions import vector_to_array
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from sparknlp.annotator import BertSentenceEmbeddings
 
@@ -32,7 +32,10 @@ from streaming.queries import Queries, Trigger
 from streaming.tables import TABLES
 from tests.conftest import Trained, copy_of
 from tests.ml.test_validation import IN_A_NEW_PROCESS
-from tests.streaming.test_plans import IN_PYTHON, PLAN_LENGTH, plan, plan_of
+from tests.streaming.conftest import IN_PYTHON, plan_of, whole_plans
+from tests.streaming.test_plans import plan
+
+__all__ = ["whole_plans"]  # the fixture
 
 pytestmark = pytest.mark.text
 
@@ -60,14 +63,6 @@ def both(trained: Trained, parts: DataFrame) -> Fitted:
 @pytest.fixture(scope="module")
 def model(both: Fitted) -> Model:
     return Model("m", "1", both.artifact)
-
-
-@pytest.fixture
-def whole_plans(spark: SparkSession) -> Iterator[None]:
-    before = spark.conf.get(PLAN_LENGTH)
-    spark.conf.set(PLAN_LENGTH, "10000000")
-    yield
-    spark.conf.set(PLAN_LENGTH, str(before))
 
 
 @pytest.mark.usefixtures("whole_plans")

@@ -12,7 +12,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 from lakehouse.settings import Settings
 from streaming.broker import Broker
 
-PLAN_LENGTH = "spark.sql.maxPlanStringLength"
+WHOLE = {"spark.sql.maxPlanStringLength": "10000000", "spark.sql.debug.maxToStringFields": "100000"}
 # What a physical plan holds where Spark calls Python.
 IN_PYTHON = re.compile(r"\b\w*(?:EvalPython|PythonUDF|InPandas|InArrow|PythonMap|InPythonWith)\w*|\bpythonUDF\d+")
 
@@ -27,10 +27,12 @@ def shared_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 @pytest.fixture
 def whole_plans(spark: SparkSession) -> Iterator[None]:
     """Plans are not cut off when they are turned into text."""
-    before = spark.conf.get(PLAN_LENGTH)
-    spark.conf.set(PLAN_LENGTH, "10000000")
+    before = {name: str(spark.conf.get(name)) for name in WHOLE}
+    for name, value in WHOLE.items():
+        spark.conf.set(name, value)
     yield
-    spark.conf.set(PLAN_LENGTH, str(before))
+    for name, value in before.items():
+        spark.conf.set(name, value)
 
 
 def with_topics(settings: Settings, broker: Broker, name: str) -> Settings:

@@ -20,7 +20,7 @@ from dashboards.server.browser import Browser
 from lakehouse.settings import Settings, load_settings
 from lakehouse.sql import query
 from streaming.backlog import score_backlog
-from streaming.quality import assess
+from streaming.quality import assessment
 from streaming.tables import TABLES
 from tests.conftest import Trained, copy_of
 
@@ -74,7 +74,7 @@ def server(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """Superset over a lake with some hundred decided complaints."""
     lake = copy_of(trained, tmp_path_factory.mktemp("superset") / "lake")
     assert score_backlog(lake.settings, lambda *_: None)
-    assert assess(lake.settings)
+    assert assessment(lake.settings)
     with started(lake.settings.folder) as running:
         yield running
 
