@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-dashboards test-databricks test-faults chromium check docs screenshots wheel lock lock-dashboards clean
+.PHONY: help setup demo test test-text test-dashboards test-databricks test-faults test-notebooks chromium check docs notebooks screenshots wheel lock lock-dashboards clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,8 +15,12 @@ setup: ## Make .venv, install the locked packages and fetch the jars (3 s when n
 demo: setup ## Real complaints from Kafka to decisions, with what happened on the way
 	@$(BIN)/complaints demo
 
-test: setup ## Run the tests, all but those of the three targets below
+test: setup ## Run the tests, all but those of the targets below
 	@$(BIN)/python -m pytest
+
+test-text: setup ## Run the tests of the optional text features, and fetch what these need
+	@$(BIN)/complaints setup --with sentiment --with embeddings
+	@$(BIN)/python -m pytest -m text
 
 test-dashboards: setup chromium ## Run the tests of the dashboards: Superset, a live stream, a real browser
 	@$(BIN)/python -m pytest -m superset
@@ -26,6 +30,9 @@ test-databricks: setup ## Run the tests that deploy the bundle and run its tasks
 
 test-faults: setup ## Run the tests that kill the stream and the broker again and again, and count (an hour)
 	@$(BIN)/python -m pytest -m faults
+
+test-notebooks: setup ## Run the notebooks from top to bottom, each in a kernel of its own
+	@$(BIN)/python -m pytest -m notebooks
 
 chromium:
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \
@@ -43,9 +50,11 @@ docs: setup ## Write docs/tables.md, docs/dashboards.md and the SQL of the chart
 	@$(BIN)/python -m streaming.tables > docs/tables.md
 	@$(BIN)/complaints superset reference
 
-screenshots: setup chromium ## Write the pictures in docs/dashboards anew from the lake in .lakehouse
-	@for board in complaint-overview real-time-monitoring system-health; do \
-		$(BIN)/complaints superset snapshot $$board docs/dashboards/$$board.png || exit 1; done
+notebooks: setup ## Run the notebooks on the lake in .lakehouse (`make demo` makes it), and write them anew with what they show
+	@$(BIN)/python -m notebooks.run
+
+screenshots: setup chromium ## Write the pictures in docs/dashboards anew by the browser test
+	@SCREENSHOTS=docs/dashboards $(BIN)/python -m pytest -m superset tests/dashboards/live/test_dashboards.py -k draws_every_chart
 
 wheel: ## Build the wheel in dist/, which the bundle deploys; `make setup` comes before
 	@test -x $(BIN)/python || { echo "There is no .venv to build with: run \`make setup\` first." >&2; exit 1; }

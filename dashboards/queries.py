@@ -6,20 +6,28 @@ so that a query means the same whenever it is run. Written to `sql/charts/` by `
 
 import json
 from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from dashboards.assets import Asset, Assets
 
 FOLDER = Path(__file__).resolve().parent / "sql"
-GRAINS = {"PT1M": "minute", "P1M": "month", "P3M": "quarter"}
+GRAINS = {"PT1M": "minute", "P1W": "week", "P1M": "month", "P3M": "quarter"}
 ALL_TIME = "No filter"
 LAST_HOUR = "DATEADD(DATETIME('now'), -1, hour)"
+TIME = "%Y-%m-%d %H:%M:%S.%f"
 OPERATORS = {"IN": "{column} IN ({values})", "IS NOT NULL": "{column} IS NOT NULL"}
 
 
-def chart_sql(assets: Assets, chart: Asset) -> str:
-    """One SELECT that gives what the chart shows, with a comment that says what that is."""
+def chart_sql(assets: Assets, chart: Asset, now: datetime | None = None) -> str:
+    """One SELECT that gives what the chart shows, with a comment that says what that is.
+
+    Args:
+        assets: the files.
+        chart: one of its charts.
+        now: when given, the last hour is that before this time (in UTC), written as Superset writes it.
+    """
     params = chart.content["params"]
     dataset = assets.dataset_of(chart).content
     view = f"{dataset['schema']}.{dataset['table_name']}"
@@ -30,7 +38,7 @@ def chart_sql(assets: Assets, chart: Asset) -> str:
         ",\n".join(f"    {sql}" if sql == name else f"    {sql} AS {name}" for name, sql in (*dimensions, *measures))
     )
     lines.append(f"FROM {view}")
-    if conditions := list(_conditions(params, view)):
+    if conditions := list(_conditions(params, view, now)):
         lines.append("WHERE " + "\n  AND ".join(conditions))
     if measures and dimensions:
         lines.append("GROUP BY " + ", ".join(sql for _, sql in dimensions))
@@ -71,12 +79,15 @@ def _dimensions(params: Mapping[str, Any], columns: Mapping[str, str]) -> Iterat
         yield name, columns[name]
 
 
-def _conditions(params: Mapping[str, Any], view: str) -> Iterator[str]:
+def _conditions(params: Mapping[str, Any], view: str, now: datetime | None) -> Iterator[str]:
     for condition in params["adhoc_filters"]:
         column, value = condition["subject"], condition["comparator"]
         if condition["operator"] != "TEMPORAL_RANGE":
             values = ", ".join(f"'{one}'" for one in value or ())
             yield OPERATORS[condition["operator"]].format(column=column, values=values)
+        elif str(value).startswith(LAST_HOUR) and now:
+            since, until = (f"'{time:{TIME}}'" for time in (now - timedelta(hours=1), now + timedelta(minutes=1)))
+            yield f"{column} >= {since} AND {column} < {until}"
         elif str(value).startswith(LAST_HOUR):
             yield f"{column} >= (SELECT max({column}) FROM {view}) - INTERVAL 1 HOUR"  # noqa: S608 - names as declared
         elif value != ALL_TIME:

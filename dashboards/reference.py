@@ -28,13 +28,26 @@ channel; a click on a slice of the products or on a row of the states filters al
 to its rows. SQL Lab reads `gold.*` and the views `serving.*`, one SELECT at a time; `dashboards/sql/` has templates.
 
 **For operators** (account `operator`): *Real-time Monitoring* refreshes itself every 10 seconds, *System Health and
-Model Quality* every minute. An operator may also make and change charts; `complaints superset export` writes what was
-changed in the browser back to the files.
+Model Quality* every minute; `complaints models quality` brings its figures of the model up to date. An operator may
+also make charts; those of the files are changed by `admin`, and `complaints superset export` writes what was changed in
+the browser back to the files.
 
 Rates carry their meaning below. Credit reporting is most of the public data, so counts and relief are also shown
 without it. Resolution days are days from receipt until the complaint was sent to the company: the public data hold no
 other span. Historical datasets are kept for a day (the refresh button of a dashboard asks anew), real-time ones for
 5 seconds.
+
+**When something is missing**: over a lake without tables the dashboards open and *Data as of* says "no data yet". A
+table that is gone, or has lost a column, is named by the charts that read it; the others stay. A server that was
+killed, or an installation that was left half-way, is told by `complaints superset status` and mended by
+`complaints superset start`. A file that is wrong is refused with its line and key before anything is imported.
+
+**Where Superset keeps its own things**: in SQLite under `COMPLAINTS_ROOT`; in PostgreSQL when
+`COMPLAINTS_SUPERSET__METADATA` gives its address, like `postgresql+psycopg2://user@host/superset`.
+
+**How fast**: `complaints bench queries --rows 10000000` measures the query behind each chart on gold of that size, made
+of the lake's own decisions, and writes the times as a table to `<root>/reports`. `complaints superset snapshot` tells
+how long a browser took to open a dashboard; after `complaints superset configure` nothing is kept, and it opens cold.
 """
 
 

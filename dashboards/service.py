@@ -153,8 +153,11 @@ class Superset:
                 changed.append(path)
         return changed
 
-    def snapshot(self, slug: str, file: Path, account: str, password: str) -> None:
+    def snapshot(self, slug: str, file: Path, account: str, password: str) -> float:
         """Take a picture (.png) or a document (.pdf) of a dashboard as an account sees it.
+
+        Returns:
+            Seconds that a browser which had nothing in its cache took to open it, from asking to the last chart.
 
         Raises:
             ComplaintsError: no such dashboard, Superset doesn't run, the browser is not there, or a chart failed.
@@ -173,6 +176,7 @@ class Superset:
         if failed := [name for name, state in answer["shown"].items() if state.startswith("error")]:
             msg = f"{file} was written, but these charts failed: {', '.join(failed)}."
             raise ComplaintsError(msg)
+        return float(answer["seconds"])
 
     def ask(self, asked: Mapping[str, Any], module: str = "provision") -> dict[str, Any]:
         """Run a module of `server/` in Superset's Python with this request; its answer.
@@ -247,7 +251,14 @@ class Superset:
         host, port = self._settings.superset.host, self._settings.superset.port
         command = [str(self.environment.venv / "bin" / "gunicorn"), "--no-control-socket", "--timeout", "120"]
         command += ["--worker-class", "gthread", "--workers", str(WORKERS), "--threads", str(THREADS)]
-        command += ["--preload", "--bind", f"{host}:{port}", "superset.app:create_app()"]
+        command += [
+            "--config",
+            "python:gunicorn_conf",
+            "--preload",
+            "--bind",
+            f"{host}:{port}",
+            "superset.app:create_app()",
+        ]
         server = self._process.launch(command, self._variables(), self.log)
         end = time.monotonic() + START_SECONDS
         while not self._answers():

@@ -72,6 +72,7 @@ def described(settings: Settings, tables: Iterable[Table]) -> Mapping[str, Any]:
             {
                 "name": table.name,
                 "folder": str(table_path(settings, table)),
+                "columns": table.column_names,
                 "present": select_all(settings, table),
                 "absent": _empty(table),
             }

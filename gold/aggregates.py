@@ -15,7 +15,7 @@ KEYS: dict[Table, tuple[str, ...]] = {
     BY_DAY: ("date_received", "product_family", "issue", "company", "state"),
 }
 TIME = {BY_MINUTE: "minute", BY_DAY: "date_received"}
-GREATEST = frozenset({"latency_ms_max"})
+GREATEST = frozenset({"latency_ms_max", "scored_batch"})
 
 
 def by_minute(decisions: DataFrame) -> DataFrame:
@@ -28,6 +28,7 @@ def by_minute(decisions: DataFrame) -> DataFrame:
             *_measures(),
             F.coalesce(F.sum(latency), F.lit(0)).cast("double").alias("latency_ms_sum"),
             F.coalesce(F.max(latency), F.lit(0)).cast("double").alias("latency_ms_max"),
+            F.max("batch_id").alias("scored_batch"),
         )
         .select(BY_MINUTE.column_names)
     )

@@ -132,14 +132,16 @@ def decided(rules: DecisionRules) -> Callable[[DataFrame], DataFrame]:
         recommended_action, due_on, rules and reasons, as `gold.tables.DECISIONS` describes them.
     """
     effects = F.from_json(F.lit(json.dumps({r.id: _effect(r) for r in rules.rules})), f"map<string,{EFFECT}>")
-    fired = F.transform(_fired(rules.rules), lambda rule: effects[rule])
+    fired = _fired(rules.rules)
     team = F.from_json(F.lit(json.dumps(dict(rules.teams))), "map<string,string>")[F.col("product_family")]
 
     def with_decision(scored: DataFrame) -> DataFrame:
         # A column a step: Spark doesn't merge steps that use a costly column twice, so each condition runs once.
         return (
             scored.transform(_with_text(rules.text))
-            .withColumn("_fired", fired)
+            .withColumn("rules", fired)
+            # On a column that is there: what a lambda is applied to is not compiled, like the lambda.
+            .withColumn("_fired", F.transform("rules", lambda rule: effects[rule]))
             .withColumns(
                 {
                     "urgency": F.col("_fired")[0]["urgency"],
@@ -150,7 +152,6 @@ def decided(rules: DecisionRules) -> Callable[[DataFrame], DataFrame]:
                         F.date_add("date_received", F.array_min("_fired.calendar_days")),
                         _after_business_days("date_received", F.array_min("_fired.business_days")),
                     ),
-                    "rules": F.col("_fired.why.rule"),
                     "reasons": F.col("_fired.why"),
                 }
             )

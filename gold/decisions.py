@@ -6,17 +6,21 @@ Reads scored complaints (`ml.scoring`); gives rows of gold.decisions. Grain: one
 from collections.abc import Callable
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from gold.decide import DecisionRules, decided
-from gold.tables import DECISIONS
+from gold.tables import DECISIONS, SHADOW
 
 STAMPED = ("scored_at", "batch_id")  # where the batch is written
 
 
 def decisions(rules: DecisionRules) -> Callable[[DataFrame], DataFrame]:
-    """The step from scored complaints to rows of gold.decisions, short of `STAMPED`."""
+    """The step from scored complaints to rows of gold.decisions, short of `STAMPED`; `SHADOW` null where it is not."""
+    types = {column.name: column.type for column in DECISIONS.columns}
 
     def decide(scored: DataFrame) -> DataFrame:
-        return scored.transform(decided(rules)).select([c for c in DECISIONS.column_names if c not in STAMPED])
+        unshadowed = {name: F.lit(None).cast(types[name]) for name in SHADOW if name not in scored.columns}
+        rows = scored.transform(decided(rules)).withColumns(unshadowed)
+        return rows.select([name for name in DECISIONS.column_names if name not in STAMPED])
 
     return decide

@@ -44,6 +44,10 @@ DECISIONS = Table(
         Column("refined_at", "timestamp", "When it was refined."),
         Column("scored_at", "timestamp", "Start of the batch that scored it."),
         Column("batch_id", "bigint", "Batch of the scoring query."),
+        Column(
+            "shadow_probability", "double", "Probability by the challenger, which decides nothing; null without one."
+        ),
+        Column("shadow_version", "string", "Version of the challenger."),
     ),
     constraints={
         "probability_range": "probability BETWEEN 0 AND 1",
@@ -55,6 +59,8 @@ DECISIONS = Table(
         STATISTICS: "complaint_id,date_received,kafka_timestamp,scored_at,batch_id",
     },
 )
+
+SHADOW = ("shadow_probability", "shadow_version")  # of DECISIONS: what the challenger says; it stays in the table
 
 MEASURES = (
     Column("complaints", "bigint", "Complaints.", nullable=False),
@@ -78,6 +84,12 @@ BY_MINUTE = Table(
             "latency_ms_sum", "double", "Sum of the milliseconds from Kafka to scoring; 0 for files.", nullable=False
         ),
         Column("latency_ms_max", "double", "Largest of these.", nullable=False),
+        Column(
+            "scored_batch",
+            "bigint",
+            "Latest batch of the scoring query that is counted here: decisions of later batches than the greatest in "
+            "the table are not counted yet.",
+        ),
     ),
     cluster_by=("minute",),
 )

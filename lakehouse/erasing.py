@@ -13,9 +13,9 @@ from pyspark.sql import Column
 
 from lakehouse.catalogue import Table
 from lakehouse.lake import USER_METADATA, Lake
+from lakehouse.maintenance import any_retention
 
 APPEND_ONLY = "delta.appendOnly"
-RETENTION_CHECK = "spark.databricks.delta.retentionDurationCheck.enabled"
 
 
 def erase(lake: Lake, table: Table, condition: Column, mark: str) -> int:
@@ -36,13 +36,8 @@ def forget(lake: Lake, tables: Iterable[Table]) -> None:
 
     For tables that nobody reads or writes meanwhile, and whose streaming readers have read all of them.
     """
-    before = lake.spark.conf.get(RETENTION_CHECK, "true")
-    lake.spark.conf.set(RETENTION_CHECK, "false")  # it keeps a week for readers that are still at work; there are none
-    try:
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(partial(_forget, lake), tables))
-    finally:
-        lake.spark.conf.set(RETENTION_CHECK, str(before))
+    with any_retention(lake), ThreadPoolExecutor(4) as pool:
+        list(pool.map(partial(_forget, lake), tables))
 
 
 def _forget(lake: Lake, table: Table) -> None:

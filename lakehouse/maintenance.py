@@ -5,7 +5,8 @@ Here a running stream does this, and `complaints tables maintain`, which is a jo
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,9 @@ from lakehouse.lake import Lake
 SMALL_BYTES = 4 * 1024 * 1024  # files below are put together; larger ones are left alone, so that cost is of new rows
 TARGET_BYTES = 64 * 1024 * 1024
 LEAST_FILES = 20  # below so many small files a compaction isn't worth its commit
+DEAD_FILES = 200  # below so many that no version needs, listing the table's folder isn't worth it
+RETENTION_CHECK = "spark.databricks.delta.retentionDurationCheck.enabled"
+CLOCK_HOURS = 0.1  # by which Delta's time of a commit and the file system's may differ
 
 
 @dataclass(frozen=True)
@@ -28,19 +32,21 @@ class Maintained:
         files_before: data files that its current version had, small and large.
         files_after: the same afterwards.
         commits_dropped: files of its log that are gone.
+        files_deleted: data files that no version needed any more.
     """
 
     table: str
     files_before: int
     files_after: int
     commits_dropped: int
+    files_deleted: int
 
 
 def maintain(lake: Lake, tables: Iterable[Table], appended_only: Iterable[Table]) -> list[Maintained]:
     """Compact each table and rid it of what no reader needs.
 
     Args:
-        lake: locally, logs are shortened; on Databricks dead files are deleted (the logs are Delta's own to shorten).
+        lake: locally, logs are shortened as well; on Databricks that is Delta's own to do.
         tables: all that are maintained.
         appended_only: those that are compacted as well. A MERGE puts its table's files together itself, and a
             compaction at the same time would make it fail.
@@ -56,7 +62,7 @@ def _optimised(lake: Lake, table: Table, *, is_compacted: bool) -> Maintained:
     if is_compacted:
         lake.delta(table).optimize().executeCompaction()
     lake.delta(table).vacuum()
-    return Maintained(table.name, before, _file_count(lake, table), commits_dropped=0)
+    return Maintained(table.name, before, _file_count(lake, table), commits_dropped=0, files_deleted=0)
 
 
 def _file_count(lake: Lake, table: Table) -> int:
@@ -70,7 +76,8 @@ def _maintained(lake: Lake, table: Table, *, is_compacted: bool) -> Maintained:
         _compact(lake, table)
         after = _sizes(lake, table)
     (table_id,) = lake.delta(table).detail().select("id").first() or ("",)
-    return Maintained(table.name, len(before), len(after), _shorten(lake, table, str(table_id)))
+    dropped = _shorten(lake, table, str(table_id))
+    return Maintained(table.name, len(before), len(after), dropped, _delete_dead(lake, table, len(after)))
 
 
 def _sizes(lake: Lake, table: Table) -> list[int]:
@@ -109,6 +116,28 @@ def _shorten(lake: Lake, table: Table, table_id: str) -> int:
         if version < first:
             checkpoints[version].unlink()
     return len(gone)
+
+
+def _delete_dead(lake: Lake, table: Table, alive: int) -> int:
+    """Delete the data files that no version needs which the log still has; gives how many."""
+    folder = lake.path(table)
+    there = sum(1 for _ in folder.glob("*.parquet"))
+    if there - alive < DEAD_FILES:
+        return 0
+    oldest = min(commit.stat().st_mtime for commit in (folder / "_delta_log").glob("*.json"))
+    with any_retention(lake):
+        lake.delta(table).vacuum((datetime.now(UTC).timestamp() - oldest) / 3600 + CLOCK_HOURS)
+    return there - sum(1 for _ in folder.glob("*.parquet"))
+
+
+@contextmanager
+def any_retention(lake: Lake) -> Iterator[None]:
+    """Let VACUUM keep less than a week: where it is known who still reads what, as in a lake of one writer."""
+    lake.spark.conf.set(RETENTION_CHECK, "false")
+    try:
+        yield
+    finally:
+        lake.spark.conf.unset(RETENTION_CHECK)
 
 
 def _kept(lake: Lake) -> timedelta:

@@ -1,8 +1,8 @@
-"""Groups of settings: what they share, and those of the stream, of metrics and logs, of dashboards and of alerts."""
+"""Groups of settings: what they share, parts of the model's, and those of the stream, metrics, dashboards, alerts."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 
 class Section(BaseModel):
@@ -24,6 +24,41 @@ class StreamingSettings(Section):
     warm_up_seconds: float = Field(ge=0, le=600)
     upkeep_minutes: float = Field(gt=0, le=1440)
     quality_minutes: float = Field(gt=0, le=10_080)
+    shadow: bool
+
+
+class GridSettings(Section):
+    """What cross-validation tries: every combination of the values of the algorithm in use."""
+
+    regularisation: tuple[Annotated[float, Field(ge=0)], ...] = Field(min_length=1)
+    elastic_net: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(min_length=1)
+    trees: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(min_length=1)
+    depth: tuple[Annotated[int, Field(ge=1, le=15)], ...] = Field(min_length=1)
+
+
+class CostSettings(Section):
+    """What a wrong call costs, in any unit; the threshold follows from them."""
+
+    false_alarm: float = Field(gt=0)
+    missed: float = Field(gt=0)
+
+
+def _share_or_number(value: float) -> float:
+    if value >= 1 and not value.is_integer():
+        msg = "must be a share below 1, or a whole number"
+        raise ValueError(msg)
+    return value
+
+
+# How many of something to keep: below 1 a share of them, from 1 up a number.
+Strongest = Annotated[float, Field(gt=0), AfterValidator(_share_or_number)]
+
+
+class TextModelSettings(Section):
+    """A feature of the narrative that is made when enabled, and by what: a folder, a hub name, or the project's own."""
+
+    enabled: bool
+    model: str | None = None
 
 
 class SupersetSettings(Section):

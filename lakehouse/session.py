@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from lakehouse.jars import spark_jars
+from lakehouse.jar_sets import OPTIONAL
+from lakehouse.jars import ensure_jars, spark_jars
 from lakehouse.java import find_java
 from lakehouse.settings import Settings
 
@@ -50,6 +51,8 @@ LOCAL_CONF = {
     "spark.sql.files.minPartitionNum": "1",
     "spark.sql.files.openCostInBytes": "65536",
     "spark.sql.files.maxPartitionBytes": "4m",
+    # The default, INT96, has no statistics, and DuckDB takes ten times as long to read it.
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     "spark.sql.inMemoryColumnarStorage.batchSize": "1000",  # a buffer of so many values a column is made for each batch
     "spark.sql.inMemoryColumnarStorage.compressed": "false",
     "spark.serializer": "org.apache.spark.serializer.KryoSerializer",
@@ -81,7 +84,8 @@ def start_session(settings: Settings) -> SparkSession:
     On Databricks (`lake.catalog` is set) it is the cluster's own, using that catalog; otherwise a local one.
 
     Raises:
-        ComplaintsError: no Java 17, or the jars are missing; says what to do.
+        ComplaintsError: no Java 17, the jars are missing, or those of a feature that was switched on can't be fetched;
+            says what to do.
     """
     if settings.lake.catalog:
         spark = SparkSession.builder.getOrCreate()
@@ -97,10 +101,16 @@ def _local_session(settings: Settings) -> SparkSession:
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["JAVA_HOME"] = str(find_java().home)
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    os.environ.setdefault(
+        "TF_CPP_MIN_LOG_LEVEL", "2"
+    )  # TensorFlow, where it is used, tells each of its steps otherwise
     os.environ["PYSPARK_PYTHON"] = sys.executable  # or Spark would take whatever `python3` on PATH is
     logs = folder / "logs"
     logs.mkdir(exist_ok=True)
     log4j = logs / "log4j2.properties"
+    for jar_set in OPTIONAL:
+        if getattr(settings.ml, jar_set.name).enabled:
+            ensure_jars((jar_set,))
     log4j.write_text(_LOG4J.format(file=(logs / "spark.log").as_posix()), encoding="utf-8")
     conf = {
         **LOCAL_CONF,
@@ -123,9 +133,18 @@ def _local_session(settings: Settings) -> SparkSession:
         builder = builder.config(key, value)
     spark = builder.getOrCreate()
     logging.getLogger("py4j").setLevel(logging.ERROR)
+    _turn_away_from_output(spark)
     _leave_out_checksums(spark)
     _step_back_compiler(spark)
     return spark
+
+
+def _turn_away_from_output(spark: SparkSession) -> None:
+    """Have what the JVM prints go to standard error, as Spark NLP's models do: standard output holds results alone."""
+    jvm = spark._jvm  # noqa: SLF001
+    error = jvm.java.lang.System.err  # type: ignore[union-attr]
+    jvm.java.lang.System.setOut(error)  # type: ignore[union-attr]
+    getattr(getattr(jvm.scala, "Console$"), "MODULE$").setOutDirect(error)  # type: ignore[union-attr]
 
 
 def _leave_out_checksums(spark: SparkSession) -> None:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -22,7 +22,17 @@ from pydantic_settings import (
 )
 
 from lakehouse.errors import ComplaintsError
-from lakehouse.sections import AlertSettings, MonitoringSettings, Section, StreamingSettings, SupersetSettings
+from lakehouse.sections import (
+    AlertSettings,
+    CostSettings,
+    GridSettings,
+    MonitoringSettings,
+    Section,
+    StreamingSettings,
+    Strongest,
+    SupersetSettings,
+    TextModelSettings,
+)
 
 PREFIX = "COMPLAINTS_"
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -96,22 +106,6 @@ class SilverSettings(Section):
     successful_resolution: str = Field(min_length=1)
 
 
-class GridSettings(Section):
-    """What cross-validation tries: every combination of the values of the algorithm in use."""
-
-    regularisation: tuple[Annotated[float, Field(ge=0)], ...] = Field(min_length=1)
-    elastic_net: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(min_length=1)
-    trees: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(min_length=1)
-    depth: tuple[Annotated[int, Field(ge=1, le=15)], ...] = Field(min_length=1)
-
-
-class CostSettings(Section):
-    """What a wrong call costs, in any unit; the threshold follows from them."""
-
-    false_alarm: float = Field(gt=0)
-    missed: float = Field(gt=0)
-
-
 class MlSettings(Section):
     """Training, evaluation and registry."""
 
@@ -130,6 +124,9 @@ class MlSettings(Section):
     min_document_frequency: int = Field(ge=1)
     answer_days: int = Field(ge=0, le=365)
     history_weight: float = Field(gt=0)
+    keep_features: Strongest | None
+    sentiment: TextModelSettings
+    embeddings: TextModelSettings
 
 
 class _YamlSource(PydanticBaseSettingsSource):

@@ -91,9 +91,14 @@ def select_all(settings: Settings, table: Table) -> str:
 
 
 def _columns(table: Table) -> str:
-    """The columns with their timestamps as plain ones in UTC: DuckDB's time zones need an extension that isn't here."""
+    """The columns with their timestamps as plain ones in UTC: DuckDB's time zones need an extension that isn't here.
+
+    A cast would say the same, but takes ten times as long.
+    """
     return ", ".join(
-        f'"{column.name}"::TIMESTAMP AS "{column.name}"' if column.type == "timestamp" else f'"{column.name}"'
+        f'make_timestamp(epoch_us("{column.name}")) AS "{column.name}"'
+        if column.type == "timestamp"
+        else f'"{column.name}"'
         for column in table.columns
     )
 

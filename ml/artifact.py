@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import sparknlp
+import yaml
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model as Saved
 
@@ -18,12 +19,13 @@ from ml.pipeline import INPUTS
 
 OUTPUT = "probability"
 REMEDY = "train again with `complaints train`, or go back to the champion before with `complaints models rollback`"
+FETCHED = "registered_model_meta"  # MLflow's note beside the files of a version that was fetched
 _CAUSE = re.compile(r"(?m)^(?:Caused by)?: (?:[\w.$]+\.)?(\w+(?:Error|Exception)\b.*)$")
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """Every file below a folder, by its path in it, with its SHA-256."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    """Every file of a version below its folder, by its path in it, with its SHA-256."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != FETCHED)
     return {path.relative_to(folder).as_posix(): _digest(path) for path in files}
 
 
@@ -62,7 +64,7 @@ def _foreign(folder: Path) -> str | None:
     """What a model of this project would not be like."""
     try:
         saved = Saved.load(str(folder))
-    except (MlflowException, OSError, ValueError, TypeError):
+    except (MlflowException, OSError, ValueError, TypeError, yaml.YAMLError):
         return "has no description that MLflow can read"
     if "spark" not in saved.flavors:
         return f"holds no Spark pipeline but {', '.join(sorted(saved.flavors)) or 'nothing'}"

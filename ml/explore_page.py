@@ -31,8 +31,8 @@ def _page(found: Exploration, frame: pd.DataFrame) -> str:
                     for n in found.numbers
                 ],
             ),
-            image(_histograms(frame)),
-            image(_correlations(found)),
+            image(histograms(frame)),
+            image(correlations(found)),
             "<h2>Categories</h2><p>Selected: the chi-square test of independence from the outcome refuses chance.</p>",
             table(
                 ("feature", "values", "missing", "most frequent", "p", "Cramér's V", "selected"),
@@ -60,7 +60,8 @@ def _most(value: tuple[str, float] | None) -> str | None:
     return None if value is None else f"{value[0]} ({value[1]:.0%})"
 
 
-def _histograms(frame: pd.DataFrame) -> Figure:
+def histograms(frame: pd.DataFrame) -> Figure:
+    """Distributions of the numeric features that have more than two values, rows on a logarithmic scale."""
     shown = [name for name in NUMBERS if frame[name].nunique() > 2]  # noqa: PLR2004
     figure = Figure(figsize=(9, 6), layout="constrained")
     grid = figure.subplots(3, 3, squeeze=False).flatten()
@@ -70,7 +71,8 @@ def _histograms(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def _correlations(found: Exploration) -> Figure:
+def correlations(found: Exploration) -> Figure:
+    """Correlations of the numeric features among each other and with the label, as a picture."""
     names = list(found.correlations)
     figure = Figure(figsize=(7, 6), layout="constrained")
     axes = figure.add_subplot()

@@ -17,7 +17,6 @@ from ml.metrics import Numbers, measured
 from ml.pipeline import INPUTS
 from ml.scoring import Model
 
-ALL = 1000
 MOST_ROWS = 20_000
 SHUFFLES = 5
 
@@ -36,9 +35,9 @@ def contributions(model: Model, rows: DataFrame) -> pd.DataFrame:
 
     Also `complaint_id`.
     """
-    moved = influences(model.fitted, ALL)
-    scored = model.fitted.transform(rows.select("complaint_id", *INPUTS).limit(MOST_ROWS))
-    long = scored.select("complaint_id", F.explode(moved).alias("moved")).select(
+    few = rows.select("complaint_id", *INPUTS).limit(MOST_ROWS)
+    scored = model.fitted.transform(few).transform(influences(model.fitted))
+    long = scored.select("complaint_id", F.explode("influences").alias("moved")).select(
         "complaint_id", F.substring_index("moved.feature", ": ", 1).alias("feature"), "moved.contribution"
     )
     return in_pandas(long).pivot_table(index="complaint_id", columns="feature", values="contribution", aggfunc="sum")

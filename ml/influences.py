@@ -1,21 +1,22 @@
 """What moved a score: signed contributions to the logit, by feature in plain words.
 
 Of a linear model, a contribution is calibration slope times coefficient times value. With the intercept's they sum to
-the logit, so the narrative's words together are what remains after all others.
+the logit, so the narrative's words, with their embedding where there is one, are what remains after all others.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+import numpy as np
 from pyspark.ml import PipelineModel
 from pyspark.ml.classification import LogisticRegressionModel
-from pyspark.ml.feature import MaxAbsScalerModel, OneHotEncoderModel
+from pyspark.ml.feature import MaxAbsScalerModel, OneHotEncoderModel, VectorAssembler, VectorSlicer
 from pyspark.ml.functions import vector_to_array
-from pyspark.sql import Column
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from ml.pipeline import CATEGORIES, NUMBERS
+from ml.pipeline import CATEGORIES
 
 Stage = TypeVar("Stage")
 NONE = "array<struct<feature:string,contribution:double>>"
@@ -44,26 +45,31 @@ PLAIN = {
     "capitals_share": "share of capitals",
     "exclamations": "exclamation marks",
     "questions": "question marks",
+    "sentiment": "negative sentiment of the narrative",
     "company_history": "how the company's earlier complaints ended",
 }
 
 
-def influences(fitted: PipelineModel, shown: int) -> Column:
-    """An expression over what the artifact's transform gives: the strongest contributions, strongest first.
+def influences(fitted: PipelineModel, shown: int | None = None) -> Callable[[DataFrame], DataFrame]:
+    """The step that adds `influences` to what the artifact's transform gives: contributions, strongest first.
 
-    Of a model that isn't linear the array is empty.
+    Args:
+        fitted: the artifact; of a model that isn't linear the array is empty.
+        shown: how many; None = all.
     """
     linear = stage_of(fitted, LogisticRegressionModel)
     if linear is None:
-        return F.array().cast(NONE)
+        return lambda frame: frame.withColumn("influences", F.array().cast(NONE))
     parts = _parts(fitted, linear)
     slope = F.col("slope")
     rest = raw_logit() - float(linear.intercept) - sum((c for _, _, c in parts), F.lit(0.0))
     parts.append((WORDS, F.lit(WORDS), F.when(F.col("has_narrative"), rest).otherwise(0.0)))
-    entries = F.array(
-        *(F.struct(shown_as.alias("feature"), (slope * c).alias("contribution")) for _, shown_as, c in parts)
-    )
-    return F.slice(_strongest_first(entries), 1, shown)
+    entries = (_entry(shown_as, slope * contribution) for _, shown_as, contribution in parts)
+    ranked = F.sort_array(F.array(*entries))
+    places = range(min(shown or len(parts), len(parts)))
+    strongest = F.array(*(_shown(F.get("_ranked", F.lit(place))) for place in places))
+    # Two steps, and no lambda: Spark evaluates a lambda, and all that it is applied to, without compiling it.
+    return lambda frame: frame.withColumn("_ranked", ranked).withColumn("influences", strongest).drop("_ranked")
 
 
 def raw_logit() -> Column:
@@ -74,10 +80,11 @@ def raw_logit() -> Column:
 def _parts(fitted: PipelineModel, linear: LogisticRegressionModel) -> list[tuple[str, Column, Column]]:
     """Name, what to show, and raw contribution of each feature but the words."""
     encoder, scaler = stage_of(fitted, OneHotEncoderModel), stage_of(fitted, MaxAbsScalerModel)
-    if encoder is None or scaler is None:
+    numbers = stage_of(fitted, VectorAssembler)
+    if encoder is None or scaler is None or numbers is None:
         msg = "the model has no categories or numbers"
         raise RuntimeError(msg)
-    coefficients = [float(value) for value in linear.coefficients.toArray()]
+    coefficients = _coefficients(fitted, linear)
     parts: list[tuple[str, Column, Column]] = []
     start = 0
     for name, size in zip(CATEGORIES, encoder.categorySizes, strict=True):
@@ -86,22 +93,35 @@ def _parts(fitted: PipelineModel, linear: LogisticRegressionModel) -> list[tuple
         shown = F.concat(F.lit(f"{PLAIN.get(name, name)}: "), F.col(f"cat_{name}"))
         parts.append((name, shown, F.coalesce(contribution, F.lit(0.0))))
         start += size
-    for name, coefficient, largest in zip(NUMBERS, coefficients[start:], scaler.maxAbs.toArray(), strict=False):
+    for column, coefficient, largest in zip(
+        numbers.getInputCols(), coefficients[start:], scaler.maxAbs.toArray(), strict=False
+    ):
+        name = column.removeprefix("num_")
         factor = coefficient / (float(largest) or 1.0)
-        parts.append((name, F.lit(PLAIN[name]), F.col(f"num_{name}") * factor))
+        parts.append((name, F.lit(PLAIN[name]), F.col(column) * factor))
     return parts
 
 
-def _strongest_first(entries: Column) -> Column:
-    keyed = F.transform(
-        entries,
-        lambda e: F.struct(
-            (-F.abs(e.contribution)).alias("rank"), e.feature.alias("feature"), e.contribution.alias("contribution")
-        ),
-    )
-    return F.transform(
-        F.sort_array(keyed), lambda e: F.struct(e.feature.alias("feature"), e.contribution.alias("contribution"))
-    )
+def _entry(shown_as: Column, contribution: Column) -> Column:
+    """A contribution that sorts by its size, the largest first."""
+    rank = (-F.abs(contribution)).alias("rank")
+    return F.struct(rank, shown_as.alias("feature"), contribution.alias("contribution"))
+
+
+def _shown(entry: Column) -> Column:
+    return F.struct(entry["feature"].alias("feature"), entry["contribution"].alias("contribution"))
+
+
+def _coefficients(fitted: PipelineModel, linear: LogisticRegressionModel) -> list[float]:
+    """The coefficients by their place in `features`; 0 for a feature that was left out."""
+    values = linear.coefficients.toArray()
+    slicer = stage_of(fitted, VectorSlicer)
+    if slicer is None:
+        return [float(value) for value in values]
+    places = slicer.getIndices()
+    whole = np.zeros(max(places) + 1)
+    whole[places] = values
+    return [float(value) for value in whole]
 
 
 def _doubles(values: Sequence[float]) -> Column:

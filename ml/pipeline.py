@@ -5,7 +5,7 @@ and stream. Grain: one complaint in, one scored complaint out.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,15 @@ from pyspark.ml.feature import (
     StringIndexer,
     VectorAssembler,
 )
+from pyspark.sql import DataFrame
 from sparknlp.annotator import Lemmatizer, StopWordsCleaner, Tokenizer
 from sparknlp.annotator import Normalizer as TokenNormalizer
 from sparknlp.base import DocumentAssembler, Finisher
 
 from lakehouse.settings import CONF, MlSettings
+from ml.embeddings import EMBEDDING, embedding_stages
 from ml.history import HISTORY
+from ml.sentiment import SENTIMENT, fitted_sentiment
 from silver.features import AMOUNT, REDACTION
 
 LABEL = "successful_resolution"
@@ -56,18 +59,33 @@ NOT_GIVEN = "not given"
 Stage = Estimator[Any] | Transformer
 
 
-def representation(settings: MlSettings, *, with_text: bool) -> Pipeline:
-    """The unfitted stages up to `features`; without text where there are no narratives to learn from.
+def represented(rows: DataFrame, settings: MlSettings, *, with_text: bool) -> PipelineModel:
+    """The stages up to `features`, fitted; without text where there are no narratives to learn from.
 
-    Fitting needs `INPUTS` and `company_history` of each row's own day (`ml.history`); no label.
+    Args:
+        rows: to fit on: `INPUTS` and `company_history` of each row's own day (`ml.history`); no label is read.
+        settings: of the text, and which of the optional features are made of it.
+        with_text: whether narratives are read.
     """
-    text = _text_stages(settings) if with_text else []
-    stages = [_prepared(HISTORY), *text, *_category_stages(), *_number_stages(), _assembled(with_text=with_text)]
-    return Pipeline(stages=stages)
+    numbers: Sequence[str] = NUMBERS
+    blocks = [*(f"onehot_{name}" for name in CATEGORIES), "scaled_numbers"]
+    text: Sequence[Stage] = []
+    embedded: Sequence[Stage] = []
+    if with_text:
+        text, blocks = [*_word_stages(), *_term_stages(settings)], [*blocks, "tfidf"]
+    if with_text and settings.sentiment.enabled:
+        words = Pipeline(stages=[_prepared(HISTORY), *_word_stages(annotated=True)]).fit(rows)
+        felt = fitted_sentiment(words.transform(rows.where("has_narrative")), settings)
+        text, numbers = [*words.stages[1:], *felt, *_term_stages(settings)], (*numbers, SENTIMENT)
+    if with_text and settings.embeddings.enabled:
+        # After all that is fitted: each fit would work the embeddings out again.
+        embedded, blocks = embedding_stages(settings.embeddings, rows.sparkSession), [*blocks, EMBEDDING]
+    stages = [_prepared(HISTORY), *text, *_category_stages(), *_number_stages(numbers), *embedded, _assembled(blocks)]
+    return Pipeline(stages=stages).fit(rows)
 
 
 def artifact(
-    fitted: PipelineModel, history: Mapping[str, float], classifier: Transformer, calibration: Transformer
+    fitted: PipelineModel, history: Mapping[str, float], classifier: Sequence[Transformer], calibration: Transformer
 ) -> PipelineModel:
     """The model as it is registered: the fitted stages with the company history as of now, classifier, calibration.
 
@@ -75,7 +93,7 @@ def artifact(
     slope times raw prediction plus offset. It adds the columns between, too.
     """
     first = _prepared(_looked_up(history))
-    return PipelineModel(stages=[first, *fitted.stages[1:], classifier, calibration])
+    return PipelineModel(stages=[first, *fitted.stages[1:], *classifier, calibration])
 
 
 def _looked_up(history: Mapping[str, float]) -> str:
@@ -102,7 +120,11 @@ def _sql(text: str) -> str:
     return text.replace("\\", "\\\\").replace("'", "\\'")
 
 
-def _text_stages(settings: MlSettings) -> list[Stage]:
+def _word_stages(*, annotated: bool = False) -> list[Stage]:
+    """Up to `terms`, the lemmas of the narrative; with Spark NLP's annotations on the way when something follows them.
+
+    Annotations that nothing follows are dropped: they hold the narrative several times over.
+    """
     return [
         DocumentAssembler().setInputCol("model_text").setOutputCol("document"),
         Tokenizer().setInputCols(["document"]).setOutputCol("token"),
@@ -117,7 +139,12 @@ def _text_stages(settings: MlSettings) -> list[Stage]:
         .setInputCols(["telling"])
         .setOutputCol("lemma")
         .setDictionary(str(Path(CONF) / "text" / "lemmas.txt"), "->", " "),
-        Finisher().setInputCols(["lemma"]).setOutputCols(["terms"]).setCleanAnnotations(True),
+        Finisher().setInputCols(["lemma"]).setOutputCols(["terms"]).setCleanAnnotations(not annotated),
+    ]
+
+
+def _term_stages(settings: MlSettings) -> list[Stage]:
+    return [
         CountVectorizer(
             inputCol="terms",
             outputCol="term_counts",
@@ -145,13 +172,12 @@ def _category_stages() -> list[Stage]:
     ]
 
 
-def _number_stages() -> list[Stage]:
+def _number_stages(numbers: Sequence[str]) -> list[Stage]:
     return [
-        VectorAssembler(inputCols=[f"num_{name}" for name in NUMBERS], outputCol="numbers"),
+        VectorAssembler(inputCols=[f"num_{name}" for name in numbers], outputCol="numbers"),
         MaxAbsScaler(inputCol="numbers", outputCol="scaled_numbers"),
     ]
 
 
-def _assembled(*, with_text: bool) -> Stage:
-    blocks = [*(f"onehot_{name}" for name in CATEGORIES), "scaled_numbers"]
-    return VectorAssembler(inputCols=[*blocks, "tfidf"] if with_text else blocks, outputCol="features")
+def _assembled(blocks: Sequence[str]) -> Stage:
+    return VectorAssembler(inputCols=list(blocks), outputCol="features")

@@ -164,7 +164,8 @@ class Records:
             except MlflowException as error:
                 if error.error_code not in MISSING:
                     raise
-        return self.version(version).number  # refuses, and names those that there are
+        self.version(version)  # refuses, and names those that there are
+        return ""
 
     def parameters(self, version: str) -> dict[str, str]:
         """What the training of a version was given and decided, as it was logged; nothing where its run is gone."""

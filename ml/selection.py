@@ -38,14 +38,18 @@ def candidates(settings: MlSettings) -> list[Candidate]:
     return [Candidate(dict(zip(names, combination, strict=True))) for combination in product(*values)]
 
 
-def classifier(settings: MlSettings, candidate: Candidate) -> Estimator[Any]:
+def classifier(settings: MlSettings, candidate: Candidate, features: str = "features") -> Estimator[Any]:
     """The unfitted classifier; reads `features`, `label` and `weight`, adds `rawPrediction`."""
     if settings.algorithm == "gradient_boosted_trees":
         trees = GBTClassifier(
-            maxIter=int(candidate.values["trees"]), maxDepth=int(candidate.values["depth"]), seed=settings.seed
+            featuresCol=features,
+            maxIter=int(candidate.values["trees"]),
+            maxDepth=int(candidate.values["depth"]),
+            seed=settings.seed,
         )
         return trees.setWeightCol("weight").setProbabilityCol("uncalibrated")
     linear = LogisticRegression(
+        featuresCol=features,
         regParam=candidate.values["regularisation"],
         elasticNetParam=candidate.values["elastic_net"],
         maxIter=MOST_ITERATIONS,

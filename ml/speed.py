@@ -29,18 +29,19 @@ def stage_speeds(model: Model, rows: DataFrame, repeats: int = 2) -> list[StageS
             frame = stage.transform(frame)
             steps.append((type(stage).__name__, frame))
         steps.append(("score with influences", kept.transform(scored(model))))
-        _seconds(steps[-1][1])  # the JVM compiles what it has not run yet
-        seconds = [(name, min(_seconds(step) for _ in range(repeats))) for name, step in steps]
+        seconds(steps[-1][1])  # the JVM compiles what it has not run yet
+        taken = [(name, min(seconds(step) for _ in range(repeats))) for name, step in steps]
     finally:
         kept.unpersist()
-    before = [0.0, *(taken for _, taken in seconds)]
+    before = [0.0, *(of_stage for _, of_stage in taken)]
     return [
-        StageSpeed(name, count / taken, max(0.0, taken - earlier) / count * 1e6)
-        for (name, taken), earlier in zip(seconds, before, strict=False)
+        StageSpeed(name, count / of_stage, max(0.0, of_stage - earlier) / count * 1e6)
+        for (name, of_stage), earlier in zip(taken, before, strict=False)
     ]
 
 
-def _seconds(rows: DataFrame) -> float:
+def seconds(rows: DataFrame) -> float:
+    """How long it takes to work all the rows out, every column of them."""
     began = time.monotonic()
     rows.write.format("noop").mode("overwrite").save()
     return time.monotonic() - began

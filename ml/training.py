@@ -23,40 +23,23 @@ from ml.calibration import Line, fitted_lines, stage
 from ml.card import card
 from ml.examples import TABLES, examples
 from ml.history import lookup, with_history
-from ml.importance import in_pandas
 from ml.influences import raw_logit
+from ml.judging import Judged, Metrics, judge
 from ml.material import counted, judged_material, refuse_one_sided, refuse_unfit
-from ml.metrics import intervals, measured
-from ml.pipeline import INPUTS, artifact, representation
-from ml.plots import Drawn, plots
+from ml.pipeline import INPUTS, artifact, represented
+from ml.plots import plots
 from ml.promotion import WorseError, promote
 from ml.provenance import signature
 from ml.records import REFERENCE
-from ml.reference import FEATURES, Reference, reference
 from ml.registry import CARD, Registry
-from ml.scoring import Model, scored
-from ml.selection import Candidate, chosen, classifier, weighted
+from ml.selection import Candidate, chosen, weighted
 from ml.split import CALIBRATE, FIT, TEST, Rule, parted, rule_of
-from ml.validation import Output, checked_output
+from ml.strongest import fitted_classifier
+from ml.validation import Output
 
 EXAMPLE_ROWS = 3
 MOST_CHARACTERS = 6000  # of a parameter in MLflow
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """How the model did on the test part."""
-
-    rows: int
-    base_rate: float
-    auc_roc: float | None
-    auc_pr: float | None
-    log_loss: float | None
-    brier: float | None
-    accuracy: float | None
-    ece: float | None
-    auc_roc_interval: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -100,16 +83,6 @@ class Fitted:
     warnings: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Judged:
-    """A fitted artifact on the test part: its figures, what to draw, and what the complaints looked like."""
-
-    metrics: Metrics
-    drawn: Drawn
-    seen: Reference
-    output: Output
-
-
 def train(lake: Lake, registry: Registry, progress: Progress, *, as_challenger: bool = False) -> Training:
     """Fit on the earlier part, calibrate, judge on the later, register, and promote unless the champion is better.
 
@@ -129,7 +102,7 @@ def train(lake: Lake, registry: Registry, progress: Progress, *, as_challenger: 
         with _kept(parted(rows.where("label IS NOT NULL"), lake.settings.ml)) as parts:
             fitted = fit(parts, lake.settings.ml, progress)
             progress("judging on the test part")
-            judged = _judged(fitted, parts.where(F.col("part") == TEST), lake.settings.ml)
+            judged = judge(fitted.artifact, fitted.threshold, parts.where(F.col("part") == TEST), lake.settings.ml)
             progress("registering")
             version = _registered(lake, registry, fitted, parts, (judged, unknown))
     is_champion, said = (False, ()) if as_challenger else _promoted(lake, registry, version, progress)
@@ -161,7 +134,7 @@ def _promoted(lake: Lake, registry: Registry, version: str, progress: Progress) 
 
 def _registered(lake: Lake, registry: Registry, fitted: Fitted, parts: DataFrame, found: tuple[Judged, int]) -> str:
     judged, unknown = found
-    figures = {name: value for name, value in asdict(judged.metrics).items() if isinstance(value, int | float)}
+    figures = judged.metrics.figures()
     first, last = parts.agg(F.min("date_received"), F.max("date_received")).collect()[0]
     example = parts.where(F.col("part") == TEST).select(*INPUTS).limit(EXAMPLE_ROWS)
     text = card(
@@ -211,15 +184,15 @@ def fit(parts: DataFrame, settings: MlSettings, progress: Progress) -> Fitted:
     learned = weighted(learned, settings)
     with_text, warnings = judged_material(learned)
     progress("fitting the text and feature stages")
-    stages = representation(settings, with_text=with_text).fit(learned.where(F.col("part") == FIT))
+    stages = represented(learned.where(F.col("part") == FIT), settings, with_text=with_text)
     with _kept(stages.transform(learned).select(*_FOR_CLASSIFIER)) as ready:
         fitting = ready.where(F.col("part") == FIT)
         best, grid = chosen(fitting, settings, progress)
         progress(f"fitting the classifier ({', '.join(f'{k} {v:g}' for k, v in best.values.items())})")
         with _kept(fitting) as fitting:
-            model = classifier(settings, best).fit(fitting)
+            model = fitted_classifier(fitting, settings, best)
         progress("calibrating")
-        lines = _calibrated(model, ready.where(F.col("part") == CALIBRATE))
+        lines = _calibrated(PipelineModel(stages=model), ready.where(F.col("part") == CALIBRATE))
     history = lookup(learned, base_rate, settings.history_weight)
     costs = settings.costs
     return Fitted(
@@ -252,26 +225,6 @@ def _calibrated(model: Transformer, rows: DataFrame) -> dict[str, Line]:
     found = model.transform(rows).select(raw_logit().alias("raw"), "label", path.alias("path")).collect()  # bounded
     raw, label, paths = (np.array(values) for values in zip(*found, strict=True))
     return fitted_lines(raw, label, paths)
-
-
-def _judged(fitted: Fitted, test: DataFrame, settings: MlSettings) -> Judged:
-    output = checked_output(fitted.artifact, test)
-    scores = test.transform(scored(Model("", "", fitted.artifact))).select("label", "probability", *FEATURES)
-    rows = in_pandas(scores)
-    label, probability = (rows[name].to_numpy(dtype=float) for name in ("label", "probability"))
-    figures = measured(label, probability, fitted.threshold)
-    metrics = Metrics(
-        rows=len(rows),
-        base_rate=float(label.mean()),
-        auc_roc=figures["auc_roc"],
-        auc_pr=figures["auc_pr"],
-        log_loss=figures["log_loss"],
-        brier=figures["brier"],
-        accuracy=figures["accuracy"],
-        ece=figures["ece"],
-        auc_roc_interval=intervals(label, probability, fitted.threshold, seed=settings.seed)["auc_roc"],
-    )
-    return Judged(metrics, Drawn(label, {"model": probability}), reference(rows, probability), output)
 
 
 def _parameters(lake: Lake, fitted: Fitted, output: Output, unknown: int) -> dict[str, object]:

@@ -28,7 +28,7 @@ class Output:
 
     Attributes:
         rows: complaints.
-        size: of the vector of features.
+        size: of the vector of features that the classifier reads.
         unseen: category to complaints whose value training did not see.
     """
 
@@ -72,7 +72,8 @@ def checked_output(fitted: PipelineModel, rows: DataFrame) -> Output:
         for name, labels in zip(indexer.getOutputCols(), indexer.labelsArray, strict=True)
     }
     scores = fitted.transform(rows.select(*INPUTS))
-    size = int(scores.schema["features"].metadata["ml_attr"]["num_attrs"])
+    classifier: Any = fitted.stages[-2]
+    size = int(scores.schema[classifier.getFeaturesCol()].metadata["ml_attr"]["num_attrs"])
     unscored = raw_logit().isNull() | F.isnan(raw_logit())  # as it is, too, where any other feature is not a number
     row = scores.agg(
         F.count("*").alias("rows"),
@@ -80,7 +81,6 @@ def checked_output(fitted: PipelineModel, rows: DataFrame) -> Output:
         F.sum(unscored.cast("int")).alias("unscored"),
         *unseen.values(),
     ).collect()[0]
-    classifier: Any = fitted.stages[-2]
     expected = int(classifier.numFeatures)
     if size != expected or row.wrong or row.unscored:
         msg = (

@@ -10,7 +10,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from silver.fields import OUTCOME
-from silver.tables import OUTCOMES
+from silver.tables import ABOUT, OUTCOMES
 
 RELIEF = ("monetary_relief", "non_monetary_relief", "relief")
 NOT_FINAL = "in_progress"
@@ -53,7 +53,9 @@ def has_outcome() -> Column:
 
 def outcomes(rows: DataFrame) -> DataFrame:
     """Refined rows with an outcome as rows of silver.outcomes, one a row."""
-    return rows.where(has_outcome()).withColumn("observed_at", F.col("refined_at")).select(OUTCOMES.column_names)
+    about = {name: F.col(intake) for name, intake in ABOUT.items()}
+    observed = rows.where(has_outcome()).withColumns({"observed_at": F.col("refined_at"), **about})
+    return observed.select(OUTCOMES.column_names)
 
 
 def is_stale(known_is_final: Column) -> Column:
@@ -72,12 +74,15 @@ def latest_outcomes(rows: DataFrame, stored: DataFrame, successful_resolution: s
 
     Returns:
         Rows of silver.outcomes, one a complaint whose outcome is new or has changed. A field not reported leaves what
-        was known; what was said while the answer was in progress never replaces what was said with a final one.
+        was known; what was said while the answer was in progress never replaces what was said with a final one. What
+        the complaint is about stays as it was reported first.
     """
     reported = rows.where(has_outcome()).withColumns({"observed_at": F.col("refined_at"), "stored": F.lit(col=False)})
     known = stored.withColumns({"stored": F.lit(col=True), "position": F.lit(-1).cast("bigint")})
-    both = reported.select(*_MERGED, F.col("first_received").alias("date_received")).unionByName(
-        known.select(*_MERGED, "processing_days"), allowMissingColumns=True
+    received = F.col("first_received")
+    about = [received.alias(name) if i == "date_received" else F.col(i).alias(name) for name, i in ABOUT.items()]
+    both = reported.select(*_MERGED, *about, received.alias("date_received")).unionByName(
+        known.select(*_MERGED, *ABOUT, "processing_days"), allowMissingColumns=True
     )
     ever_final = F.max("is_final").over(Window.partitionBy("complaint_id"))
     order = F.struct("is_fresh", "position")
@@ -89,6 +94,7 @@ def latest_outcomes(rows: DataFrame, stored: DataFrame, successful_resolution: s
             *(F.max_by(name, answered).alias(name) for name in ANSWER),
             *(_last(name, order).alias(name) for name in REPORTED if name not in ANSWER),
             *(_last(name, order).alias(name) for name in ("date_received", "processing_days")),
+            *(F.min_by(name, F.when(F.col(name).isNotNull(), F.col("position"))).alias(name) for name in ABOUT),
             F.max_by("record_id", F.col("position")).alias("record_id"),
             F.max_by("observed_at", F.col("position")).alias("observed_at"),
             F.max_by(F.struct(*REPORTED), F.when(F.col("stored"), 1)).alias("before"),

@@ -16,12 +16,12 @@ from silver.fields import INTAKE, OUTCOME
 from silver.outcomes import with_outcome_facts
 from silver.parse import parsed
 from silver.standardise import Taxonomy, standardised
-from silver.tables import COMPLAINTS, OUTCOMES
+from silver.tables import ABOUT, COMPLAINTS, OUTCOMES
 
 COORDINATES = ("record_id", "source", "topic", "partition", "offset", "kafka_timestamp", "file", "line", "ingested_at")
 STANDARDISED = frozenset({"product", "state", "zip_code", "submitted_via", "tags"})
 
-STAMPED = ("refined_at", "observed_at")  # where the batch is written
+STAMPED = ("refined_at", "observed_at", *ABOUT)  # where the batch is written
 
 NARRATIVE_WITHOUT_COMPLAINT = "narrative_without_complaint"
 # The rules that a row of the CFPB's narrative archive (complaint id and narrative, nothing else) breaks by its nature.
@@ -34,7 +34,7 @@ def refined(
     """The step from bronze to judged complaints.
 
     The returned step gives, for each row of bronze: `COORDINATES` and `payload`; the columns of silver.complaints and
-    silver.outcomes, short of the times `STAMPED`; `reasons` and `warnings`; `bare_narrative`, true for a row of the
+    silver.outcomes, short of what is `STAMPED` later; `reasons` and `warnings`; `bare_narrative`, true for a row of the
     narrative archive, whose reasons are set aside until it is known whether its complaint is there.
     """
 

@@ -72,6 +72,16 @@ NARRATIVES = Table(
     properties={STATISTICS: "complaint_id"},
 )
 
+# What the complaint is about, as silver.outcomes repeats it: its column there, and the one of silver.complaints.
+ABOUT = {
+    "complaint_received": "date_received",
+    "complaint_product": "product_family",
+    "complaint_issue": "issue",
+    "complaint_company": "company",
+    "complaint_state": "state",
+    "complaint_channel": "submitted_via",
+}
+
 OUTCOMES = Table(
     name="silver.outcomes",
     grain="one complaint with an outcome, as last reported",
@@ -90,6 +100,17 @@ OUTCOMES = Table(
         Column("is_monetary_relief", "boolean", "Whether money was given; null while not final."),
         Column("processing_days", "int", "Days from receipt to sending the complaint to the company."),
         Column("successful_resolution", "boolean", "Whether it ended well: the setting silver.successful_resolution."),
+        Column(
+            "complaint_received",
+            "date",
+            "Day the complaint was received; repeated here, as are the next five, so "
+            "that outcomes are counted by them without a join.",
+        ),
+        Column("complaint_product", "string", "Its product across the renamings."),
+        Column("complaint_issue", "string", "Its issue."),
+        Column("complaint_company", "string", "Its company."),
+        Column("complaint_state", "string", "Its state or territory."),
+        Column("complaint_channel", "string", "How it reached the CFPB."),
         RECORD,
         Column("observed_at", "timestamp", "Start of the batch that wrote this outcome."),
     ),

@@ -6,7 +6,7 @@ from lakehouse.errors import ComplaintsError
 from lakehouse.lake import Lake, writer
 from lakehouse.session import start_session
 from lakehouse.settings import Settings
-from ml.registry import Registry
+from ml.registry import CHALLENGER, Registry
 from streaming.duty import no_champion, streams
 from streaming.load import follow
 from streaming.queries import Queries, Trigger
@@ -40,6 +40,8 @@ def score_backlog(settings: Settings, on_progress: Callable[[str, int], None]) -
         lake = Lake(start_session(settings), settings)
         lake.create(TABLES)
         model = registry.champion()
+        challenger = registry.version_of(CHALLENGER) if settings.streaming.shadow else None
+        shadow = registry.load(challenger) if challenger else None
         scored = [0]
 
         def on_rows(rows: int) -> None:
@@ -47,7 +49,7 @@ def score_backlog(settings: Settings, on_progress: Callable[[str, int], None]) -
             on_progress("scoring", rows)
 
         queries = Queries(lake)
-        follow(queries.score(model, None, Trigger(until_done=True)), on_rows)
+        follow(queries.score(model, None, Trigger(until_done=True), shadow), on_rows)
         follow(queries.summarise(Trigger(until_done=True)), lambda rows: on_progress("summarising", rows))
         return scored[0]
     finally:

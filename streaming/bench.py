@@ -42,19 +42,22 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Bench:
-    """What was measured: its name, its figures, and what its chart is drawn from."""
+    """What was measured: its name, its figures, what its chart is drawn from, and perhaps a table as Markdown."""
 
     name: str
     figures: Mapping[str, Any]
     series: Mapping[str, Any]
+    table: str | None = None
 
     def store(self, folder: Path) -> Path:
-        """Write figures and series as JSON, and the chart beside it; gives the path of the JSON."""
+        """Write figures and series as JSON, and chart and table beside it; gives the path of the JSON."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"bench-{self.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
         content = {"bench": self.name, "figures": self.figures, "series": self.series}
         path.write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")
         chart(content, path.with_suffix(".png"))
+        if self.table:
+            path.with_suffix(".md").write_text(self.table, encoding="utf-8")
         return path
 
 
@@ -68,23 +71,33 @@ class Watcher:
 
 
 @contextmanager
+def empty_lake(settings: Settings) -> Iterator[Settings]:
+    """Settings of an empty lake under the root, removed afterwards."""
+    folder = settings.folder / "bench"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield settings.model_copy(update={"root": folder, "folder": folder})  # the copy keeps what was worked out
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
 def bench_lake(settings: Settings) -> Iterator[Settings]:
-    """Settings of an empty lake under the root, with the root's registry; removed afterwards.
+    """The same with the root's registry.
 
     Raises:
         ComplaintsError: there is no champion.
     """
-    registry = Registry(settings)
-    registry.check(registry.champion_version())
-    folder = settings.folder / "bench"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    (folder / "mlflow").symlink_to(settings.folder / "mlflow", target_is_directory=True)
-    try:
-        yield settings.model_copy(update={"root": folder, "folder": folder})  # the copy keeps what was worked out
-    finally:
-        (folder / "mlflow").unlink(missing_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
+    champions = Registry(settings)
+    champions.check(champions.champion_version())
+    with empty_lake(settings) as empty:
+        registry = empty.folder / "mlflow"
+        registry.symlink_to(settings.folder / "mlflow", target_is_directory=True)
+        try:
+            yield empty
+        finally:
+            registry.unlink(missing_ok=True)
 
 
 def bench_stream(settings: Settings, plan: Plan, watcher: Watcher) -> Bench:

@@ -13,9 +13,16 @@ COLOURS = {"ingest": "#4c72b0", "refine": "#55a868", "score": "#c44e52", "summar
 
 def chart(content: Mapping[str, Any], path: Path) -> None:
     """Draw what `Bench.store` wrote into a PNG."""
-    draw = {"stream": _stream, "drain": _drain, "batch": _batch, "growth": _growth}[content["bench"]]
+    draw = {
+        "stream": _stream,
+        "drain": _drain,
+        "batch": _batch,
+        "growth": _growth,
+        "train": _train,
+        "queries": _queries,
+    }
     figure = Figure(figsize=(11, 7), layout="constrained")
-    draw(figure, content)
+    draw[content["bench"]](figure, content)
     figure.savefig(path, dpi=110)
 
 
@@ -65,5 +72,29 @@ def _growth(figure: Figure, content: Mapping[str, Any]) -> None:
     axes.legend()
 
 
+def _train(figure: Figure, content: Mapping[str, Any]) -> None:
+    sizes = content["series"]["sizes"]
+    rows = [int(size) for size in sizes]
+    time, memory = figure.subplots(1, 2)
+    time.plot(rows, [size["seconds"] for size in sizes.values()], "o-", color="#4c72b0")
+    time.set(xscale="log", yscale="log", xlabel="complaints", ylabel="seconds")
+    time.set_title("Time of training", loc="left")
+    for kind, colour in (("java", "#c44e52"), ("python", "#55a868")):
+        memory.plot(rows, [size[f"{kind}_mb"] for size in sizes.values()], "o-", color=colour, label=kind)
+    memory.set(xscale="log", xlabel="complaints", ylabel="most resident memory, MB", ylim=(0, None))
+    memory.set_title("Memory of training", loc="left")
+    memory.legend()
+
+
 def _at(value: str | datetime) -> datetime:
     return value if isinstance(value, datetime) else datetime.fromisoformat(value)
+
+
+def _queries(figure: Figure, content: Mapping[str, Any]) -> None:
+    queries = sorted(content["series"]["queries"], key=lambda query: query["warm_ms"])
+    times = figure.subplots()
+    times.barh([query["chart"] for query in queries], [query["warm_ms"] for query in queries], color="#4c72b0")
+    times.axvline(SECOND_MS, color="0.4", linewidth=0.8, linestyle="--")
+    times.tick_params(axis="y", labelsize=7)
+    times.set(xlabel="milliseconds, warm")
+    times.set_title(f"The query behind each chart at {content['figures']['rows']:,} decisions", loc="left")

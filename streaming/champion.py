@@ -1,13 +1,21 @@
-"""Watches the registry while complaints stream: a new champion is loaded aside, then taken between two batches."""
+"""Watches the registry while complaints stream: a new champion is loaded aside, then taken between two batches.
+
+With shadow scoring the challenger is watched, too, which scores beside the champion and decides nothing.
+"""
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from lakehouse.errors import ComplaintsError
+from ml.records import CHAMPION
+from ml.registry import CHALLENGER
 from ml.scoring import Model
 
 WATCH_SECONDS = 5.0
+ALONE = "Nothing scores beside the champion."
 
 
 class Champions(Protocol):
@@ -16,32 +24,51 @@ class Champions(Protocol):
     def champion_version(self) -> str:
         """The version that is champion."""
 
+    def version_of(self, alias: str) -> str | None:
+        """The version that an alias names."""
+
     def load(self, version: str) -> Model:
         """A version, loaded."""
 
 
-class ChampionWatcher:
-    """Finds out that the champion alias has moved, and loads the new champion, in a thread of its own.
+@dataclass(frozen=True)
+class AtWork:
+    """The models that score: the champion decides; the challenger, if any, is only recorded."""
 
-    A registry that doesn't answer, and a champion that can't be loaded, leave the last model at work; it is said once.
+    champion: Model
+    challenger: Model | None = None
+
+
+class ChampionWatcher:
+    """Finds out that an alias has moved, and loads what it names now, in a thread of its own.
+
+    A registry that doesn't answer, and a version that can't be loaded, leave the last model at work; it is said once.
 
     Args:
         registry: asked every few seconds.
-        version: of the model at work.
+        at_work: the models that score now.
         notify: told in a sentence what happens.
+        shadows: whether the challenger is watched, too.
         seconds: between two questions.
     """
 
     def __init__(
-        self, registry: Champions, version: str, notify: Callable[[str], None], seconds: float = WATCH_SECONDS
+        self,
+        registry: Champions,
+        at_work: AtWork,
+        notify: Callable[[str], None],
+        *,
+        shadows: bool = False,
+        seconds: float = WATCH_SECONDS,
     ) -> None:
         self._registry = registry
-        self._version = version
+        self._at_work = at_work
         self._notify = notify
+        self._shadows = shadows
         self._seconds = seconds
-        self._ready: Model | None = None
-        self._said: str | None = None
-        self._loading: str | None = None
+        self._ready: AtWork | None = None
+        self._said: dict[str, str] = {}
+        self._loading: dict[str, str] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="champion", daemon=True)
 
@@ -54,8 +81,8 @@ class ChampionWatcher:
         self._stop.set()
         self._thread.join(self._seconds)
 
-    def take(self) -> Model | None:
-        """The new champion, loaded; once, and None while there is none."""
+    def take(self) -> AtWork | None:
+        """The models as they are to work from now on, loaded; once, and None while nothing has changed."""
         ready, self._ready = self._ready, None
         return ready
 
@@ -64,23 +91,41 @@ class ChampionWatcher:
             self.look()
 
     def look(self) -> None:
-        """Ask once, and load a champion that is another than the last."""
-        try:
-            version = self._registry.champion_version()
-            if version != self._version:
-                if version != self._loading:
-                    self._notify(f"Version {version} is the champion now: loading it.")
-                self._loading = version
-                model = self._registry.load(version)
-                self._version, self._ready = version, model
-        except ComplaintsError as error:
-            self._tell(f"{error} Version {self._version} goes on scoring.")
-        except Exception as error:  # noqa: BLE001 - whatever ails the registry, scoring goes on
-            self._tell(f"The registry can't be asked ({error}). Version {self._version} goes on scoring.")
-        else:
-            self._said = None
+        """Ask once, and load what is another version than the one at work."""
+        champion = self._found(CHAMPION, self._registry.champion_version, self._at_work.champion)
+        challenger = None
+        if self._shadows:
+            ask = partial(self._registry.version_of, CHALLENGER)
+            challenger = self._found(CHALLENGER, ask, self._at_work.challenger)
+        found = AtWork(champion or self._at_work.champion, challenger)
+        if found != self._at_work:
+            self._at_work = self._ready = found
 
-    def _tell(self, sentence: str) -> None:
-        if sentence != self._said:
-            self._said = sentence
+    def _found(self, alias: str, ask: Callable[[], str | None], now: Model | None) -> Model | None:
+        """The model that an alias names: the one at work when that is the same, or no other can be had."""
+        try:
+            version = ask()
+            if version is not None and (now is None or version != now.version):
+                if version != self._loading.get(alias):
+                    self._notify(f"Version {version} is the {alias} now: loading it.")
+                self._loading[alias] = version
+                now = self._registry.load(version)
+            elif version is None and now is not None:
+                self._notify(f"There is no {alias} any more. {ALONE}")
+                now = None
+        except ComplaintsError as error:
+            self._tell(alias, f"{error} {_goes_on(now)}")
+        except Exception as error:  # noqa: BLE001 - whatever ails the registry, scoring goes on
+            self._tell(alias, f"The registry can't be asked ({error}). {_goes_on(now)}")
+        else:
+            self._said.pop(alias, None)
+        return now
+
+    def _tell(self, alias: str, sentence: str) -> None:
+        if sentence != self._said.get(alias):
+            self._said[alias] = sentence
             self._notify(sentence)
+
+
+def _goes_on(now: Model | None) -> str:
+    return f"Version {now.version} goes on scoring." if now else ALONE

@@ -15,7 +15,7 @@ from lakehouse.session import start_session
 from lakehouse.settings import Settings
 from ml.registry import Registry
 from streaming.broker import Broker
-from streaming.champion import ChampionWatcher
+from streaming.champion import AtWork, ChampionWatcher
 from streaming.checkpoints import dropped_messages
 from streaming.consumer_group import GroupCommitter
 from streaming.health import HealthRecorder
@@ -67,12 +67,16 @@ class LiveStream:
             committer = stack.enter_context(GroupCommitter(self._settings.kafka, self.bootstrap_servers))
             self.health = HealthRecorder(self.lake, [committer.take])
             self._notify(f"Loading version {version} of the model {registry.name}.")
-            self.model = registry.load(version)
+            self.at_work = AtWork(registry.load(version))
+            shadows = self._settings.streaming.shadow
+            self._watcher = ChampionWatcher(registry, self.at_work, self._notify, shadows=shadows)
+            if shadows:
+                self._watcher.look()
+                self._take()
             self._start_queries(stack)
             if self._settings.is_local and self._settings.monitoring.metrics_port is not None:
                 self._serve_metrics(stack, self._settings.monitoring.metrics_port)
             stack.enter_context(Upkeep(self.lake.spark, self._chores(registry), self._notify))
-            self._watcher = ChampionWatcher(registry, self.model.version, self._notify)
             self._watcher.start()
             stack.callback(self._watcher.stop)
             self._stack = stack.pop_all()
@@ -100,7 +104,9 @@ class LiveStream:
         starts = {
             "ingest": lambda: self._ingest(queries, kafka),
             "refine": lambda: queries.refine(Trigger()),
-            "score": lambda: queries.score(self.model, publishing, Trigger()),
+            "score": lambda: queries.score(
+                self.at_work.champion, publishing, Trigger(), challenger=self.at_work.challenger
+            ),
             "summarise": lambda: queries.summarise(Trigger(interval_ms=streaming.summarise_interval_ms)),
         }
         self.supervisor.start(starts)
@@ -112,7 +118,7 @@ class LiveStream:
             self._settings,
             self.bootstrap_servers,
             lambda: self.supervisor.restarts,
-            lambda: (self.model.name, self.model.version),
+            lambda: (self.at_work.champion.name, self.at_work.champion.version),
         )
         metrics = stack.enter_context(Metrics(watched, port))
         self.health.listeners.append(metrics.take)
@@ -148,12 +154,16 @@ class LiveStream:
         Raises:
             ComplaintsError: a query was given up.
         """
-        champion = self._watcher.take()
-        if champion is not None:
-            self.model = champion
+        if self._take():
             self.supervisor.renew("score")
         self.supervisor.check()
         self.health.poll(self.supervisor.queries)
+
+    def _take(self) -> bool:
+        """Put the models to work that the watcher has found; whether there are other ones than before."""
+        found = self._watcher.take()
+        self.at_work = found or self.at_work
+        return found is not None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

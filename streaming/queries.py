@@ -22,7 +22,7 @@ from lakehouse.commits import Guard
 from lakehouse.lake import Lake
 from lakehouse.logs import about
 from lakehouse.session import kafka_login_module
-from ml.scoring import Model, scored
+from ml.scoring import Model, scored, shadowed
 from silver import tables as silver
 from silver.expectations import load_expectations
 from silver.refine import refined
@@ -91,12 +91,15 @@ class Queries:
             "refine", rows, lambda guard, query_id: RefineBatch(self._lake, guard, query_id, expectations), trigger
         )
 
-    def score(self, model: Model, publishing: Publishing | None, trigger: Trigger) -> StreamingQuery:
-        """silver.complaints to gold.decisions, and to Kafka when `publishing` is given."""
+    def score(
+        self, model: Model, publishing: Publishing | None, trigger: Trigger, challenger: Model | None = None
+    ) -> StreamingQuery:
+        """silver.complaints to gold.decisions, and to Kafka when `publishing` is given; a challenger scores beside."""
         rules = load_decisions(self._lake.spark, silver.COMPLAINTS.schema)
-        rows = (
-            self._lake.read_stream(silver.COMPLAINTS, **self._pace).transform(scored(model)).transform(decisions(rules))
-        )
+        complaints = self._lake.read_stream(silver.COMPLAINTS, **self._pace)
+        if challenger is not None:
+            complaints = complaints.transform(shadowed(challenger))
+        rows = complaints.transform(scored(model)).transform(decisions(rules))
         return self._start("score", rows, lambda guard, _: ScoreBatch(self._lake, guard, publishing), trigger)
 
     def summarise(self, trigger: Trigger) -> StreamingQuery:

@@ -147,7 +147,7 @@ def _reported(  # what a run came to, piece by piece
         others_cores=watched.vitals.others_cores(since),
         warm_up_s=warm_up,
         restarts=stream.supervisor.restarts,
-        model_version=stream.model.version,
+        model_version=stream.at_work.champion.version,
         batches=watched.batches,
         vitals=watched.vitals.samples,
     )

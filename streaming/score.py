@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from gold.tables import DECISIONS
+from gold.tables import DECISIONS, SHADOW
 from lakehouse.commits import Guard
 from lakehouse.held import held
 from lakehouse.lake import Lake
@@ -51,8 +51,9 @@ class ScoreBatch:
 
 
 def publish(decisions: DataFrame, publishing: Publishing) -> None:
-    """Send decisions to Kafka: key the complaint id, value the decision as JSON."""
+    """Send decisions to Kafka: key the complaint id, value the decision as JSON, without what a challenger says."""
+    columns = [name for name in DECISIONS.column_names if name not in SHADOW]
     messages = decisions.select(
-        F.col("complaint_id").cast("string").alias("key"), F.to_json(F.struct(*DECISIONS.column_names)).alias("value")
+        F.col("complaint_id").cast("string").alias("key"), F.to_json(F.struct(*columns)).alias("value")
     )
     messages.write.format("kafka").options(**publishing.options).option("topic", publishing.topic).save()

@@ -15,6 +15,8 @@ VIEWS = Views(Path(os.environ["LAKE_SUPERSET_HOME"]))
 AROUND_THE_CHECK = frozenset(
     {"execute", "executemany", "sql", "query", "from_query", "read_csv", "read_parquet", "read_json"}
 )
+# What DuckDB raises when a view, or a table or column below it, is not there.
+UNREADABLE = (duckdb.BinderException, duckdb.CatalogException, duckdb.IOException)
 
 
 class LakeCursor(CursorWrapper):
@@ -28,7 +30,12 @@ class LakeCursor(CursorWrapper):
         """Run one SELECT; commits, which some libraries send as text, are let through."""
         if statement.lower() != "commit":
             check(self._connection, statement)
-        super().execute(statement, parameters, context)
+        try:
+            super().execute(statement, parameters, context)
+        except UNREADABLE as error:
+            if said := VIEWS.why(statement):
+                raise RefusedError(said) from error
+            raise
 
     def executemany(self, statement: str, parameters: Any = None, context: Any = None) -> None:  # noqa: ARG002
         """Refuse: only writes come in many."""

@@ -30,49 +30,108 @@ class RefusedError(duckdb.Error):
 
 
 class Views:
-    """Opens the DuckDB file of one folder, and makes it when it is missing or the lake has more tables than it."""
+    """Opens the DuckDB file of one folder, and makes it when it is missing or the lake has other tables than it.
+
+    A table that can't be read, since it is gone or has other columns than it had, costs the views that read it; all
+    others stay. `why` says which it is.
+    """
 
     def __init__(self, home: Path) -> None:
         self._home = home
         self._lock = threading.Lock()
-        self._digest = ""
+        self._state: tuple[bytes, list[str]] | None = None
+        self._path: Path | None = None
         self._root: duckdb.DuckDBPyConnection | None = None
+        self._is_whole = True
 
     def connection(self) -> duckdb.DuckDBPyConnection:
         """A connection of its own to the views as the lake is now."""
         text = (self._home / "views.json").read_bytes()
         described = json.loads(text)
         there = [table["name"] for table in described["tables"] if (Path(table["folder"]) / "_delta_log").is_dir()]
-        digest = hashlib.sha256(text + repr(there).encode()).hexdigest()[:16]
         with self._lock:
-            if self._root is None or digest != self._digest:
+            if self._root is None or self._state != (text, there) or not self._is_whole:
+                broken = sorted(self._broken(described, there))
+                digest = hashlib.sha256(text + repr((there, broken)).encode()).hexdigest()[:16]
                 path = self._home / "views" / digest / "lakehouse.duckdb"
                 if not path.is_file():
-                    _make(path, described, frozenset(there))
-                self._root = _opened(path, described)
-                self._digest = digest
+                    _make(path, described, frozenset(there), frozenset(broken))
+                if self._root is None or path != self._path:
+                    self._root = _opened(path, described)
+                self._state, self._path, self._is_whole = (text, there), path, not broken
             return self._root.cursor()
 
+    def why(self, statement: str) -> str | None:
+        """Why a statement can't be answered: the tables below it that can't be read, and what is wrong with each."""
+        described = json.loads((self._home / "views.json").read_bytes())
+        there = [table["name"] for table in described["tables"] if (Path(table["folder"]) / "_delta_log").is_dir()]
+        with self._lock:
+            broken = self._broken(described, there)
+            self._is_whole = not broken
+        sql = {view["name"]: view["sql"] for view in described["views"]}
+        asked = statement.replace('"', "")
+        read = " ".join([asked, *(sql[name] for name in sql if re.search(rf"\b{re.escape(name)}\b", asked))])
+        return " ".join(broken[name] for name in sorted(broken) if name in read) or None
 
-def _make(path: Path, described: dict[str, Any], there: frozenset[str]) -> None:
+    def _broken(self, described: dict[str, Any], there: list[str]) -> dict[str, str]:
+        """The tables that can't be read, each with a sentence; one that has never been there is empty, not broken."""
+        seen = self._seen(there)
+        found = {name: f"The table {name} is gone from the lake." for name in seen if name not in there}
+        with duckdb.connect(config={"autoinstall_known_extensions": "false"}) as connection:
+            _load_delta(connection)
+            for table in described["tables"]:
+                if table["name"] in there and (what := _wrong(connection, table)):
+                    found[table["name"]] = what
+        return found
+
+    def _seen(self, there: list[str]) -> list[str]:
+        """The tables that have been there since these views were first made."""
+        path = self._home / "views" / "seen.json"
+        seen: list[str] = json.loads(path.read_bytes()) if path.is_file() else []
+        if more := sorted(set(there) - set(seen)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = path.with_suffix(f".{os.getpid()}")
+            unfinished.write_text(json.dumps([*seen, *more]))
+            unfinished.replace(path)
+        return [*seen, *more]
+
+
+def _wrong(connection: duckdb.DuckDBPyConnection, table: dict[str, Any]) -> str | None:
+    """What is wrong with a table that is there, or None."""
+    try:
+        folder = table["folder"].replace("'", "''")
+        columns = connection.execute(f"SELECT * FROM delta_scan('{folder}') LIMIT 0").description or ()  # noqa: S608
+    except duckdb.Error as error:
+        return f"The table {table['name']} can't be read: {str(error).splitlines()[0]}."
+    has = {column[0] for column in columns}
+    if lacking := [name for name in table["columns"] if name not in has]:
+        return f"The table {table['name']} has no column {', '.join(lacking)} any more."
+    return None
+
+
+def _make(path: Path, described: dict[str, Any], there: frozenset[str], broken: frozenset[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
     with duckdb.connect(str(unfinished), config={"autoinstall_known_extensions": "false"}) as connection:
         _load_delta(connection)
         for table in described["tables"]:
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {table['name'].split('.')[0]}")
-            select = table["present"] if table["name"] in there else table["absent"]
-            connection.execute(f"CREATE VIEW {table['name']} AS {select}")
+            if table["name"] not in broken:
+                select = table["present"] if table["name"] in there else table["absent"]
+                connection.execute(f"CREATE VIEW {table['name']} AS {select}")
         for signature, body in described["macros"].items():
             connection.execute(f"CREATE MACRO {signature} AS {body}")
         for view in described["views"]:
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {view['name'].split('.')[0]}")
-            connection.execute(f"CREATE VIEW {view['name']} AS {view['sql']}")
+            if not any(name in view["sql"] for name in broken):
+                connection.execute(f"CREATE VIEW {view['name']} AS {view['sql']}")
     unfinished.replace(path)
 
 
 def _opened(path: Path, described: dict[str, Any]) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(str(path), read_only=True, config={"autoinstall_known_extensions": "false"})
+    if connection.execute("SELECT current_setting('lock_configuration')").fetchone() == (True,):
+        return connection  # somebody still reads this file, and DuckDB opens a file once a process
     _load_delta(connection)
     folders = [table["folder"] for table in described["tables"]]
     connection.execute("SET allowed_directories = $folders", {"folders": folders})

@@ -1,12 +1,12 @@
--- What became of each decided complaint. One row: one scored complaint whose outcome was reported.
+-- What became of each complaint. One row: one complaint whose outcome was reported.
 SELECT
-    d.complaint_id,
-    d.date_received,
-    d.product_family AS product,
-    d.issue,
-    d.company,
-    d.state,
-    d.submitted_via AS channel,
+    o.complaint_id,
+    o.complaint_received AS date_received,
+    o.complaint_product AS product,
+    o.complaint_issue AS issue,
+    o.complaint_company AS company,
+    o.complaint_state AS state,
+    o.complaint_channel AS channel,
     o.company_response,
     o.response_class,
     o.timely_response,
@@ -16,4 +16,3 @@ SELECT
     o.processing_days AS resolution_days,
     o.successful_resolution
 FROM silver.outcomes AS o
-JOIN gold.decisions AS d ON d.complaint_id = o.complaint_id

@@ -16,6 +16,7 @@ from lakehouse.cli.stream import grid, print_report, stopping
 from lakehouse.errors import ComplaintsError
 
 if TYPE_CHECKING:
+    from lakehouse.settings import Settings
     from streaming.bench import Bench, Watcher
     from streaming.run import Plan
 
@@ -30,7 +31,7 @@ narratives_option = click.option(
 
 @click.group()
 def bench() -> None:
-    r"""Measure the real path in a lake of its own; figures as JSON and a chart go to <root>/reports.
+    r"""Measure the real path, or training, in a lake of its own; figures as JSON and a chart go to <root>/reports.
 
     Nothing else should run on the machine meanwhile: what did is told beside the figures (others_cores).
 
@@ -134,11 +135,7 @@ def growth(invocation: Invocation, /, sizes: str, rate: float, as_json: bool) ->
     """
     from streaming.bench import GROWTH_MINUTES, bench_growth
 
-    try:
-        wanted = [int(size) for size in sizes.split(",")]
-    except ValueError as error:
-        msg = f"{sizes} are no sizes: give numbers of rows, smallest first, like 10000,1000000."
-        raise ComplaintsError(msg) from error
+    wanted = _whole_numbers(sizes, "10000,1000000")
     plan = _plan(round(rate * GROWTH_MINUTES), 1.0, rate=rate, warm_up=GROWTH_MINUTES * 30)
     found = _measured(
         invocation, lambda watcher: bench_growth(invocation.settings(), plan, wanted, watcher), as_json=as_json
@@ -147,6 +144,54 @@ def growth(invocation: Invocation, /, sizes: str, rate: float, as_json: bool) ->
         medians = found.series["p50_ms"]
         rows = [(query, *by_size.values(), found.figures["growth"][query]) for query, by_size in medians.items()]
         print_grid(("query", *(f"{size:,}" for size in wanted), "growth"), rows)
+
+
+@bench.command()
+@click.option("--rows", type=click.IntRange(min=1), default=10_000_000, show_default=True, help="Decisions in gold.")
+@json_option
+@click.pass_obj
+def queries(invocation: Invocation, /, rows: int, as_json: bool) -> None:  # noqa: FBT001
+    r"""Measure the query behind each chart of the dashboards; a table of the times is written beside the figures.
+
+    The rows are the root's own decisions over and over, so `complaints demo` or `complaints score` comes before.
+
+    \b
+    Example:
+        complaints bench queries --rows 10000000
+    """
+    found = _measured(invocation, lambda watcher: _bench_queries(invocation.settings(), rows, watcher), as_json=as_json)
+    if not as_json:
+        shown = ("dashboard", "chart", "rows", "first_ms", "warm_ms")
+        print_grid(shown, [tuple(query[name] for name in shown) for query in found.series["queries"]])
+
+
+@bench.command()
+@click.option("--times", default="1,10,100", show_default=True, help="Sizes, as multiples of the lake's complaints.")
+@json_option
+@click.pass_obj
+def train(invocation: Invocation, /, times: str, as_json: bool) -> None:  # noqa: FBT001
+    r"""Measure time and memory of training at several times the lake's complaints, each size in a process of its own.
+
+    \b
+    Example:
+        complaints bench train --times 1,10
+    """
+    from streaming.bench_train import bench_train
+
+    wanted = _whole_numbers(times, "1,10,100")
+    found = _measured(
+        invocation, lambda watcher: bench_train(invocation.settings(), wanted, watcher.notify), as_json=as_json
+    )
+    if not as_json:
+        columns = ("complaints", "seconds", "Java, MB", "Python, MB", "AUC-ROC")
+        sizes = found.figures["sizes"].items()
+        print_grid(
+            columns,
+            [
+                (f"{int(rows):,}", one["seconds"], one["java_mb"], one["python_mb"], f"{one['auc_roc']:.3f}")
+                for rows, one in sizes
+            ],
+        )
 
 
 @bench.command()
@@ -173,11 +218,42 @@ def compare(_: Invocation, /, before: Path, after: Path, as_json: bool) -> None:
     print_grid(("figure", "before", "after", "ratio"), rows)
 
 
+def _whole_numbers(text: str, example: str) -> list[int]:
+    try:
+        found = [int(number) for number in text.split(",")]
+    except ValueError:
+        found = []
+    if min(found, default=0) < 1:
+        msg = f"{text} are no sizes: give whole numbers, smallest first, like {example}."
+        raise ComplaintsError(msg)
+    return found
+
+
 def _plan(total: int, narratives: float, *, rate: float = float("inf"), warm_up: float | None = None) -> "Plan":
     from bronze.load import files_of
     from streaming.run import Plan, Trouble
 
     return Plan(rate, total, tuple(files_of([SAMPLES])), Trouble(), narratives=narratives, warm_up_s=warm_up)
+
+
+def _bench_queries(settings: "Settings", rows: int, watcher: "Watcher") -> "Bench":
+    from dataclasses import asdict
+
+    from dashboards.bench import markdown, query_times
+    from lakehouse.lake import Lake
+    from lakehouse.session import start_session
+    from streaming.bench import Bench, bench_lake, machine
+    from streaming.bench_rows import fill
+    from streaming.tables import TABLES
+
+    spark = start_session(settings)
+    with bench_lake(settings) as empty:
+        fill(Lake(spark, settings), Lake(spark, empty), rows, watcher.notify)
+        watcher.notify("Asking.")
+        times = query_times(empty, TABLES)
+    by_chart = {time.chart: time.warm_ms for time in times}
+    figures = {"machine": machine(), "rows": rows, "slowest_ms": max(by_chart.values()), "warm_ms": by_chart}
+    return Bench("queries", figures, {"queries": [asdict(time) for time in times]}, markdown(times))
 
 
 def _measured(invocation: Invocation, measure: "Callable[[Watcher], Bench]", *, as_json: bool) -> "Bench":

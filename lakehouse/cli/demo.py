@@ -48,6 +48,7 @@ def demo(invocation: Invocation) -> None:
         complaints demo
     """
     from streaming.backlog import score_backlog
+    from streaming.quality import assessment
     from streaming.run import Trouble
 
     settings = invocation.settings()
@@ -60,6 +61,8 @@ def demo(invocation: Invocation) -> None:
     with terminal().status("scoring") as status:
         scored = score_backlog(settings, lambda what, done: status.update(f"{what}: {done:,}"))
     click.echo(f"{scored:,} complaints scored")
+    figures = len(assessment(settings).rows)
+    click.echo(f"{figures:,} figures of the model's quality by week, for `complaints models quality`")
     _heading(f"4. Live: {RATE:,.0f} complaints a minute through Kafka, some of them broken, repeated or answered")
     report = run_plan(invocation, RATE, MINUTES, Trouble(**TROUBLE))
     print_report(report)

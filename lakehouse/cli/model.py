@@ -63,6 +63,11 @@ def print_training(result: dict[str, Any]) -> None:
         f"{metrics['log_loss']:.3f}   Brier {metrics['brier']:.3f}   calibration error {metrics['ece']:.3f}   success "
         f"rate {metrics['base_rate']:.1%}"
     )
+    if felt := metrics["sentiment"]:
+        click.echo(
+            f"sentiment: AUC-ROC {felt['auc_roc'] or float('nan'):.3f} as to which of {felt['rows']:,} later "
+            f"narratives have strong words ({felt['negative']:.0%} have), which it doesn't see"
+        )
     for sentence in result["warnings"]:
         click.echo(f"note: {sentence}")
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lakehouse.cli import Invocation, json_option, print_grid, print_json, terminal
+from lakehouse.cli.model_costs import ablate
 from lakehouse.settings import Settings
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def models() -> None:
-    r"""Versions of the model: list, show, compare, promote, roll back, quality, speed.
+    r"""Versions of the model: list, show, compare, promote, roll back, quality, shadow, speed, ablate.
 
     A version is called by its number or by an alias, champion or challenger.
 
@@ -23,6 +24,9 @@ def models() -> None:
     Example:
         complaints models list
     """
+
+
+models.add_command(ablate)
 
 
 @models.command("list")
@@ -183,6 +187,40 @@ def quality(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
     print_grid(shown, [tuple(f"{v:.3f}" if isinstance(v := row[name], float) else v for name in shown) for row in rows])
     for row in alerts:
         terminal().print(warning(row), soft_wrap=True)
+
+
+@models.command()
+@json_option
+@click.pass_obj
+def shadow(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
+    r"""How far the challenger, which scores beside the champion (streaming.shadow), agrees with it on live complaints.
+
+    \b
+    Example:
+        complaints models shadow
+    """
+    from streaming.shadow import agreements
+
+    with terminal().status("comparing"):
+        found = agreements(_lake(invocation.settings()))
+    if as_json:
+        print_json({"pairs": [asdict(one) for one in found]})
+        return
+    print_grid(
+        ("champion", "challenger", "complaints", "mean difference", "mean absolute", "other decision", "until"),
+        [
+            (
+                one.champion,
+                one.challenger,
+                f"{one.rows:,}",
+                f"{one.mean_difference:+.4f}",
+                f"{one.mean_absolute_difference:.4f}",
+                f"{one.differing:.2%}",
+                f"{one.until:%Y-%m-%d %H:%M}",
+            )
+            for one in found
+        ],
+    )
 
 
 @models.command()

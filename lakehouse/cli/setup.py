@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from lakehouse.cli import Invocation, json_option, print_grid, print_json, terminal
+from lakehouse.jar_sets import OPTIONAL
+from lakehouse.jars import ensure_jars
 from lakehouse.provenance import provenance
 from lakehouse.settings import Settings
 
@@ -18,21 +20,32 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--show", is_flag=True, help="Print every setting with its value and where it comes from; check nothing.")
+@click.option(
+    "--with",
+    "features",
+    type=click.Choice([jar_set.name for jar_set in OPTIONAL]),
+    multiple=True,
+    help="First fetch what this optional feature of the model needs.",
+)
 @json_option
 @click.pass_context
-def setup(context: click.Context, show: bool, as_json: bool) -> None:  # noqa: FBT001
+def setup(context: click.Context, /, show: bool, features: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001
     r"""Check Python, Java, jars, folder, Spark, broker and model registry by using each, and say what was found.
 
     \b
     Example:
         complaints setup
         complaints setup --show
+        complaints setup --with embeddings
     """
     invocation: Invocation = context.obj
     settings = invocation.settings()
     if show:
         _show(provenance(settings, **invocation.options), as_json=as_json)
         return
+    for jar_set in OPTIONAL:
+        if jar_set.name in features:
+            ensure_jars((jar_set,))
     findings = _checked(settings, as_json=as_json, is_debug=context.find_root().params["debug"])
     if as_json:
         checks = [{"what": f.what, "ok": f.is_ok, "detail": f.detail, "seconds": f.seconds} for f in findings]

@@ -171,8 +171,9 @@ def snapshot(invocation: Invocation, dashboard: str, file: Path, account: str, p
         msg = f"{file} should end in .png or .pdf."
         raise click.BadParameter(msg)
     server = _superset(invocation)
-    server.snapshot(dashboard, file, account, password or click.prompt(f"Password of {account}", hide_input=True))
-    click.echo(f"{file} shows {server.url}/superset/dashboard/{dashboard}/")
+    secret = password or click.prompt(f"Password of {account}", hide_input=True)
+    seconds = server.snapshot(dashboard, file, account, secret)
+    click.echo(f"{file} shows {server.url}/superset/dashboard/{dashboard}/, which opened in {seconds:.1f} s.")
 
 
 @superset.command(hidden=True)

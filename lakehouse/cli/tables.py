@@ -1,6 +1,8 @@
 """`complaints tables`: the lake's tables, as the table catalogue declares them."""
 # ruff: noqa: PLC0415 - imported when the command runs, so that help comes at once
 
+from dataclasses import astuple
+
 import click
 
 from lakehouse.cli import Invocation, print_grid, terminal
@@ -57,6 +59,6 @@ def maintain(invocation: Invocation) -> None:
         lake.create(TABLES)
         done = keep_up(lake)
     print_grid(
-        ("table", "files before", "after", "commits dropped"),
-        [(each.table, each.files_before, each.files_after, each.commits_dropped) for each in done],
+        ("table", "files before", "after", "commits dropped", "files deleted"),
+        [astuple(each) for each in done],
     )

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dashboards.alerts import Alert, AlertRule, Query, evaluated, load_alerts, send
-from gold.tables import DECISIONS, STREAM_HEALTH
+from gold.tables import DECISIONS, MODEL_QUALITY, STREAM_HEALTH
 from lakehouse.cluster_sql import cluster_query
 from lakehouse.errors import ComplaintsError
 from lakehouse.lake import Lake
@@ -38,6 +38,11 @@ def filled(lake: Lake) -> Lake:
     lake.append(lake.frame(rows, DECISIONS), DECISIONS, "test:1")
     waits: dict[str, object] = {"query": "ingest", "query_id": "q", "run_id": "r", "batch_id": 1, "started_at": NOW}
     lake.append(lake.frame([{**waits, "lag_rows": 19_999}], STREAM_HEALTH), STREAM_HEALTH, "test:1")
+    figure: dict[str, object] = {"model_name": "m", "model_version": "1", "week": "2025-12-29", "feature": "company"}
+    figure |= {"measure": "population_stability", "value": 0.3, "rows": 1000}
+    earlier = {**figure, "week": "2025-12-01", "value": 0.9}
+    few = {**figure, "feature": "state", "rows": 999, "value": 0.9}
+    lake.append(lake.frame([figure, earlier, few], MODEL_QUALITY), MODEL_QUALITY, "test:1")
     return lake
 
 
@@ -60,12 +65,13 @@ def test_rules_fire_above_their_threshold_and_not_below(engine: Callable[[Lake],
         "quarantined_share": (0, False),
         "escalation_spike": (pytest.approx(10), True),
         "drift": (pytest.approx(0.3), True),
+        "feature_drift": (0.3, True),
     }
 
 
 def test_without_data_nothing_fires(lake: Lake) -> None:
     lake.create(TABLES)
-    assert [(a.value, a.fires) for a in evaluated(by_duckdb(lake), load_alerts())] == [(None, False)] * 4
+    assert [(a.value, a.fires) for a in evaluated(by_duckdb(lake), load_alerts())] == [(None, False)] * 5
 
 
 @ENGINES

@@ -1,6 +1,7 @@
 """The DuckDB file that Superset reads shows the lake as it is, and runs one plain SELECT over it and nothing else."""
 
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from pyspark.sql import SparkSession
 
 from dashboards.server.lake_views import RefusedError, Views, check
 from dashboards.views import described, views
-from gold.tables import BY_MINUTE, STREAM_HEALTH
+from gold.tables import BY_MINUTE, DECISIONS, STREAM_HEALTH
 from lakehouse.lake import Lake
 from lakehouse.settings import load_settings
 from silver.tables import QUARANTINE
@@ -75,6 +76,71 @@ def test_a_commit_is_seen_by_the_next_query_and_a_new_table_by_the_next_connecti
     own.append(own.frame([{"query": "score", "query_id": "q", "run_id": "r", "batch_id": 1}], STREAM_HEALTH),
                STREAM_HEALTH, "test:1")  # fmt: skip
     assert open_views.connection().execute("SELECT query FROM serving.batches").fetchall() == [("score",)]
+
+
+@pytest.fixture
+def own(lake: Lake, tmp_path: Path) -> Lake:
+    """A lake of a test's own with a minute and a batch."""
+    own = Lake(lake.spark, load_settings(root=tmp_path / "own"))
+    own.create([BY_MINUTE, STREAM_HEALTH])
+    own.append(own.frame([minute(1)], BY_MINUTE), BY_MINUTE, "test:1")
+    batch: dict[str, object] = {"query": "score", "query_id": "q", "run_id": "r", "batch_id": 1}
+    own.append(own.frame([batch], STREAM_HEALTH), STREAM_HEALTH, "test:1")
+    return own
+
+
+MINUTES, BATCHES = "SELECT complaints FROM serving.minutes", "SELECT query FROM serving.batches"
+
+
+def decided(number: int, batch: int) -> dict[str, object]:
+    at = datetime(2026, 1, 2, 3, 1, number, tzinfo=UTC)
+    needed = dict.fromkeys(("team", "recommended_action", "model_name", "model_version", "record_id"), "x")
+    known = {"product_family": "Mortgage", "urgency": "high", "escalate": number == 1, "probability": 0.5}
+    times = {"kafka_timestamp": at, "ingested_at": at, "scored_at": at}
+    return {**needed, **known, **times, "complaint_id": number, "scored_with": "text", "batch_id": batch}
+
+
+def test_minutes_count_what_is_decided_but_not_summarised_yet_and_nothing_twice(own: Lake, tmp_path: Path) -> None:
+    own.create([DECISIONS, QUARANTINE])
+    rows = [decided(1, 4), decided(2, 5), decided(3, 5)]
+    own.append(own.frame(rows, DECISIONS), DECISIONS, "test:1")
+    connection = Views(home_of(own, tmp_path / "home")).connection()
+    minutes = "SELECT sum(complaints), sum(escalated), max(minute) FROM serving.minutes"
+    at = datetime(2026, 1, 2, 3, 1)  # noqa: DTZ001 - plain, and in UTC
+    assert connection.execute(minutes).fetchall() == [(4, 2, at)]  # the row of `own` is of no batch
+    summarised = {**minute(1), "complaints": 1, "scored_batch": 4}
+    own.append(own.frame([summarised], BY_MINUTE), BY_MINUTE, "test:2")
+    assert connection.execute(minutes).fetchall() == [(4, 2, at)]
+    received = connection.execute("SELECT sum(received), sum(quarantined) FROM serving.intake").fetchall()
+    assert received == [(4, 0)]
+
+
+@pytest.mark.parametrize("is_open", [True, False], ids=["while it is open", "before it is opened"])
+def test_a_table_that_is_gone_is_named_and_the_others_stay(own: Lake, tmp_path: Path, *, is_open: bool) -> None:
+    open_views = Views(home_of(own, tmp_path / "home"))
+    assert open_views.connection().execute(MINUTES).fetchall() == [(1,)]
+    shutil.move(own.path(BY_MINUTE), tmp_path / "away")
+    if not is_open:
+        open_views = Views(tmp_path / "home")
+    with pytest.raises(duckdb.Error):
+        open_views.connection().execute(MINUTES)
+    assert open_views.why(MINUTES) == "The table gold.complaints_by_minute is gone from the lake."
+    assert open_views.why(BATCHES) is None
+    assert open_views.connection().execute(BATCHES).fetchall() == [("score",)]
+    shutil.move(tmp_path / "away", own.path(BY_MINUTE))
+    assert open_views.connection().execute(MINUTES).fetchall() == [(1,)]
+
+
+def test_a_column_that_was_renamed_is_named_and_the_others_stay(own: Lake, tmp_path: Path) -> None:
+    open_views = Views(home_of(own, tmp_path / "home"))
+    assert open_views.connection().execute(MINUTES).fetchall() == [(1,)]
+    renamed = own.read(BY_MINUTE).withColumnRenamed("escalated", "passed_on")
+    renamed.write.format("delta").mode("overwrite").option("overwriteSchema", "true").save(str(own.path(BY_MINUTE)))
+    for views_now in (open_views, Views(tmp_path / "home")):
+        with pytest.raises(duckdb.Error):
+            views_now.connection().execute(MINUTES)
+        assert views_now.why(MINUTES) == "The table gold.complaints_by_minute has no column escalated any more."
+        assert views_now.connection().execute(BATCHES).fetchall() == [("score",)]
 
 
 def test_no_payload_is_in_the_file_at_all(connection: duckdb.DuckDBPyConnection) -> None:

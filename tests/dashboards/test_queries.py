@@ -16,20 +16,9 @@ from dashboards.queries import FOLDER, chart_files
 from dashboards.server.lake_views import Views
 from dashboards.views import described, served, views
 from lakehouse.lake import Lake, table_path
-from streaming.backlog import score_backlog
 from streaming.tables import TABLES
-from tests.conftest import Trained, copy_of
 
 TEMPLATES = sorted(FOLDER.rglob("*.sql"))
-
-
-@pytest.fixture(scope="module")
-def scored(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    """A lake with some hundred decided complaints."""
-    lake = copy_of(trained, tmp_path_factory.mktemp("queries") / "lake")
-    lake.create(TABLES)
-    assert score_backlog(lake.settings, lambda *_: None)
-    return lake
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 
 from lakehouse import jars
 from lakehouse.errors import ComplaintsError
-from lakehouse.jar_sets import BROKER, SPARK
+from lakehouse.jar_sets import BROKER, OPTIONAL, SENTIMENT, SETS, SPARK
 
 
 @pytest.fixture
@@ -27,12 +27,12 @@ def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def _no_fetch(folder: Path, target: Path, *, expected: int) -> None:
+def _no_fetch(folder: Path, target: Path, _: object, *, expected: int) -> None:
     pytest.fail(f"fetched {expected} jars into {target} for {folder}")
 
 
 def _fetch_from(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def copy(folder: Path, target: Path, *, expected: int) -> None:
+    def copy(folder: Path, target: Path, _: object, *, expected: int) -> None:
         assert expected == 4
         assert target.parent == folder
         shutil.copytree(source, target)
@@ -41,14 +41,15 @@ def _fetch_from(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_lock_lists_what_is_declared_and_nothing_else() -> None:
-    locked = jars._read_lock()
-    declared = {f"spark/{jar.name}-{jar.version}.jar" for jar in SPARK.jars}
-    assert {name for name in locked if name.startswith("spark/")} == declared
-    assert {f"broker/{jar.name}-{jar.version}.jar" for jar in BROKER.jars} < set(locked)
+    locked = jars._read_lock((*SETS, *OPTIONAL))
+    for jar_set in (SPARK, *OPTIONAL):
+        declared = {f"{jar_set.name}/{file}" for jar in jar_set.jars for file in jar.files}
+        assert {name for name in locked if name.startswith(f"{jar_set.name}/")} == declared
+    assert {f"broker/{file}" for jar in BROKER.jars for file in jar.files} < set(locked)
 
 
 def test_the_jars_of_this_checkout_are_those_of_the_lock() -> None:
-    assert jars._differences(jars.jars_folder(), jars._read_lock()) == []
+    assert jars._differences(jars.jars_folder(), jars._read_lock(SETS), SETS) == []
 
 
 def test_present_jars_are_checked_once_and_then_trusted_by_size_and_time(
@@ -97,6 +98,32 @@ def test_without_jars_the_error_names_the_remedy(tmp_path: Path, monkeypatch: py
     for ask in (jars.spark_jars, jars.broker_classpath):
         with pytest.raises(ComplaintsError, match="run `make setup`"):
             ask()
+
+
+def test_an_optional_set_is_fetched_when_it_is_asked_for_and_then_is_on_sparks_class_path(
+    fetched: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jars.ensure_jars()
+    asked: list[object] = []
+
+    def fetch(_: Path, target: Path, sets: object, *, expected: int) -> None:
+        asked.append((sets, expected))
+        (target / "sentiment").mkdir(parents=True)
+        (target / "sentiment" / "tensorflow.jar").write_bytes(b"tensorflow")
+
+    monkeypatch.setattr(jars, "_fetch", fetch)
+    with jars.LOCK.open("a") as lock:
+        lock.write(f"{hashlib.sha256(b'tensorflow').hexdigest()}  sentiment/tensorflow.jar\n")
+    jars.ensure_jars()
+    assert (asked, jars.check_jars(), len(jars.spark_jars())) == ([], 4, 2)
+    for _ in range(2):
+        jars.ensure_jars((SENTIMENT,))
+    assert (asked, jars.check_jars(), len(jars.spark_jars())) == ([((SENTIMENT,), 1)], 5, 3)
+    (fetched / "sentiment" / "tensorflow.jar").write_bytes(b"from a stranger")
+    with pytest.raises(
+        ComplaintsError, match=r"sentiment/tensorflow\.jar has another SHA-256.*run `complaints setup --with sentiment`"
+    ):
+        jars.check_jars()
 
 
 def test_without_a_network_the_error_says_so_and_keeps_the_log(

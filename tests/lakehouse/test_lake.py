@@ -85,6 +85,20 @@ def test_a_table_of_another_version_is_refused_by_the_columns_that_differ(lake: 
     assert "COMPLAINTS_ROOT" in sentence
 
 
+def test_a_table_of_before_gets_columns_that_may_be_null_and_keeps_its_rows(lake: Lake) -> None:
+    lake.create([Table("silver.things", "one thing", "Things.", COLUMNS[:1])])
+    lake.append(lake.frame([{"id": 1}], THINGS).select("id"), Table("silver.things", "", "", COLUMNS[:1]), "test:1")
+    noted = Column("note", "array<string>", "What's noted \\ beside it.")
+    lake.create([Table("silver.things", "one thing", "Things.", (*COLUMNS, noted))])
+    found = lake.read(THINGS)
+    assert found.dtypes == [("id", "bigint"), ("word", "string"), ("note", "array<string>")]
+    assert found.schema["note"].metadata["comment"] == noted.comment
+    assert [tuple(row) for row in found.collect()] == [(1, None, None)]
+    needed = Column("size", "int", "How large it is.", nullable=False)
+    with pytest.raises(ComplaintsError, match=r"has other columns than this version declares \(size\)"):
+        lake.create([Table("silver.things", "one thing", "Things.", (*COLUMNS, noted, needed))])
+
+
 def test_a_missing_table_is_named_with_what_makes_it(lake: Lake) -> None:
     with pytest.raises(ComplaintsError, match=r"no table silver\.things in .*: run `complaints load` first"):
         lake.read(THINGS)

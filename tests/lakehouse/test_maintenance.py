@@ -67,6 +67,24 @@ def test_many_small_files_become_one_and_no_row_is_lost(appended: Lake) -> None:
     assert (again.files_before, again.files_after) == (2, 2), "two files are not worth a commit"
 
 
+def test_what_a_compaction_left_is_deleted_once_no_version_needs_it(
+    appended: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintenance, "DEAD_FILES", 5)
+    folder = appended.path(EXPECTATIONS)
+    (done,) = maintain(appended, [EXPECTATIONS], [EXPECTATIONS])
+    assert done.files_deleted == 0, "the compaction is new, and the versions before it can still be read"
+    for number in range(100, 105):
+        appended.append(appended.frame([broken(number)], EXPECTATIONS), EXPECTATIONS, f"q:{number}")
+    for commit in log(appended).glob("*.json"):
+        os.utime(commit, (time.time() - 7200, time.time() - 7200))
+    monkeypatch.setattr(maintenance, "CLOCK_HOURS", -2)  # as if all that had been two hours ago in Delta's time, too
+    (done,) = maintain(appended, [EXPECTATIONS], [])
+    assert done.files_deleted == COMMITS
+    assert len(list(folder.glob("*.parquet"))) == done.files_after == 6
+    assert batches(appended) == [*range(COMMITS), *range(100, 105)]
+
+
 def test_large_files_do_not_make_a_few_small_ones_worth_a_commit(
     appended: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:

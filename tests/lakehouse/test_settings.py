@@ -67,6 +67,7 @@ def test_a_group_may_be_given_as_json_and_an_empty_variable_is_none(monkeypatch:
         ("COMPLAINTS_LAKE__LOG_RETENTION", "a week", "must read like 'interval 7 days'"),
         ("COMPLAINTS_KAFKA__SECURITY_PROTOCOL", "TLS", "'PLAINTEXT', 'SSL', 'SASL_PLAINTEXT' or 'SASL_SSL'"),
         ("COMPLAINTS_KAFKA__INPUT__NAME", "a topic", "The setting kafka.input.name is 'a topic'"),
+        ("COMPLAINTS_ML__KEEP_FEATURES", "1.5", "ml.keep_features is '1.5': must be a share below 1, or a whole"),
         ("COMPLAINTS_ENVIRONMENT", "test", "environment is 'test', but only local, dev, staging, prod are known"),
         ("COMPLAINTS_KAFKA", '{"group', "COMPLAINTS_KAFKA can't be read"),
     ],

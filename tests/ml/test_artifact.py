@@ -40,7 +40,7 @@ def one(folder: Path, pattern: str) -> Path:
 def test_files_that_are_as_they_were_saved_are_let_through(saved: Path) -> None:
     kept = digests(saved)
     assert {"MLmodel", "requirements.txt", "sparkml/metadata/part-00000"} <= set(kept)
-    (saved / "registered_model_meta").write_text("MLflow puts this beside them", encoding="utf-8")
+    (saved / "registered_model_meta").write_text("what MLflow notes when it fetches them", encoding="utf-8")
     refuse_unfit(WHAT, saved, kept)
 
 

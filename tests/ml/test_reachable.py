@@ -1,7 +1,6 @@
 """A registry that another process has locked, or that is none, is said to be so, and nobody waits for it for long."""
 
 import re
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -73,9 +72,3 @@ def test_a_file_that_is_no_registry_is_named_with_what_to_put_in_its_place(lake:
     database(lake).write_bytes(b"no database at all" * 1000)
     with pytest.raises(UnreachableError, match=r"can't be read \(file is not a database\): put a copy of .* back, or"):
         Registry(lake.settings).champion_version()
-
-
-def test_an_empty_registry_answers_that_there_is_no_champion(lake: Lake) -> None:
-    database(lake).unlink()
-    sqlite3.connect(database(lake)).close()
-    assert Registry(lake.settings).version_of("champion") is None

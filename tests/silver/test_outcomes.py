@@ -24,7 +24,8 @@ DAY = "2024-05-03"
 ROW = (
     "complaint_id bigint, date_received date, first_received date, refined_at timestamp, record_id string, "
     "position bigint, date_sent_to_company date, company_response string, company_public_response string, "
-    "timely_response boolean, consumer_disputed boolean, response_class string"
+    "timely_response boolean, consumer_disputed boolean, response_class string, product_family string, issue string, "
+    "company string, state string, submitted_via string"
 )
 
 
@@ -44,6 +45,8 @@ def row(answer: str | None = None, position: int = 1, complaint_id: int = 1, **f
         "position": position,
         "company_response": TEXT_OF[answer],
         "response_class": answer,
+        "product_family": "Mortgage",
+        "company": "BANK",
         **fields,
     }
 
@@ -133,9 +136,29 @@ def test_of_a_complaint_not_known_yet_every_reported_field_is_taken(updates: Upd
         "is_monetary_relief": False,
         "processing_days": 3,
         "successful_resolution": False,
+        "complaint_received": dt.date(2024, 5, 3),
+        "complaint_product": "Mortgage",
+        "complaint_issue": None,
+        "complaint_company": "BANK",
+        "complaint_state": None,
+        "complaint_channel": None,
         "record_id": "record-1",
         "observed_at": outcome["observed_at"],
     }
+
+
+def test_what_the_complaint_is_about_stays_as_it_was_reported_first(updates: Updates) -> None:
+    updates.batch(row("in_progress", date_sent_to_company="2024-05-06"))
+    later: dict[str, Any] = {
+        "product_family": "Student loan",
+        "company": "OTHER",
+        "state": "TX",
+        "date_received": "2024-01-01",
+    }
+    (outcome,) = updates.batch(row("explanation", 2, **later))
+    assert (outcome["complaint_product"], outcome["complaint_company"]) == ("Mortgage", "BANK")
+    assert outcome["complaint_state"] == "TX", "not reported before"
+    assert outcome["complaint_received"] == dt.date(2024, 5, 3)
 
 
 def test_a_row_without_outcome_fields_gives_no_outcome(updates: Updates) -> None:

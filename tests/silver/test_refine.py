@@ -7,6 +7,7 @@ from typing import Any
 
 from pyspark.sql import DataFrame, Row
 
+from silver.refine import STAMPED
 from silver.tables import COMPLAINTS, OUTCOMES, QUARANTINE
 
 Landed = Callable[[Sequence[str]], DataFrame]
@@ -66,7 +67,7 @@ def test_one_complaint_with_all_that_silver_says_of_it(landed: Landed, refining:
 
 def test_the_rows_have_all_columns_of_the_tables_that_they_become(landed: Landed, refining: Step) -> None:
     columns = set(landed([]).transform(refining).columns)
-    made_later = {"refined_at", "observed_at", "replayed_at"}
+    made_later = {*STAMPED, "replayed_at"}
     assert {*COMPLAINTS.column_names, *OUTCOMES.column_names, *QUARANTINE.column_names} - made_later <= columns
 
 

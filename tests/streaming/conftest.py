@@ -1,13 +1,20 @@
 """What tests of streaming share: one broker for those that stream through it."""
 
+import re
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 from kafka import KafkaConsumer, TopicPartition
+from pyspark.sql import SparkSession
+from pyspark.sql.streaming.query import StreamingQuery
 
 from lakehouse.settings import Settings
 from streaming.broker import Broker
+
+WHOLE = {"spark.sql.maxPlanStringLength": "10000000", "spark.sql.debug.maxToStringFields": "100000"}
+# What a physical plan holds where Spark calls Python.
+IN_PYTHON = re.compile(r"\b\w*(?:EvalPython|PythonUDF|InPandas|InArrow|PythonMap|InPythonWith)\w*|\bpythonUDF\d+")
 
 
 @pytest.fixture(scope="session")
@@ -15,6 +22,17 @@ def shared_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """A broker that outlives what it is used by; tests take topics of their own."""
     with Broker(tmp_path_factory.mktemp("shared-broker")) as broker:
         yield broker
+
+
+@pytest.fixture
+def whole_plans(spark: SparkSession) -> Iterator[None]:
+    """Plans are not cut off when they are turned into text."""
+    before = {name: str(spark.conf.get(name)) for name in WHOLE}
+    for name, value in WHOLE.items():
+        spark.conf.set(name, value)
+    yield
+    for name, value in before.items():
+        spark.conf.set(name, value)
 
 
 def with_topics(settings: Settings, broker: Broker, name: str) -> Settings:
@@ -43,6 +61,11 @@ def messages(broker: Broker, topic: str) -> list[tuple[bytes, bytes]]:
             found += [(record.key, record.value) for record in records]
     consumer.close()
     return found
+
+
+def plan_of(query: StreamingQuery) -> str:
+    """The physical plan of a query's last batch."""
+    return str(query._jsq.streamingQuery().lastExecution().executedPlan().toString())
 
 
 def wait_until(condition: Callable[[], object], seconds: float, what: str) -> None:

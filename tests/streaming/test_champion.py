@@ -11,7 +11,7 @@ from ml.provenance import signature
 from ml.registry import Registry
 from ml.scoring import Model
 from silver.tables import COMPLAINTS
-from streaming.champion import ChampionWatcher
+from streaming.champion import AtWork, ChampionWatcher
 from streaming.queries import Queries, Trigger
 from streaming.supervisor import Gate, Supervisor
 from streaming.tables import TABLES
@@ -25,7 +25,7 @@ def test_a_champion_that_moved_is_loaded_once_and_a_lost_registry_changes_nothin
     lake = copy_of(trained, tmp_path / "lake")
     registry = Registry(lake.settings)
     told: list[str] = []
-    watcher = ChampionWatcher(registry, "1", told.append)
+    watcher = ChampionWatcher(registry, AtWork(trained.model), told.append)
     watcher.look()
     assert (watcher.take(), told) == (None, [])
     complaints = lake.read(COMPLAINTS)
@@ -36,7 +36,7 @@ def test_a_champion_that_moved_is_loaded_once_and_a_lost_registry_changes_nothin
     watcher.look()
     taken = watcher.take()
     assert taken is not None
-    assert (taken.version, watcher.take()) == ("2", None)
+    assert (taken.champion.version, watcher.take()) == ("2", None)
     assert told == ["Version 2 is the champion now: loading it."]
     (lake.settings.folder / "mlflow" / "mlflow.db").write_bytes(b"no database at all" * 1000)
     watcher.look()
@@ -54,7 +54,7 @@ def test_a_champion_that_is_broken_is_told_once_and_taken_when_it_is_mended(trai
     part.write_bytes(whole[:100])
     MlflowClient().set_registered_model_alias(registry.name, "champion", "2")
     told: list[str] = []
-    watcher = ChampionWatcher(registry, "1", told.append)
+    watcher = ChampionWatcher(registry, AtWork(trained.model), told.append)
     watcher.look()
     watcher.look()
     assert watcher.take() is None
@@ -66,7 +66,37 @@ def test_a_champion_that_is_broken_is_told_once_and_taken_when_it_is_mended(trai
     watcher.look()
     taken = watcher.take()
     assert taken is not None
-    assert taken.version == "2"
+    assert taken.champion.version == "2"
+
+
+def test_a_challenger_is_watched_for_shadow_scoring_alone_and_leaves_when_it_becomes_champion(
+    trained: Trained, tmp_path: Path
+) -> None:
+    lake = copy_of(trained, tmp_path / "lake")
+    registry = Registry(lake.settings)
+    copied_version(lake, tmp_path / "files")
+    MlflowClient().set_registered_model_alias(registry.name, "challenger", "2")
+    alone = ChampionWatcher(registry, AtWork(trained.model), lambda _: None)
+    alone.look()
+    assert alone.take() is None
+    told: list[str] = []
+    watcher = ChampionWatcher(registry, AtWork(trained.model), told.append, shadows=True)
+    watcher.look()
+    watcher.look()
+    taken = watcher.take()
+    assert taken is not None
+    assert taken.challenger is not None
+    assert (taken.champion, taken.challenger.version) == (trained.model, "2")
+    registry.promote("2")
+    watcher.look()
+    taken = watcher.take()
+    assert taken is not None
+    assert (taken.champion.version, taken.challenger) == ("2", None)
+    assert told == [
+        "Version 2 is the challenger now: loading it.",
+        "Version 2 is the champion now: loading it.",
+        "There is no challenger any more. Nothing scores beside the champion.",
+    ]
 
 
 def test_a_model_swapped_on_the_stream_loses_nothing_and_scores_nothing_twice(trained: Trained, tmp_path: Path) -> None:

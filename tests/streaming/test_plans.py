@@ -1,15 +1,13 @@
 """The four queries over real complaints: nothing on their way is evaluated in Python, and stream and batch agree."""
 
 import json
-import re
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pytest
 from kafka import KafkaProducer
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.streaming.query import StreamingQuery
 
 from gold.tables import BY_DAY, BY_MINUTE, DECISIONS
 from lakehouse.lake import Lake
@@ -22,10 +20,12 @@ from streaming.score import Publishing
 from streaming.tables import TABLES
 from streaming.topics import ensure_topics
 from tests.conftest import Trained, copy_of
-from tests.streaming.conftest import messages, with_topics
+from tests.streaming.conftest import IN_PYTHON, messages, plan_of, with_topics
 
-IN_PYTHON = re.compile(r"\b\w*(?:EvalPython|PythonUDF|InPandas|InArrow|PythonMap|InPythonWith)\w*|\bpythonUDF\d+")
-PLAN_LENGTH = "spark.sql.maxPlanStringLength"
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyspark.sql.streaming.query import StreamingQuery
 
 
 @dataclass(frozen=True)
@@ -44,20 +44,8 @@ def executed(spark: SparkSession) -> dict[int, str]:
     return {found.apply(i).executionId(): found.apply(i).physicalPlanDescription() for i in range(found.size())}
 
 
-def plan_of(query: StreamingQuery) -> str:
-    return str(query._jsq.streamingQuery().lastExecution().executedPlan().toString())
-
-
 def plan(frame: DataFrame) -> str:
     return str(frame._jdf.queryExecution().executedPlan().toString())
-
-
-@pytest.fixture
-def whole_plans(spark: SparkSession) -> Iterator[None]:
-    before = spark.conf.get(PLAN_LENGTH)
-    spark.conf.set(PLAN_LENGTH, "10000000")
-    yield
-    spark.conf.set(PLAN_LENGTH, str(before))
 
 
 def complaint(number: int, **fields: str) -> bytes:

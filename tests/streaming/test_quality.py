@@ -1,9 +1,8 @@
 """Assessing joins decisions to outcomes as they arrived, week by week, and works out no week without anything new."""
 
 import json
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pyspark.sql import Row
@@ -21,10 +20,12 @@ from streaming.quality import assess, assessment
 from streaming.upkeep import ModelWatch
 from tests.conftest import Trained, copy_of
 
+Key = tuple[str, date, str, str]  # version, week, measure, feature
 
-def stored(lake: Lake) -> dict[tuple[Any, ...], Row]:
+
+def stored(lake: Lake) -> dict[Key, Row]:
     rows = lake.read(MODEL_QUALITY).collect()
-    found = {(row.model_version, row.week, row.measure, row.feature): row for row in rows}
+    found: dict[Key, Row] = {(row.model_version, row.week, row.measure, row.feature): row for row in rows}
     assert len(found) == len(rows)
     return found
 
@@ -69,7 +70,7 @@ def test_only_weeks_with_something_new_are_assessed_again_and_a_stream_is_no_obs
     assert "Another process writes the lake: as of " in printed.err
 
 
-def outcome_that_turned(lake: Lake, week: object) -> int:
+def outcome_that_turned(lake: Lake, week: date) -> int:
     """Turn the outcome of one complaint of a week; gives by how many the week's successes grew."""
     decided = lake.read(DECISIONS).where(F.to_date(F.date_trunc("week", "date_received")) == F.lit(week))
     judged = decided.join(lake.read(OUTCOMES).where("successful_resolution IS NOT NULL"), on="complaint_id")

@@ -84,7 +84,8 @@ def test_a_batch_counts_once_however_often_it_runs_and_wherever_it_was_killed(la
     assert totals(by_minute) == totals(by_day) == (60, 20, 30, 15.0)
     assert by_minute.count() == 60
     assert by_day.count() == 1
-    assert tuple(by_minute.agg(F.sum("latency_ms_sum"), F.max("latency_ms_max")).collect()[0]) == (120_000.0, 2000.0)
+    measures = (F.sum("latency_ms_sum"), F.max("latency_ms_max"), F.max("scored_batch"))
+    assert tuple(by_minute.agg(*measures).collect()[0]) == (120_000.0, 2000.0, 3)
 
 
 def test_two_batches_meet_in_one_row(spark: SparkSession, lake: Lake) -> None:

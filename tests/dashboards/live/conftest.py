@@ -20,6 +20,7 @@ from dashboards.server.browser import Browser
 from lakehouse.settings import Settings, load_settings
 from lakehouse.sql import query
 from streaming.backlog import score_backlog
+from streaming.quality import assessment
 from streaming.tables import TABLES
 from tests.conftest import Trained, copy_of
 
@@ -48,9 +49,9 @@ def free_port() -> int:
         return port
 
 
-def run(root: Path, port: int, *words: str) -> subprocess.CompletedProcess[str]:
+def run(root: Path, port: int, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """A `complaints` command on this lake."""
-    environment = {**os.environ, "COMPLAINTS_SUPERSET__PORT": str(port)}
+    environment = {**os.environ, "COMPLAINTS_SUPERSET__PORT": str(port), **variables}
     command = [sys.executable, "-c", "from lakehouse.cli import main; main()", "--root", str(root), *words]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
@@ -73,6 +74,7 @@ def server(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """Superset over a lake with some hundred decided complaints."""
     lake = copy_of(trained, tmp_path_factory.mktemp("superset") / "lake")
     assert score_backlog(lake.settings, lambda *_: None)
+    assert assessment(lake.settings)
     with started(lake.settings.folder) as running:
         yield running
 
@@ -100,6 +102,10 @@ class SqlLab:
         self._session.headers.update({"X-CSRFToken": answer.json()["result"], "Referer": server.url})
         found = self._session.get(f"{server.url}/api/v1/database/", timeout=60).json()["result"]
         self.databases = {database["database_name"]: database["id"] for database in found}
+
+    def get(self, path: str) -> Any:  # noqa: ANN401
+        """What a path answers."""
+        return self._session.get(f"{self._url}{path}", timeout=60).json()["result"]
 
     def post(self, path: str, body: dict[str, Any], **headers: str) -> requests.Response:
         """A request with a body."""

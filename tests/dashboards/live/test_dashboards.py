@@ -1,5 +1,7 @@
 """The dashboards in a real browser: all drawn, numbers as in gold, filters that filter, numbers that move alone."""
 
+import os
+import re
 import subprocess
 import sys
 import time
@@ -11,7 +13,7 @@ from selenium.webdriver.common.by import By
 
 from dashboards.assets import Assets
 from dashboards.server.browser import Browser
-from tests.dashboards.live.conftest import Server, SqlLab
+from tests.dashboards.live.conftest import Server, SqlLab, run
 
 pytestmark = pytest.mark.superset
 
@@ -51,9 +53,13 @@ def eventually(browser: Browser, numbers: dict[str, str]) -> None:
 
 @dataclass(frozen=True)
 class Watched:
-    """What was seen of a live run: counts by query, numbers on the page, and the page at the end."""
+    """What was seen of a live run: counts by query, numbers on the page, and the page at the end.
+
+    `minutes` counts by the minute tables just before and just after each count of the decisions.
+    """
 
     counts: list[int]
+    minutes: list[tuple[int, int]]
     shown: list[str]
     same_page: bool
     charts: dict[str, str]
@@ -68,16 +74,20 @@ def watched(browser: Browser, server: Server, sql_lab: SqlLab) -> Watched:
     command = [sys.executable, "-c", "from lakehouse.cli import main; main()", "--root", str(server.settings.folder)]
     command += ["run", "--rate", "1200", "--duration", "1.5", "--malformed", "0.05", "--json"]
     counts: list[int] = []
+    minutes: list[tuple[int, int]] = []
     shown: list[str] = []
+    by_minute = "SELECT CAST(sum(complaints) AS BIGINT) FROM serving.minutes"
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
         while run.poll() is None or len(counts) < REFRESHES:
+            before = sql_lab.value(by_minute)
             counts.append(sql_lab.value("SELECT count(*) FROM serving.decisions"))
+            minutes.append((before, sql_lab.value(by_minute)))
             shown.append(browser.number("Complaints in the last hour"))
             time.sleep(0.5)
         assert run.returncode == 0, run.stdout.read() if run.stdout else ""
     at_the_end = server.value("SELECT count(*) FROM gold.decisions")
     same_page = browser.driver.execute_script("return window.samePage === true")
-    return Watched(counts, shown, same_page, browser.settled(), at_the_end)
+    return Watched(counts, minutes, shown, same_page, browser.settled(), at_the_end)
 
 
 @pytest.mark.timeout(900)
@@ -86,6 +96,13 @@ def test_while_the_stream_runs_every_query_sees_all_commits_made_before_it(watch
     assert watched.counts == sorted(watched.counts)
     assert len(set(watched.counts)) > 2
     assert watched.counts[-1] == watched.at_the_end
+
+
+def test_while_the_stream_runs_the_minutes_are_as_fresh_as_the_decisions(watched: Watched) -> None:
+    """Though they are summarised twice a minute at most: what isn't yet is counted from the decisions, once."""
+    for decided, (before, after) in zip(watched.counts, watched.minutes, strict=True):
+        assert before <= decided <= after
+    assert watched.minutes[-1] == (watched.at_the_end, watched.at_the_end)
 
 
 def test_while_the_stream_runs_the_numbers_move_without_a_reload(watched: Watched) -> None:
@@ -100,8 +117,20 @@ def test_each_dashboard_draws_every_chart_and_shows_no_error(browser: Browser, s
     shown = browser.open(slug, len(CHARTS[slug]))
     assert sorted(shown) == sorted(CHARTS[slug])
     assert {name: state for name, state in shown.items() if state != "drawn"} == {}
-    browser.save(tmp_path / f"{slug}.png")
-    assert (tmp_path / f"{slug}.png").stat().st_size > 20_000
+    picture = Path(os.environ.get("SCREENSHOTS", tmp_path)) / f"{slug}.png"
+    browser.save(picture)
+    assert picture.stat().st_size > 20_000
+
+
+@pytest.mark.parametrize("file", [*(f"{slug}.png" for slug in SLUGS), "complaint-overview.pdf"])
+def test_a_command_takes_a_snapshot_of_each(server: Server, file: str, tmp_path: Path) -> None:
+    path, secret = tmp_path / file, {"SUPERSET_PASSWORD": server.passwords["analyst"]}
+    words = ("superset", "snapshot", path.stem, str(path))
+    done = run(server.settings.folder, server.port, *words, **secret)
+    assert done.returncode == 0, done.stderr
+    assert re.search(rf"{path.name} shows {server.url}/superset/dashboard/{path.stem}/, .* in [\d.]+ s", done.stdout)
+    assert path.read_bytes().startswith(b"%PDF" if path.suffix == ".pdf" else b"\x89PNG")
+    assert path.stat().st_size > 20_000
 
 
 def test_the_numbers_are_those_of_gold(browser: Browser, server: Server) -> None:

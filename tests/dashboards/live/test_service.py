@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,11 +16,15 @@ from pyspark.sql import SparkSession
 
 from dashboards.assets import FOLDER, Assets
 from dashboards.server.browser import Browser
+from gold.tables import STREAM_HEALTH
+from lakehouse.lake import Lake
+from silver.tables import EXPECTATIONS
 from tests.dashboards.live.conftest import Server, free_port, run, started
 
 pytestmark = pytest.mark.superset
 
-OVERVIEW = next(board for board in Assets().dashboards if board.content["slug"] == "complaint-overview")
+OVERVIEW, _, HEALTH = Assets().dashboards
+KEPT_SECONDS = 6  # longer than a real-time answer is kept
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +49,26 @@ def test_over_an_empty_lake_dashboards_open_and_say_that_there_is_no_data_yet(em
         assert not [name for name, state in shown.items() if state.startswith("error")]
         page = browser.driver.find_element("css selector", "[data-test-chart-name='Data as of']").text
     assert page.count("no data yet") == 5
+
+
+def test_a_table_that_is_gone_is_named_by_its_charts_and_the_others_stay(
+    empty: Server, spark: SparkSession, tmp_path: Path
+) -> None:
+    lake = Lake(spark, empty.settings)
+    lake.create([STREAM_HEALTH, EXPECTATIONS])
+    broken: dict[str, object] = {"query_id": "q", "batch_id": 1, "rule": "state_known", "severity": "warn", "broken": 3}
+    lake.append(lake.frame([{**broken, "refined_at": datetime.now(UTC)}], EXPECTATIONS), EXPECTATIONS, "test:1")
+    charts = len(Assets().charts_of(HEALTH))
+    with Browser(empty.url) as browser:
+        browser.log_in("operator", empty.passwords["operator"])
+        assert browser.open("system-health", charts)["Expectations failed by rule"] == "drawn"
+        shutil.move(lake.path(STREAM_HEALTH), tmp_path / "away")
+        time.sleep(KEPT_SECONDS)
+        shown = browser.open("system-health", charts)
+    shutil.move(tmp_path / "away", lake.path(STREAM_HEALTH))
+    failed = {name for name, state in shown.items() if "The table gold.stream_health is gone from the lake." in state}
+    assert failed == {"Batch time by query", "Rows by query", "Lag by minute", "Freshness by table"}
+    assert shown["Expectations failed by rule"] == "drawn"
 
 
 def test_three_accounts_are_made_with_passwords_of_their_own_and_are_never_made_again(empty: Server) -> None:

@@ -16,6 +16,17 @@ def test_gold_and_the_views_are_read(server: Server, sql_lab: SqlLab) -> None:
     assert sql_lab.value("SELECT count(*) FROM serving.complaints") == there
 
 
+def test_an_analyst_drills_from_a_number_to_its_rows(server: Server, sql_lab: SqlLab) -> None:
+    """By the request that the menu of a chart makes."""
+    number = next(d["id"] for d in sql_lab.get("/api/v1/dataset/") if d["table_name"] == "complaints")
+    path = f"/datasource/samples?force=true&datasource_type=table&datasource_id={number}&per_page=1000&page=1"
+    answer = sql_lab.post(path, {"filters": [{"col": "state", "op": "==", "val": "TX"}]})
+    assert answer.status_code == 200, answer.text
+    rows = answer.json()["result"]["data"]
+    assert {row["state"] for row in rows} == {"TX"}
+    assert len(rows) == server.value("SELECT count(*) FROM gold.decisions WHERE state = 'TX'")
+
+
 @pytest.mark.parametrize(
     "statement",
     [

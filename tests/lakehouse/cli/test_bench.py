@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyspark.sql import functions as F
 
 from bronze.tables import COMPLAINTS
 from lakehouse.lake import Lake
+from silver.tables import COMPLAINTS as SILVER_COMPLAINTS
+from streaming.bench_train import ID_STEP, multiplied
 from tests.conftest import Trained, copy_of
 from tests.lakehouse.cli.conftest import Run
 
@@ -57,6 +60,41 @@ def test_files_are_loaded_and_scored(run: Run, lake: Lake) -> None:
     told = measured(run, lake, "batch", "--rows", "60")
     assert told["steps"].keys() == {"load and refine", "score and summarise"}
     assert told["rows"] == 60
+
+
+def test_training_is_measured_at_several_sizes_in_a_process_of_its_own(
+    run: Run, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMPLAINTS_ML", json.dumps({"grid": {"regularisation": [0.003]}, "min_document_frequency": 3}))
+    told = measured(run, lake, "train", "--times", "2")
+    ((rows, size),) = told["sizes"].items()
+    assert int(rows) == 2 * lake.read(SILVER_COMPLAINTS).count()
+    assert size["java_mb"] > 200
+    assert size["python_mb"] > 50
+    assert size["seconds"] > 1
+    assert size["fitted_on"] > 300
+    assert (
+        json.loads(run("--root", lake.settings.folder, "models", "list", "--json").out)["versions"][0]["number"] == "1"
+    )
+
+
+def test_a_multiplied_lake_has_new_ids_and_narratives_that_are_no_copies(lake: Lake) -> None:
+    complaints = lake.read(SILVER_COMPLAINTS)
+    rows = multiplied(complaints, 3)
+    assert rows.dtypes == complaints.dtypes
+    assert rows.where(F.col("complaint_id") < ID_STEP).exceptAll(complaints).count() == 0
+    (counted,) = rows.agg(F.count("*"), F.countDistinct("complaint_id"), F.count("narrative")).collect()
+    told = complaints.where("narrative IS NOT NULL").count()
+    assert tuple(counted) == (3 * complaints.count(), 3 * complaints.count(), 3 * told)
+    distinct = rows.select("narrative").distinct().count()
+    assert distinct > 2.5 * complaints.select("narrative").distinct().count()
+
+
+@pytest.mark.parametrize("times", ["1,many", "0,1", ""])
+def test_sizes_that_are_none_are_refused(run: Run, tmp_path: Path, times: str) -> None:
+    answer = run("--root", tmp_path, "bench", "train", "--times", times)
+    assert (answer.code, answer.out) == (1, "")
+    assert f"{times} are no sizes: give whole numbers, smallest first, like 1,10,100." in answer.err
 
 
 def test_without_a_model_nothing_is_measured(run: Run, tmp_path: Path) -> None:

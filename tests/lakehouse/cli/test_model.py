@@ -56,6 +56,9 @@ def test_explore_and_models_tell_what_is_there(run: Run, trained: Trained, tmp_p
     (version,) = json.loads(run("--root", lake.settings.folder, "models", "list", "--json").out)["versions"]
     assert (version["number"], version["aliases"]) == ("1", ["champion"])
     assert "## Limits" in run("--root", lake.settings.folder, "models", "show", "1").out
+    shadow = run("--root", lake.settings.folder, "models", "shadow")
+    assert (shadow.code, shadow.out) == (1, "")
+    assert "No complaint was scored by a challenger yet: stream with COMPLAINTS_STREAMING__SHADOW=true" in shadow.err
 
 
 def test_without_a_champion_a_sentence_names_the_command_that_makes_one(run: Run, tmp_path: Path) -> None:
@@ -63,3 +66,23 @@ def test_without_a_champion_a_sentence_names_the_command_that_makes_one(run: Run
         answer = run("--root", tmp_path, *words)
         assert (answer.code, answer.out) == (1, "")
         assert "run `complaints train` first" in answer.err
+
+
+def test_ablate_tells_what_fewer_features_change_and_registers_nothing(
+    run: Run, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMPLAINTS_ML", json.dumps({"grid": {"regularisation": [0.003]}, "min_document_frequency": 3}))
+    lake = copy_of(trained, tmp_path / "lake")
+    answer = run("--root", lake.settings.folder, "models", "ablate", "--of", "selection", "--rows", "20", "--json")
+    assert answer.code == 0, answer.err
+    plain, *fewer = json.loads(answer.out)["variants"]
+    assert (plain["name"], plain["gain"]) == ("without", None)
+    assert plain["auc_roc"] == pytest.approx(trained.training.metrics.auc_roc, abs=1e-3)
+    assert [one["name"] for one in fewer] == ["strongest half", "strongest tenth", "strongest hundredth"]
+    assert plain["features"] > fewer[0]["features"] > fewer[1]["features"] > fewer[2]["features"] > 10
+    for one in fewer:
+        low, high = one["gain"]
+        assert low <= one["auc_roc"] - plain["auc_roc"] <= high
+        assert one["rows_per_second"] > 0
+    (version,) = json.loads(run("--root", lake.settings.folder, "models", "list", "--json").out)["versions"]
+    assert version["number"] == "1"

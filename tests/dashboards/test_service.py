@@ -1,0 +1,46 @@
+"""What is only half there is told, before anything is started or changed."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dashboards.environment import PROJECT, SupersetEnvironment
+from dashboards.service import Superset
+from lakehouse.errors import ComplaintsError
+from lakehouse.settings import Settings
+from streaming.tables import TABLES
+
+
+@pytest.fixture
+def superset(settings: Settings, tmp_path: Path) -> Superset:
+    """Superset whose installation broke off: there is an environment, and nothing says that it is whole."""
+    project = tmp_path / "project"
+    (project / "dashboards").mkdir(parents=True)
+    shutil.copy(PROJECT / "dashboards" / "requirements.lock", project / "dashboards")
+    environment = SupersetEnvironment(project)
+    environment.python.parent.mkdir(parents=True)
+    environment.python.touch()
+    environment.unfinished.touch()
+    server = Superset(settings, TABLES)
+    server.environment = environment
+    return server
+
+
+def test_an_installation_that_broke_off_is_told(superset: Superset) -> None:
+    found = superset.status()
+    assert (found.installed, found.configured, found.running, found.healthy) == (False, False, False, False)
+
+
+def test_nothing_is_configured_with_half_an_installation(superset: Superset) -> None:
+    with pytest.raises(ComplaintsError, match="only half: run `complaints superset install`"):
+        superset.configure()
+    assert not superset.home.exists()
+
+
+def test_the_whole_one_is_known_by_its_lock(superset: Superset) -> None:
+    superset.environment.stamp.write_text(superset.environment.fingerprint())
+    assert superset.status().installed
+    with superset.environment.lock.open("a") as lock:
+        lock.write("another==1.0\n")
+    assert not superset.status().installed, "of another lock"
