@@ -51,6 +51,7 @@ LOCAL_CONF = {
     "spark.sql.files.minPartitionNum": "1",
     "spark.sql.files.openCostInBytes": "65536",
     "spark.sql.files.maxPartitionBytes": "4m",
+    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",  # a VACUUM's tasks, 10,000 by default
     # The default, INT96, has no statistics, and DuckDB takes ten times as long to read it.
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     "spark.sql.inMemoryColumnarStorage.batchSize": "1000",  # a buffer of so many values a column is made for each batch
@@ -120,8 +121,6 @@ def _local_session(settings: Settings) -> SparkSession:
         "spark.driver.memory": settings.spark.memory,
         "spark.sql.shuffle.partitions": str(settings.spark.cores),
         "spark.default.parallelism": str(settings.spark.cores),
-        # VACUUM lists a table's files in so many tasks, of 10,000 by default.
-        "spark.sql.sources.parallelPartitionDiscovery.parallelism": str(settings.spark.cores),
         "spark.local.dir": str(folder / "scratch"),
         "spark.sql.warehouse.dir": str(folder / "warehouse"),
         "spark.driver.extraClassPath": os.pathsep.join(str(jar) for jar in spark_jars()),
