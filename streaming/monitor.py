@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient, OffsetSpec
-from kafka.errors import CoordinatorNotAvailableError
+from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError
 
 from lakehouse.errors import ComplaintsError
 from lakehouse.lake import writer
@@ -21,6 +21,8 @@ from streaming.topics import admin_client
 
 LOOK_SECONDS = 1.0  # between the two looks that give the rates
 MINUTES = 10  # what counts as recent
+# What a broker says in its first seconds, while its groups are being set up.
+NO_GROUPS_YET = (CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError)
 
 # Each with $since and $now; times in milliseconds unless said otherwise.
 HEALTH = """
@@ -140,7 +142,7 @@ def _look(
     ends = _offsets(admin, positions, OffsetSpec.LATEST)
     try:
         committed = admin.list_group_offsets({group: positions})[group]
-    except CoordinatorNotAvailableError:  # a new broker has no groups yet
+    except NO_GROUPS_YET:
         committed = {}
     return {p: (ends[p], c.offset if (c := committed.get(p)) and c.offset >= 0 else None) for p in positions}
 
