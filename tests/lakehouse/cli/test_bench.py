@@ -8,6 +8,7 @@ import pytest
 
 from bronze.tables import COMPLAINTS
 from lakehouse.lake import Lake
+from streaming.backlog import score_backlog
 from tests.conftest import Trained, copy_of
 from tests.lakehouse.cli.conftest import Run
 
@@ -51,6 +52,15 @@ def test_a_backlog_is_drained_to_the_last_complaint(run: Run, lake: Lake) -> Non
     assert (told["backlog"], told["narratives"]) == (60, 0.25)
     assert told["drained_s"] > 0
     assert told["rows_per_minute"] == pytest.approx(60 * 60 / told["drained_s"], rel=0.1)
+
+
+def test_the_dashboards_queries_are_timed_chart_by_chart(run: Run, lake: Lake) -> None:
+    assert score_backlog(lake.settings, lambda *_: None)
+    told = measured(run, lake, "queries", "--rows", "600")
+    assert told["rows"] == 600
+    assert 0 < told["slowest_ms"] == max(told["warm_ms"].values())
+    (table,) = (lake.settings.folder / "reports").glob("bench-queries-*.md")
+    assert table.read_text().count("\n") == 2 + len(told["warm_ms"])
 
 
 def test_files_are_loaded_and_scored(run: Run, lake: Lake) -> None:
