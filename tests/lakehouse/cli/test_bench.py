@@ -9,8 +9,12 @@ from pyspark.sql import functions as F
 
 from bronze.tables import COMPLAINTS
 from lakehouse.lake import Lake
+<<<<<<< HEAD
 from silver.tables import COMPLAINTS as SILVER_COMPLAINTS
 from streaming.bench_train import ID_STEP, multiplied
+=======
+from streaming.backlog import score_backlog
+>>>>>>> 838a7b8116a6b17ab644ef803a19e50222b2eebe
 from tests.conftest import Trained, copy_of
 from tests.lakehouse.cli.conftest import Run
 
@@ -54,6 +58,15 @@ def test_a_backlog_is_drained_to_the_last_complaint(run: Run, lake: Lake) -> Non
     assert (told["backlog"], told["narratives"]) == (60, 0.25)
     assert told["drained_s"] > 0
     assert told["rows_per_minute"] == pytest.approx(60 * 60 / told["drained_s"], rel=0.1)
+
+
+def test_the_dashboards_queries_are_timed_chart_by_chart(run: Run, lake: Lake) -> None:
+    assert score_backlog(lake.settings, lambda *_: None)
+    told = measured(run, lake, "queries", "--rows", "600")
+    assert told["rows"] == 600
+    assert 0 < told["slowest_ms"] == max(told["warm_ms"].values())
+    (table,) = (lake.settings.folder / "reports").glob("bench-queries-*.md")
+    assert table.read_text().count("\n") == 2 + len(told["warm_ms"])
 
 
 def test_files_are_loaded_and_scored(run: Run, lake: Lake) -> None:
