@@ -9,12 +9,9 @@ from pyspark.sql import functions as F
 
 from bronze.tables import COMPLAINTS
 from lakehouse.lake import Lake
-<<<<<<< HEAD
 from silver.tables import COMPLAINTS as SILVER_COMPLAINTS
-from streaming.bench_train import ID_STEP, multiplied
-=======
 from streaming.backlog import score_backlog
->>>>>>> 838a7b8116a6b17ab644ef803a19e50222b2eebe
+from streaming.bench_train import ID_STEP, multiplied
 from tests.conftest import Trained, copy_of
 from tests.lakehouse.cli.conftest import Run
 
