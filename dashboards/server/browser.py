@@ -23,6 +23,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 WIDTH, TALL = 1500, 3000
 PATIENCE = 60.0  # seconds
+MOVING_SECONDS = 1.5  # that a chart takes to grow to what it shows
 COLOURS = 64  # of a picture: enough for charts, and a small file
 CHART = "[data-test-chart-name]"
 # What each chart shows, by name: 'loading', 'error: …', 'drawn', or 'blank: …' with its text.
@@ -143,7 +144,8 @@ class Browser:
         return ActionChains(self.driver)
 
     def save(self, file: Path) -> None:
-        """The page as a picture or, with the ending .pdf, as a document."""
+        """The page as a picture or, with the ending .pdf, as a document; once the charts have stopped moving."""
+        time.sleep(MOVING_SECONDS)
         if file.suffix == ".pdf":
             printed = self.driver.execute_cdp_cmd("Page.printToPDF", {"printBackground": True, "scale": 0.5})
             file.write_bytes(base64.b64decode(printed["data"]))

@@ -111,6 +111,10 @@ class SqlLab:
         """A request with a body."""
         return self._session.post(f"{self._url}{path}", json=body, headers=headers, timeout=60)
 
+    def put(self, path: str, body: dict[str, Any]) -> int:
+        """A change; the status."""
+        return int(self._session.put(f"{self._url}{path}", json=body, timeout=60).status_code)
+
     def run(self, statement: str) -> tuple[int, str]:
         """Runs a statement; the status, and what Superset answers."""
         body = {"database_id": self.databases["lakehouse"], "sql": statement, "runAsync": False, "schema": "serving"}

@@ -15,15 +15,19 @@ import requests
 from pyspark.sql import SparkSession
 
 from dashboards.assets import FOLDER, Assets
+from dashboards.export import files_from
 from dashboards.server.browser import Browser
+from dashboards.service import Superset
 from gold.tables import STREAM_HEALTH
 from lakehouse.lake import Lake
 from silver.tables import EXPECTATIONS
-from tests.dashboards.live.conftest import Server, free_port, run, started
+from streaming.tables import TABLES
+from tests.dashboards.live.conftest import Server, SqlLab, free_port, run, started
 
 pytestmark = pytest.mark.superset
 
 OVERVIEW, _, HEALTH = Assets().dashboards
+CHANGED = "Relief rate"
 KEPT_SECONDS = 6  # longer than a real-time answer is kept
 
 
@@ -90,6 +94,21 @@ def test_importing_again_changes_nothing_and_an_export_gives_the_files_back(empt
     done = run(empty.settings.folder, empty.port, "superset", "export")
     assert done.stdout.strip() == "0 files changed."
     assert {path: path.read_bytes() for path in FOLDER.rglob("*.yaml")} == before
+
+
+def test_a_change_made_in_superset_comes_back_to_its_file_and_not_everybody_may_make_it(empty: Server) -> None:
+    operator, admin = SqlLab(empty, "operator"), SqlLab(empty, "admin")
+    charts = admin.get("/api/v1/chart/?q=(page_size:100)")
+    path, before = next((f"/api/v1/chart/{c['id']}", c["description"]) for c in charts if c["slice_name"] == CHANGED)
+    assert operator.put(path, {"description": "Theirs."}) == 403
+    assert admin.put(path, {"description": "Ours."}) == 200
+    exported = Superset(empty.settings, TABLES).ask({"do": "export"})["assets"]
+    assert admin.put(path, {"description": before}) == 200
+    files = files_from(Assets(), TABLES, exported)
+    changed = {file: text for file, text in files.items() if file.read_text() != text}
+    ((file, text),) = changed.items()
+    assert file == FOLDER / "charts" / "relief-rate.yaml"
+    assert text == file.read_text().replace(before, "Ours.")
 
 
 def test_the_server_listens_on_loopback_sends_secure_headers_and_loads_nothing_from_outside(empty: Server) -> None:

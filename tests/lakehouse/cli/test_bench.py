@@ -66,13 +66,13 @@ def test_training_is_measured_at_several_sizes_in_a_process_of_its_own(
     run: Run, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COMPLAINTS_ML", json.dumps({"grid": {"regularisation": [0.003]}, "min_document_frequency": 3}))
-    told = measured(run, lake, "train", "--times", "2")
+    told = measured(run, lake, "train", "--times", "1")
     ((rows, size),) = told["sizes"].items()
-    assert int(rows) == 2 * lake.read(SILVER_COMPLAINTS).count()
+    assert int(rows) == lake.read(SILVER_COMPLAINTS).count()
     assert size["java_mb"] > 200
     assert size["python_mb"] > 50
     assert size["seconds"] > 1
-    assert size["fitted_on"] > 300
+    assert size["fitted_on"] > 200
     assert (
         json.loads(run("--root", lake.settings.folder, "models", "list", "--json").out)["versions"][0]["number"] == "1"
     )
