@@ -179,19 +179,11 @@ def train(invocation: Invocation, /, times: str, as_json: bool) -> None:  # noqa
     from streaming.bench_train import bench_train
 
     wanted = _whole_numbers(times, "1,10,100")
-    found = _measured(
-        invocation, lambda watcher: bench_train(invocation.settings(), wanted, watcher.notify), as_json=as_json
-    )
+    found = _measured(invocation, lambda w: bench_train(invocation.settings(), wanted, w.notify), as_json=as_json)
     if not as_json:
-        columns = ("complaints", "seconds", "Java, MB", "Python, MB", "AUC-ROC")
         sizes = found.figures["sizes"].items()
-        print_grid(
-            columns,
-            [
-                (f"{int(rows):,}", one["seconds"], one["java_mb"], one["python_mb"], f"{one['auc_roc']:.3f}")
-                for rows, one in sizes
-            ],
-        )
+        rows = [(f"{int(n):,}", s["seconds"], s["java_mb"], s["python_mb"], f"{s['auc_roc']:.3f}") for n, s in sizes]
+        print_grid(("complaints", "seconds", "Java, MB", "Python, MB", "AUC-ROC"), rows)
 
 
 @bench.command()
