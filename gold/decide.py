@@ -139,7 +139,7 @@ def decided(rules: DecisionRules) -> Callable[[DataFrame], DataFrame]:
         # A column a step: Spark doesn't merge steps that use a costly column twice, so each condition runs once.
         return (
             scored.transform(_with_text(rules.text))
-            .withColumn("rules", fired)
+            .withColumn("rules", fired.cast("array<string>"))
             # On a column that is there: what a lambda is applied to is not compiled, like the lambda.
             .withColumn("_fired", F.transform("rules", lambda rule: effects[rule]))
             .withColumns(

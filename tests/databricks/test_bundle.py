@@ -154,5 +154,5 @@ def test_few_modules_know_where_they_run() -> None:
     assert knowing == {
         *("lakehouse/settings.py", "lakehouse/session.py", "lakehouse/lake.py"),
         "lakehouse/checks.py",  # a laptop's folder is not looked at there
-        "ml/registry.py",  # a model has a name of three parts there
+        "ml/records.py",  # a model has a name of three parts there
     }
