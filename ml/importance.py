@@ -12,7 +12,7 @@ import pandas as pd
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from ml.influences import influences
+from ml import influences
 from ml.metrics import Numbers, measured
 from ml.pipeline import INPUTS
 from ml.scoring import Model
@@ -35,9 +35,11 @@ def contributions(model: Model, rows: DataFrame) -> pd.DataFrame:
 
     Also `complaint_id`.
     """
-    few = rows.select("complaint_id", *INPUTS).limit(MOST_ROWS)
-    scored = model.fitted.transform(few).transform(influences(model.fitted))
-    long = scored.select("complaint_id", F.explode("influences").alias("moved")).select(
+    moved = influences.contributions(model.fitted)
+    if moved is None:
+        return pd.DataFrame(index=pd.Index([], name="complaint_id"))
+    scored = model.fitted.transform(rows.select("complaint_id", *INPUTS).limit(MOST_ROWS))
+    long = scored.select("complaint_id", F.explode(moved).alias("moved")).select(
         "complaint_id", F.substring_index("moved.feature", ": ", 1).alias("feature"), "moved.contribution"
     )
     return in_pandas(long).pivot_table(index="complaint_id", columns="feature", values="contribution", aggfunc="sum")

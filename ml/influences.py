@@ -50,26 +50,41 @@ PLAIN = {
 }
 
 
-def influences(fitted: PipelineModel, shown: int | None = None) -> Callable[[DataFrame], DataFrame]:
+def influences(fitted: PipelineModel, shown: int) -> Callable[[DataFrame], DataFrame]:
     """The step that adds `influences` to what the artifact's transform gives: contributions, strongest first.
 
     Args:
         fitted: the artifact; of a model that isn't linear the array is empty.
-        shown: how many; None = all.
+        shown: how many.
     """
+    entries = _entries(fitted)
+    if entries is None:
+        return lambda frame: frame.withColumn("influences", F.array().cast(NONE))
+    places = range(min(shown, len(entries)))
+    strongest = F.array(*(_shown(F.get("_ranked", F.lit(place))) for place in places))
+    # Two steps, and no lambda: Spark evaluates a lambda, and all that it is applied to, without compiling it.
+    ranked = F.sort_array(F.array(*entries))
+    return lambda frame: frame.withColumn("_ranked", ranked).withColumn("influences", strongest).drop("_ranked")
+
+
+def contributions(fitted: PipelineModel) -> Column | None:
+    """An array of every feature's `rank` (its size, negative), `feature` and `contribution`; None unless linear.
+
+    An expression over what the artifact's transform gives.
+    """
+    entries = _entries(fitted)
+    return None if entries is None else F.array(*entries)
+
+
+def _entries(fitted: PipelineModel) -> list[Column] | None:
     linear = stage_of(fitted, LogisticRegressionModel)
     if linear is None:
-        return lambda frame: frame.withColumn("influences", F.array().cast(NONE))
+        return None
     parts = _parts(fitted, linear)
     slope = F.col("slope")
     rest = raw_logit() - float(linear.intercept) - sum((c for _, _, c in parts), F.lit(0.0))
     parts.append((WORDS, F.lit(WORDS), F.when(F.col("has_narrative"), rest).otherwise(0.0)))
-    entries = (_entry(shown_as, slope * contribution) for _, shown_as, contribution in parts)
-    ranked = F.sort_array(F.array(*entries))
-    places = range(min(shown or len(parts), len(parts)))
-    strongest = F.array(*(_shown(F.get("_ranked", F.lit(place))) for place in places))
-    # Two steps, and no lambda: Spark evaluates a lambda, and all that it is applied to, without compiling it.
-    return lambda frame: frame.withColumn("_ranked", ranked).withColumn("influences", strongest).drop("_ranked")
+    return [_entry(shown_as, slope * contribution) for _, shown_as, contribution in parts]
 
 
 def raw_logit() -> Column:
