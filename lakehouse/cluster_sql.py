@@ -10,9 +10,11 @@ from lakehouse.catalogue import Table
 from lakehouse.errors import ComplaintsError
 from lakehouse.lake import Lake
 
+MOST_ROWS = 1_000  # that the driver takes: who asks wants a figure or a list to read
+
 
 def cluster_query(lake: Lake, tables: Iterable[Table], statement: str) -> list[tuple[Any, ...]]:
-    """The rows of one SELECT, which calls the tables as they are declared, wherever the lake keeps them.
+    """The first `MOST_ROWS` rows of one SELECT, which calls tables as they are declared, wherever the lake keeps them.
 
     Raises:
         ComplaintsError: the statement is wrong; says what Spark found.
@@ -20,7 +22,8 @@ def cluster_query(lake: Lake, tables: Iterable[Table], statement: str) -> list[t
     places = {table.name: lake.identifier(table) for table in tables}
     names = re.compile(rf"\b({'|'.join(re.escape(name) for name in places)})\b")
     try:
-        return [tuple(row) for row in lake.spark.sql(names.sub(lambda found: places[found[1]], statement)).collect()]
+        rows = lake.spark.sql(names.sub(lambda found: places[found[1]], statement)).limit(MOST_ROWS)
+        return [tuple(row) for row in rows.collect()]
     except PySparkException as error:
         msg = f"The SQL can't be run: {str(error).strip().partition(chr(10))[0]}"
         raise ComplaintsError(msg) from error

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from filelock import FileLock
@@ -113,6 +113,17 @@ def ensure_jars(sets: Sequence[JarSet] = SETS) -> None:
                 raise ComplaintsError(msg)
             _install(fetched, folder, sets)
         _stamp_file(folder, sets).write_text(_stamp(folder, sets), encoding="utf-8")
+
+
+def ensure_optional_jars(features: Collection[str]) -> None:
+    """Fetch what optional features of the model need, each by its name in the settings, unless it is there.
+
+    Raises:
+        ComplaintsError: as `ensure_jars`.
+    """
+    for jar_set in OPTIONAL:
+        if jar_set.name in features:
+            ensure_jars((jar_set,))
 
 
 def check_jars() -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 from lakehouse.jar_sets import OPTIONAL
-from lakehouse.jars import ensure_jars, spark_jars
+from lakehouse.jars import ensure_optional_jars, spark_jars
 from lakehouse.java import find_java
 from lakehouse.settings import Settings
 
@@ -102,16 +102,12 @@ def _local_session(settings: Settings) -> SparkSession:
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["JAVA_HOME"] = str(find_java().home)
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    os.environ.setdefault(
-        "TF_CPP_MIN_LOG_LEVEL", "2"
-    )  # TensorFlow, where it is used, tells each of its steps otherwise
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow would tell each of its steps
     os.environ["PYSPARK_PYTHON"] = sys.executable  # or Spark would take whatever `python3` on PATH is
     logs = folder / "logs"
     logs.mkdir(exist_ok=True)
     log4j = logs / "log4j2.properties"
-    for jar_set in OPTIONAL:
-        if getattr(settings.ml, jar_set.name).enabled:
-            ensure_jars((jar_set,))
+    ensure_optional_jars([each.name for each in OPTIONAL if getattr(settings.ml, each.name).enabled])
     log4j.write_text(_LOG4J.format(file=(logs / "spark.log").as_posix()), encoding="utf-8")
     conf = {
         **LOCAL_CONF,

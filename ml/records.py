@@ -23,6 +23,7 @@ from ml.reference import Reference
 from ml.split import Rule
 
 CHAMPION = "champion"
+CHALLENGER = "challenger"
 REFERENCE = "reference.json"
 MISSING = (
     "RESOURCE_DOES_NOT_EXIST",

@@ -18,10 +18,9 @@ from pyspark.ml import PipelineModel
 from lakehouse.errors import ComplaintsError
 from ml.artifact import REMEDY, digests, reason, refuse_unfit
 from ml.provenance import code_version
-from ml.records import CHAMPION, Records
+from ml.records import CHALLENGER, CHAMPION, Records
 from ml.scoring import Model
 
-CHALLENGER = "challenger"
 CHAMPIONS = "champions"  # tag of the model: versions in the order in which they became champion
 CARD = "card.md"
 FILES = "files.json"  # the digest of each of the model's files, as it was saved

@@ -6,7 +6,8 @@ from lakehouse.errors import ComplaintsError
 from lakehouse.lake import Lake, writer
 from lakehouse.session import start_session
 from lakehouse.settings import Settings
-from ml.registry import CHALLENGER, Registry
+from ml.records import CHALLENGER
+from ml.registry import Registry
 from streaming.duty import no_champion, streams
 from streaming.load import follow
 from streaming.queries import Queries, Trigger

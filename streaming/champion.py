@@ -10,8 +10,7 @@ from functools import partial
 from typing import Protocol
 
 from lakehouse.errors import ComplaintsError
-from ml.records import CHAMPION
-from ml.registry import CHALLENGER
+from ml.records import CHALLENGER, CHAMPION
 from ml.scoring import Model
 
 WATCH_SECONDS = 5.0

@@ -138,7 +138,7 @@ class LiveStream:
         streaming = self._settings.streaming
         watch = ModelWatch(self.lake, registry, self._notify)
         chores = [Chore("The model could not be assessed", streaming.quality_minutes, watch)]
-        if self._settings.is_local:  # Databricks maintains its tables itself
+        if self._settings.is_local:  # on Databricks the job *maintain* does
             keep = partial(keep_up, self.lake)
             chores.append(Chore("The tables could not be maintained", streaming.upkeep_minutes, keep))
         return chores

@@ -158,6 +158,11 @@ def _shown(value: object, *, is_number: bool) -> str:
     return f"{value:,}" if is_number else str(value)
 
 
+def three_decimals(value: float | None) -> str:
+    """A measure of the model as tables show it; nothing where there is none."""
+    return "" if value is None else f"{value:.3f}"
+
+
 def terminal() -> Console:
     """The console for progress and notes: standard error, so that standard output holds results alone."""
     return Console(stderr=True, highlight=False)

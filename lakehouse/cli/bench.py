@@ -4,6 +4,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -229,8 +230,6 @@ def _plan(total: int, narratives: float, *, rate: float = float("inf"), warm_up:
 
 
 def _bench_queries(settings: "Settings", rows: int, watcher: "Watcher") -> "Bench":
-    from dataclasses import asdict
-
     from dashboards.bench import markdown, query_times
     from lakehouse.lake import Lake
     from lakehouse.session import start_session

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lakehouse.cli import Invocation, json_option, print_grid, print_json, terminal
+from lakehouse.cli import Invocation, json_option, print_grid, print_json, terminal, three_decimals
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import load_settings
 
@@ -87,7 +87,12 @@ def _print_evaluation(result: dict[str, Any]) -> None:
     print_grid(
         ("measure", "value", "95 % interval", *(name.replace("_", " ") for name in others)),
         [
-            (name, _three(result[name]), _range(interval), *(_three(figures[name]) for figures in others.values()))
+            (
+                name,
+                three_decimals(result[name]),
+                _range(interval),
+                *(three_decimals(figures[name]) for figures in others.values()),
+            )
             for name, interval in result["intervals"].items()
         ],
     )
@@ -100,18 +105,14 @@ def _print_evaluation(result: dict[str, Any]) -> None:
                     value,
                     f"{figures['rows']:,}",
                     f"{figures['base_rate']:.1%}",
-                    _three(figures["auc_roc"]),
+                    three_decimals(figures["auc_roc"]),
                     _range(figures["auc_roc_interval"]),
-                    _three(figures.get("scikit_learn_auc_roc")),
-                    _three(figures["ece"]),
+                    three_decimals(figures.get("scikit_learn_auc_roc")),
+                    three_decimals(figures["ece"]),
                 )
                 for value, figures in groups.items()
             ],
         )
-
-
-def _three(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
 
 
 def _range(interval: tuple[float, float] | None) -> str:

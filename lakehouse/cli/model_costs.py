@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lakehouse.cli import Invocation, json_option, print_grid, print_json, terminal
+from lakehouse.cli import Invocation, json_option, print_grid, print_json, terminal, three_decimals
 from lakehouse.jar_sets import OPTIONAL
-from lakehouse.jars import ensure_jars
+from lakehouse.jars import ensure_optional_jars
 
 if TYPE_CHECKING:
     from ml.ablation import Variant
@@ -45,9 +45,8 @@ def ablate(invocation: Invocation, /, parts: tuple[str, ...], rows: int, as_json
     from ml.ablation import ablated
 
     settings = invocation.settings()
-    for jar_set in OPTIONAL:
-        if jar_set.name in parts and not settings.lake.catalog:
-            ensure_jars((jar_set,))
+    if settings.is_local:
+        ensure_optional_jars(parts)
     with terminal().status("starting Spark") as status:
         found = ablated(Lake(start_session(settings), settings), parts, rows, status.update)
     if as_json:
@@ -64,16 +63,12 @@ def _print_variants(found: "list[Variant]") -> None:
             (
                 one.name,
                 f"{one.features:,}",
-                _three(one.auc_roc),
+                three_decimals(one.auc_roc),
                 f"{one.gain[0]:+.3f} to {one.gain[1]:+.3f}" if one.gain else "",
-                _three(one.narratives_auc_roc),
+                three_decimals(one.narratives_auc_roc),
                 f"{one.fit_s:,.0f}",
                 f"{one.rows_per_second:,.0f}",
             )
             for one in found
         ],
     )
-
-
-def _three(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"

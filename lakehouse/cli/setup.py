@@ -10,7 +10,7 @@ import click
 
 from lakehouse.cli import Invocation, json_option, print_grid, print_json, terminal
 from lakehouse.jar_sets import OPTIONAL
-from lakehouse.jars import ensure_jars
+from lakehouse.jars import ensure_optional_jars
 from lakehouse.provenance import provenance
 from lakehouse.settings import Settings
 
@@ -43,9 +43,7 @@ def setup(context: click.Context, /, show: bool, features: tuple[str, ...], as_j
     if show:
         _show(provenance(settings, **invocation.options), as_json=as_json)
         return
-    for jar_set in OPTIONAL:
-        if jar_set.name in features:
-            ensure_jars((jar_set,))
+    ensure_optional_jars(features)
     findings = _checked(settings, as_json=as_json, is_debug=context.find_root().params["debug"])
     if as_json:
         checks = [{"what": f.what, "ok": f.is_ok, "detail": f.detail, "seconds": f.seconds} for f in findings]

@@ -1,7 +1,6 @@
 """With fewer features the model stays one: it is checked, explained and saved as before, and the strongest are kept."""
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,23 +12,15 @@ from pyspark.sql import DataFrame
 
 from lakehouse.settings import load_settings
 from ml import scoring
-from ml.examples import examples
 from ml.influences import stage_of
 from ml.metrics import Numbers
 from ml.scoring import Model, scored
-from ml.split import TEST, parted
+from ml.split import TEST
 from ml.strongest import strongest
 from ml.training import Fitted, fit
 from ml.validation import checked_output
 from silver.tables import COMPLAINTS
 from tests.conftest import Trained
-
-
-@pytest.fixture(scope="module")
-def parts(trained: Trained) -> Iterator[DataFrame]:
-    rows = parted(examples(trained.lake).where("label IS NOT NULL"), trained.lake.settings.ml).persist()
-    yield rows
-    rows.unpersist()
 
 
 @pytest.fixture(scope="module")

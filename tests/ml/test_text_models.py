@@ -3,7 +3,6 @@
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,13 +17,12 @@ from gold.tables import DECISIONS
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import MlSettings
 from ml import scoring
-from ml.examples import examples
 from ml.history import with_history
 from ml.influences import stage_of
 from ml.judging import judge
 from ml.pipeline import INPUTS, represented
 from ml.scoring import Model, scored
-from ml.split import TEST, parted
+from ml.split import TEST
 from ml.training import Fitted, fit
 from silver.tables import COMPLAINTS
 from streaming.load import follow
@@ -45,13 +43,6 @@ FEW = 40  # complaints, where each takes MiniLM time
 def switched_on(settings: MlSettings, **models: str | None) -> MlSettings:
     on = {name: getattr(settings, name).model_copy(update={"enabled": True, "model": models[name]}) for name in models}
     return settings.model_copy(update=on)
-
-
-@pytest.fixture(scope="module")
-def parts(trained: Trained) -> Iterator[DataFrame]:
-    rows = parted(examples(trained.lake).where("label IS NOT NULL"), trained.lake.settings.ml).persist()
-    yield rows
-    rows.unpersist()
 
 
 @pytest.fixture(scope="module")

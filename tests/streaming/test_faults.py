@@ -44,23 +44,15 @@ from tests.streaming.test_kill import (
     predictions_are_whole,
     send,
     start,
+    streams,
 )
+
+__all__ = ["streams"]  # the fixture
 
 DONE = Trigger(until_done=True)
 KILLS = 20
 OUTAGES = 10
 FILE = SAMPLES / "export-2017-snake-case.csv.gz"
-
-
-@pytest.fixture
-def streams() -> Iterator[list[Stream]]:
-    """What was started here, which ends with the test."""
-    started: list[Stream] = []
-    yield started
-    for stream in started:
-        if stream.process.poll() is None:
-            stream.signal_all(signal.SIGKILL)
-            stream.process.wait()
 
 
 def generator() -> Generator:
