@@ -1,12 +1,13 @@
 """The four streaming queries, each with its own checkpoint: ingest, refine, score, summarise.
 
-Every step is declared on the streaming DataFrame, as in batch; inside `foreachBatch` there is only writing. The same
-queries run for ever on a cluster (`Forever`) or until nothing is left (`UntilDone`), as `complaints load` does.
+Steps and writing are apart: what a batch goes through is a function from frame to frame, the same as outside a stream.
+The same queries run for ever, or until nothing is left, as `complaints load` does.
 """
 
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal
 
 from pyspark.sql import DataFrame
@@ -21,10 +22,11 @@ from gold.decisions import decisions
 from lakehouse.commits import Guard
 from lakehouse.lake import Lake
 from lakehouse.logs import about
+from lakehouse.planned import Planned, Step
 from lakehouse.session import kafka_login_module
 from ml.scoring import Model, scored, shadowed
 from silver import tables as silver
-from silver.expectations import load_expectations
+from silver.expectations import Expectation, load_expectations
 from silver.refine import refined
 from silver.standardise import load_taxonomy
 from streaming.checkpoints import check_checkpoint
@@ -79,28 +81,42 @@ class Queries:
             .option("maxOffsetsPerTrigger", self._rows)
             .load()
         )
-        rows = messages.transform(landed_from_kafka)
-        return self._start("ingest", rows, lambda guard, _: IngestBatch(self._lake, guard), trigger)
+        return self._start(
+            "ingest", messages, lambda guard, _: IngestBatch(self._lake, guard), trigger, landed_from_kafka
+        )
 
     def refine(self, trigger: Trigger) -> StreamingQuery:
         """bronze.complaints to silver."""
         expectations = load_expectations(self._lake.spark)
-        step = refined(load_taxonomy(), expectations, self._lake.settings.silver)
-        rows = self._lake.read_stream(bronze.COMPLAINTS, **self._pace).transform(step)
         return self._start(
-            "refine", rows, lambda guard, query_id: RefineBatch(self._lake, guard, query_id, expectations), trigger
+            "refine",
+            self._lake.read_stream(bronze.COMPLAINTS, **self._pace),
+            lambda guard, query_id: RefineBatch(self._lake, guard, query_id, expectations),
+            trigger,
+            self.refining(expectations),
         )
+
+    def refining(self, expectations: tuple[Expectation, ...]) -> Step:
+        """What a batch of bronze goes through before it is sorted out and written."""
+        return refined(load_taxonomy(), expectations, self._lake.settings.silver)
 
     def score(
         self, model: Model, publishing: Publishing | None, trigger: Trigger, challenger: Model | None = None
     ) -> StreamingQuery:
         """silver.complaints to gold.decisions, and to Kafka when `publishing` is given; a challenger scores beside."""
+        return self._start(
+            "score",
+            self._lake.read_stream(silver.COMPLAINTS, **self._pace),
+            lambda guard, _: ScoreBatch(self._lake, guard, publishing),
+            trigger,
+            self.scoring(model, challenger),
+        )
+
+    def scoring(self, model: Model, challenger: Model | None = None) -> Step:
+        """What a batch of silver goes through before it is written and published."""
         rules = load_decisions(self._lake.spark, silver.COMPLAINTS.schema)
-        complaints = self._lake.read_stream(silver.COMPLAINTS, **self._pace)
-        if challenger is not None:
-            complaints = complaints.transform(shadowed(challenger))
-        rows = complaints.transform(scored(model)).transform(decisions(rules))
-        return self._start("score", rows, lambda guard, _: ScoreBatch(self._lake, guard, publishing), trigger)
+        steps = [*([shadowed(challenger)] if challenger else []), scored(model), decisions(rules)]
+        return lambda complaints: reduce(DataFrame.transform, steps, complaints)
 
     def summarise(self, trigger: Trigger) -> StreamingQuery:
         """gold.decisions to the aggregates."""
@@ -112,11 +128,21 @@ class Queries:
         return {"maxFilesPerTrigger": FILES_PER_BATCH, "maxBytesPerTrigger": "16m"}
 
     def _start(
-        self, name: QueryName, rows: DataFrame, writer: Callable[[Guard, str], Batch], trigger: Trigger
+        self,
+        name: QueryName,
+        rows: DataFrame,
+        writer: Callable[[Guard, str], Batch],
+        trigger: Trigger,
+        step: Step | None = None,
     ) -> StreamingQuery:
         check_checkpoint(self._lake, name)
+        planned: Step = lambda batch: batch  # noqa: E731
+        if step is not None and self._lake.settings.is_local:
+            planned = Planned(step)
+        elif step is not None:
+            rows = rows.transform(step)
         # The query's id is in its checkpoint and is known only once it runs: the first batch may come before.
-        batches = _FirstBatch(name, lambda query_id: self._gate(writer(Guard(self._lake, query_id), query_id)))
+        batches = _FirstBatch(name, planned, lambda query_id: self._gate(writer(Guard(self._lake, query_id), query_id)))
         self._lake.spark.sparkContext.setLocalProperty("spark.scheduler.pool", name)
         stream = (
             rows.writeStream.queryName(name)
@@ -129,8 +155,9 @@ class Queries:
 class _FirstBatch:
     """Makes the batch writer when the first batch comes, for the query that runs it."""
 
-    def __init__(self, name: str, make: Callable[[str], Batch]) -> None:
+    def __init__(self, name: str, step: Step, make: Callable[[str], Batch]) -> None:
         self._name = name
+        self._step = step
         self._make = make
         self._batch: Batch | None = None
 
@@ -140,7 +167,7 @@ class _FirstBatch:
             self._batch = self._make(str(query_id))
         with about(query=self._name, batch_id=batch_id):
             try:
-                self._batch(rows, batch_id)
+                self._batch(self._step(rows), batch_id)
             except Exception:
                 log.info("a batch did not end", exc_info=True)  # people are told by the supervisor, in a sentence
                 raise

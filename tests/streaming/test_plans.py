@@ -9,9 +9,11 @@ from kafka import KafkaProducer
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from bronze import tables as bronze
 from gold.tables import BY_DAY, BY_MINUTE, DECISIONS
 from lakehouse.lake import Lake
 from ml.scoring import scored
+from silver.expectations import load_expectations
 from silver.tables import COMPLAINTS
 from streaming.broker import Broker
 from streaming.load import follow
@@ -108,10 +110,15 @@ def test_a_python_function_would_be_seen(spark: SparkSession, whole_plans: None)
 
 def test_nothing_is_evaluated_in_python_and_the_stream_says_what_the_batch_says(trained: Trained, ran: Ran) -> None:
     assert set(ran.plans) == {"ingest", "refine", "score", "summarise"}
-    for name, text in ran.plans.items():
-        assert len(text) > 200, name
+    queries, spark = Queries(ran.lake), ran.lake.spark
+    plans = ran.plans | {
+        "refining": plan(ran.lake.read(bronze.COMPLAINTS).transform(queries.refining(load_expectations(spark)))),
+        "scoring": plan(ran.lake.read(COMPLAINTS).transform(queries.scoring(trained.model))),
+    }
+    for name, text in plans.items():
+        assert "Scan" in text, name
         assert not IN_PYTHON.search(text), name
-    assert "probability" in ran.plans["score"]
+    assert "probability" in plans["scoring"]
     assert len(ran.executions) > 10
     assert any("kafka" in text.lower() for text in ran.executions)
     assert [text for text in ran.executions if IN_PYTHON.search(text)] == []
