@@ -2,8 +2,8 @@
 
 Spark plans the steps of a streaming query for each batch, and once more to describe them to its listeners: with
 hundreds of expressions that was half of the driver's work on a batch of some hundred rows. What differs between two
-batches is the leaf of the plan alone, the rows that came. So the physical plan of the first batch is kept, and each later
-batch gets a copy of it with its own leaf.
+batches is the leaf of the plan alone, the rows that came. So the physical plan of the first batch is kept, and each
+later batch gets a copy of it with its own leaf.
 """
 
 from collections.abc import Callable
