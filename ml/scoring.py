@@ -5,19 +5,18 @@ Reads columns of silver.complaints (intake only). Adds `probability`, `scored_wi
 expression: the same in batch and on the stream.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from pyspark.ml import PipelineModel
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from lakehouse.planned import Step
 from ml.influences import influences, raw_logit
 from ml.pipeline import INPUTS
 from ml.validation import check_input
 
 SHOWN_INFLUENCES = 5
-Step = Callable[[DataFrame], DataFrame]
 
 
 @dataclass(frozen=True)

@@ -136,11 +136,9 @@ class Queries:
         step: Step | None = None,
     ) -> StreamingQuery:
         check_checkpoint(self._lake, name)
-        planned: Step = lambda batch: batch  # noqa: E731
-        if step is not None and self._lake.settings.is_local:
-            planned = Planned(step)
-        elif step is not None:
-            rows = rows.transform(step)
+        if step and not self._lake.settings.is_local:
+            rows, step = rows.transform(step), None
+        planned = Planned(step) if step else None
         # The query's id is in its checkpoint and is known only once it runs: the first batch may come before.
         batches = _FirstBatch(name, planned, lambda query_id: self._gate(writer(Guard(self._lake, query_id), query_id)))
         self._lake.spark.sparkContext.setLocalProperty("spark.scheduler.pool", name)
@@ -155,7 +153,7 @@ class Queries:
 class _FirstBatch:
     """Makes the batch writer when the first batch comes, for the query that runs it."""
 
-    def __init__(self, name: str, step: Step, make: Callable[[str], Batch]) -> None:
+    def __init__(self, name: str, step: Step | None, make: Callable[[str], Batch]) -> None:
         self._name = name
         self._step = step
         self._make = make
@@ -167,7 +165,7 @@ class _FirstBatch:
             self._batch = self._make(str(query_id))
         with about(query=self._name, batch_id=batch_id):
             try:
-                self._batch(self._step(rows), batch_id)
+                self._batch(self._step(rows) if self._step else rows, batch_id)
             except Exception:
                 log.info("a batch did not end", exc_info=True)  # people are told by the supervisor, in a sentence
                 raise
