@@ -22,7 +22,7 @@ from pyspark.ml.feature import (
     VectorAssembler,
 )
 from pyspark.sql import DataFrame
-from sparknlp.annotator import Lemmatizer, StopWordsCleaner, Tokenizer
+from sparknlp.annotator import Lemmatizer, RegexTokenizer, StopWordsCleaner
 from sparknlp.annotator import Normalizer as TokenNormalizer
 from sparknlp.base import DocumentAssembler, Finisher
 
@@ -56,6 +56,7 @@ SHARES = ("redacted_share", "capitals_share")
 INPUTS = (*SINGLE, *FLAGS, *COUNTS, *SHARES, "narrative")
 NUMBERS = (*FLAGS, *COUNTS, *SHARES, HISTORY)
 NOT_GIVEN = "not given"
+APOSTROPHES = "'\u2019"
 Stage = Estimator[Any] | Transformer
 
 
@@ -103,7 +104,11 @@ def _looked_up(history: Mapping[str, float]) -> str:
 
 
 def _prepared(history: str) -> Transformer:
-    """Nulls to a value or zero, counts to logarithms, and the narrative without the CFPB's redactions."""
+    """Nulls to a value or zero, counts to logarithms, and the narrative without the CFPB's redactions.
+
+    It comes twice: as `model_text`, and as `model_words`, where letters and single spaces are left. That takes one look
+    at the text here; Spark NLP's own normalizer compiles its pattern anew for each word.
+    """
     text = f"regexp_replace(regexp_replace(coalesce(narrative, ''), '{_sql(AMOUNT)}', ' '), '{_sql(REDACTION)}', ' ')"
     category = {name: f"coalesce(CAST({name} AS STRING), '{NOT_GIVEN}')" for name in SINGLE}
     category |= {
@@ -113,7 +118,9 @@ def _prepared(history: str) -> Transformer:
     number |= {name: f"ln(1.0D + {number[name]})" for name in COUNTS} | {HISTORY: history}
     columns = [f"{sql} AS cat_{name}" for name, sql in category.items()]
     columns += [f"{sql} AS num_{name}" for name, sql in number.items()]
-    return SQLTransformer(statement=f"SELECT *, {text} AS model_text, {', '.join(columns)} FROM __THIS__")  # noqa: S608
+    words = f"regexp_replace(translate(lower({text}), '{_sql(APOSTROPHES)}', ''), '[^a-z]+', ' ')"
+    columns += [f"{text} AS model_text", f"{words} AS model_words"]
+    return SQLTransformer(statement=f"SELECT *, {', '.join(columns)} FROM __THIS__")  # noqa: S608
 
 
 def _sql(text: str) -> str:
@@ -126,14 +133,9 @@ def _word_stages(*, annotated: bool = False) -> list[Stage]:
     Annotations that nothing follows are dropped: they hold the narrative several times over.
     """
     return [
-        DocumentAssembler().setInputCol("model_text").setOutputCol("document"),
-        Tokenizer().setInputCols(["document"]).setOutputCol("token"),
-        TokenNormalizer()
-        .setInputCols(["token"])
-        .setOutputCol("normal")
-        .setLowercase(True)
-        .setMinLength(2)
-        .setCleanupPatterns(["[^A-Za-z]"]),
+        DocumentAssembler().setInputCol("model_words").setOutputCol("written"),
+        RegexTokenizer().setInputCols(["written"]).setOutputCol("token").setPattern(" "),
+        TokenNormalizer().setInputCols(["token"]).setOutputCol("normal").setMinLength(2).setCleanupPatterns([]),
         StopWordsCleaner().setInputCols(["normal"]).setOutputCol("telling"),
         Lemmatizer()
         .setInputCols(["telling"])

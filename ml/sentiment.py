@@ -50,7 +50,7 @@ def strong_words() -> list[str]:
 
 
 def fitted_sentiment(narratives: DataFrame, settings: MlSettings) -> list[Transformer]:
-    """The stages from `document` and `lemma` to `num_sentiment`: trained on these narratives, or the user's own.
+    """The stages to `num_sentiment`: from `written` and `lemma`, trained on these narratives, or the user's own.
 
     Args:
         narratives: with annotations.
@@ -88,7 +88,7 @@ def _trained(narratives: DataFrame, seed: int) -> list[Transformer]:
         .setMinCount(5)
         .setMaxIter(PASSES)
         .setSeed(seed),
-        SentenceEmbeddings().setInputCols(["document", "word_vectors"]).setOutputCol("narrative_vector"),
+        SentenceEmbeddings().setInputCols(["written", "word_vectors"]).setOutputCol("narrative_vector"),
         SentimentDLApproach()
         .setInputCols(["narrative_vector"])
         .setOutputCol("sentiment")
@@ -100,7 +100,7 @@ def _trained(narratives: DataFrame, seed: int) -> list[Transformer]:
         .setEnableOutputLogs(False),
     ]
     tone = F.when(_is_strong(), "negative").otherwise("positive")
-    learned = narratives.select("document", "lemma", tone.alias("tone"))
+    learned = narratives.select("written", "lemma", tone.alias("tone"))
     counts = {row.tone: row["count"] for row in learned.groupBy("tone").count().collect()}  # bounded: two rows
     if len(counts) < 2:  # noqa: PLR2004
         msg = f"All {sum(counts.values())} narratives are {''.join(counts)}: no sentiment can be learned from them."
@@ -118,7 +118,7 @@ def _is_strong() -> Column:
 
 
 def _own(model: str) -> list[Transformer]:
-    """The stages of a user's own pipeline after `document`, which is here already; the last makes the sentiment."""
+    """A user's own pipeline from `model_text`; the last of its stages makes the sentiment."""
     stages = own_model(
         "ml.sentiment.model",
         model,
@@ -129,7 +129,7 @@ def _own(model: str) -> list[Transformer]:
     if not annotators or not hasattr(annotators[-1], "getOutputCol"):
         msg = f"The setting ml.sentiment.model is '{model}', a pipeline that does not end in a sentiment."
         raise ComplaintsError(msg)
-    return annotators
+    return [DocumentAssembler().setInputCol("model_text").setOutputCol("document"), *annotators]
 
 
 def agreement(fitted: PipelineModel, narratives: DataFrame) -> Agreement | None:

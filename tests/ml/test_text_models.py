@@ -30,7 +30,7 @@ from streaming.queries import Queries, Trigger
 from streaming.tables import TABLES
 from tests.conftest import Trained, copy_of
 from tests.ml.test_validation import IN_A_NEW_PROCESS
-from tests.streaming.conftest import IN_PYTHON, plan_of, whole_plans
+from tests.streaming.conftest import IN_PYTHON, whole_plans
 from tests.streaming.test_plans import plan
 
 __all__ = ["whole_plans"]  # the fixture
@@ -65,7 +65,8 @@ def test_nothing_is_evaluated_in_python_and_the_stream_says_what_the_batch_says_
     query = Queries(lake).score(model, None, Trigger(until_done=True))
     follow(query, lambda _: None)
     some = trained.lake.read(COMPLAINTS).orderBy(F.desc("complaint_id")).limit(FEW).transform(scored(model))
-    for told in (plan_of(query), plan(some)):
+    of_a_batch = lake.read(COMPLAINTS).transform(Queries(lake).scoring(model))
+    for told in (plan(of_a_batch), plan(some)):
         assert "MapPartitions" in told  # which is how the embeddings are made
         assert not IN_PYTHON.search(told)
     on_the_stream = {row.complaint_id: row.probability for row in lake.read(DECISIONS).collect()}

@@ -26,7 +26,8 @@ from streaming.shadow import agreements
 from streaming.tables import TABLES
 from streaming.topics import ensure_topics
 from tests.conftest import Trained, copy_of
-from tests.streaming.conftest import IN_PYTHON, messages, plan_of, with_topics
+from tests.streaming.conftest import IN_PYTHON, messages, with_topics
+from tests.streaming.test_plans import plan
 
 OF_THE_BATCH = ("scored_at", "batch_id")
 
@@ -57,7 +58,8 @@ def test_with_a_shadow_decisions_are_what_they_are_without_and_its_score_is_its_
     follow(Queries(alone).score(trained.model, None, Trigger(until_done=True)), lambda _: None)
     query = Queries(beside).score(trained.model, publishing, Trigger(until_done=True), challenger)
     follow(query, lambda _: None)
-    assert not IN_PYTHON.search(plan_of(query))
+    of_a_batch = beside.read(COMPLAINTS).transform(Queries(beside).scoring(trained.model, challenger))
+    assert not IN_PYTHON.search(plan(of_a_batch))
 
     same = [name for name in DECISIONS.column_names if name not in (*SHADOW, *OF_THE_BATCH)]
     without, with_it = (lake.read(DECISIONS) for lake in (alone, beside))
