@@ -1,7 +1,7 @@
 """The aggregates of gold: what to add to them for some new decisions.
 
-Reads rows of gold.decisions; gives increments of gold.complaints_by_minute and gold.complaints_by_day. Grain: the
-aggregate's. Merging adds an increment to the row that is there, so the cost is that of the new decisions.
+Reads rows of gold.decisions; gives increments of gold.complaints_by_minute and gold.complaints_by_day. An increment is
+appended, so the cost is that of the new decisions; every measure can be added up, or has a greatest.
 """
 
 from pyspark.sql import Column, DataFrame
@@ -16,6 +16,21 @@ KEYS: dict[Table, tuple[str, ...]] = {
 }
 TIME = {BY_MINUTE: "minute", BY_DAY: "date_received"}
 GREATEST = frozenset({"latency_ms_max", "scored_batch"})
+NEEDED = (  # of a decision
+    "batch_id",
+    "date_received",
+    "product_family",
+    "issue",
+    "company",
+    "state",
+    "urgency",
+    "escalate",
+    "probability",
+    "scored_with",
+    "kafka_timestamp",
+    "ingested_at",
+    "scored_at",
+)
 
 
 def by_minute(decisions: DataFrame) -> DataFrame:
@@ -55,10 +70,8 @@ def _measures() -> list[Column]:
     ]
 
 
-def merged(table: Table) -> dict[str, Column]:
-    """What a merge sets in a row that is there (alias t) for an increment (alias s): sums, and the greatest."""
+def consolidated(rows: DataFrame, table: Table) -> DataFrame:
+    """Rows of an aggregate with those of one key put together; a key that counts nothing any more goes."""
     measures = [name for name in table.column_names if name not in KEYS[table]]
-    return {
-        name: F.greatest(f"t.{name}", f"s.{name}") if name in GREATEST else F.col(f"t.{name}") + F.col(f"s.{name}")
-        for name in measures
-    }
+    together = [(F.max if name in GREATEST else F.sum)(name).alias(name) for name in measures]
+    return rows.groupBy(*KEYS[table]).agg(*together).where("complaints <> 0").select(table.column_names)

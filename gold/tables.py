@@ -73,8 +73,8 @@ MEASURES = (
 
 BY_MINUTE = Table(
     name="gold.complaints_by_minute",
-    grain="minute of arrival, product family, urgency",
-    comment="What arrived each minute. Kept up incrementally from gold.decisions.",
+    grain="some complaints of one minute of arrival, product family and urgency: rows of the same add up",
+    comment="What arrived each minute. Appended to as complaints are decided, put together by maintenance.",
     columns=(
         Column("minute", "timestamp", "Minute of the Kafka timestamp, or of landing for files.", nullable=False),
         Column("product_family", "string", "Product across the renamings.", nullable=False),
@@ -96,8 +96,8 @@ BY_MINUTE = Table(
 
 BY_DAY = Table(
     name="gold.complaints_by_day",
-    grain="day received, product family, issue, company, state",
-    comment="Complaints by day and the dimensions people ask by. Kept up incrementally from gold.decisions.",
+    grain="some complaints of one day received, product family, issue, company and state: rows of the same add up",
+    comment="Complaints by day and what people ask by. Appended to as they are decided, put together by maintenance.",
     columns=(
         Column("date_received", "date", "Day received.", nullable=False),
         Column("product_family", "string", "Product across the renamings.", nullable=False),

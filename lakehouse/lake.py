@@ -15,6 +15,7 @@ from pathlib import Path
 from delta.tables import DeltaTable
 from filelock import FileLock, Timeout
 from pyspark.errors import AnalysisException
+from pyspark.sql import Column as Condition
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -194,6 +195,11 @@ class Lake:
             rows.writeTo(self.name(table)).options(**options).append()
         else:
             rows.write.format("delta").mode("append").options(**options).save(str(self.path(table)))
+
+    def replace(self, rows: DataFrame, table: Table, which: Condition, mark: str) -> None:
+        """Put rows in the place of those that meet a condition, in one commit that carries a mark."""
+        writing = rows.select(table.column_names).writeTo(self.identifier(table))
+        writing.option("userMetadata", mark).overwrite(which)
 
     def version(self, table: Table) -> int:
         """The number of the table's latest commit."""

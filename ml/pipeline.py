@@ -22,8 +22,7 @@ from pyspark.ml.feature import (
     VectorAssembler,
 )
 from pyspark.sql import DataFrame
-from sparknlp.annotator import Lemmatizer, RegexTokenizer, StopWordsCleaner
-from sparknlp.annotator import Normalizer as TokenNormalizer
+from sparknlp.annotator import DocumentNormalizer, Lemmatizer, RegexTokenizer, StopWordsCleaner
 from sparknlp.base import DocumentAssembler, Finisher
 
 from lakehouse.settings import CONF, MlSettings
@@ -106,8 +105,7 @@ def _looked_up(history: Mapping[str, float]) -> str:
 def _prepared(history: str) -> Transformer:
     """Nulls to a value or zero, counts to logarithms, and the narrative without the CFPB's redactions.
 
-    It comes twice: as `model_text`, and as `model_words`, where letters and single spaces are left. That takes one look
-    at the text here; Spark NLP's own normalizer compiles its pattern anew for each word.
+    It comes twice: as `model_text`, and without apostrophes as `model_words`, so that "don't" stays one word.
     """
     text = f"regexp_replace(regexp_replace(coalesce(narrative, ''), '{_sql(AMOUNT)}', ' '), '{_sql(REDACTION)}', ' ')"
     category = {name: f"coalesce(CAST({name} AS STRING), '{NOT_GIVEN}')" for name in SINGLE}
@@ -118,8 +116,7 @@ def _prepared(history: str) -> Transformer:
     number |= {name: f"ln(1.0D + {number[name]})" for name in COUNTS} | {HISTORY: history}
     columns = [f"{sql} AS cat_{name}" for name, sql in category.items()]
     columns += [f"{sql} AS num_{name}" for name, sql in number.items()]
-    words = f"regexp_replace(translate(lower({text}), '{_sql(APOSTROPHES)}', ''), '[^a-z]+', ' ')"
-    columns += [f"{text} AS model_text", f"{words} AS model_words"]
+    columns += [f"{text} AS model_text", f"translate({text}, '{_sql(APOSTROPHES)}', '') AS model_words"]
     return SQLTransformer(statement=f"SELECT *, {', '.join(columns)} FROM __THIS__")  # noqa: S608
 
 
@@ -130,13 +127,19 @@ def _sql(text: str) -> str:
 def _word_stages(*, annotated: bool = False) -> list[Stage]:
     """Up to `terms`, the lemmas of the narrative; with Spark NLP's annotations on the way when something follows them.
 
+    The text is normalised as a whole: Spark NLP's normalizer of tokens compiles its pattern anew for each of them.
     Annotations that nothing follows are dropped: they hold the narrative several times over.
     """
     return [
         DocumentAssembler().setInputCol("model_words").setOutputCol("written"),
-        RegexTokenizer().setInputCols(["written"]).setOutputCol("token").setPattern(" "),
-        TokenNormalizer().setInputCols(["token"]).setOutputCol("normal").setMinLength(2).setCleanupPatterns([]),
-        StopWordsCleaner().setInputCols(["normal"]).setOutputCol("telling"),
+        DocumentNormalizer()
+        .setInputCols(["written"])
+        .setOutputCol("normal")
+        .setPatterns(["[^A-Za-z]+"])
+        .setPolicy("all")
+        .setLowercase(True),
+        RegexTokenizer().setInputCols(["normal"]).setOutputCol("token").setPattern(" ").setMinLength(2),
+        StopWordsCleaner().setInputCols(["token"]).setOutputCol("telling"),
         Lemmatizer()
         .setInputCols(["telling"])
         .setOutputCol("lemma")

@@ -50,7 +50,7 @@ def strong_words() -> list[str]:
 
 
 def fitted_sentiment(narratives: DataFrame, settings: MlSettings) -> list[Transformer]:
-    """The stages to `num_sentiment`: from `written` and `lemma`, trained on these narratives, or the user's own.
+    """The stages to `num_sentiment`: from `normal` and `lemma`, trained on these narratives, or the user's own.
 
     Args:
         narratives: with annotations.
@@ -88,7 +88,7 @@ def _trained(narratives: DataFrame, seed: int) -> list[Transformer]:
         .setMinCount(5)
         .setMaxIter(PASSES)
         .setSeed(seed),
-        SentenceEmbeddings().setInputCols(["written", "word_vectors"]).setOutputCol("narrative_vector"),
+        SentenceEmbeddings().setInputCols(["normal", "word_vectors"]).setOutputCol("narrative_vector"),
         SentimentDLApproach()
         .setInputCols(["narrative_vector"])
         .setOutputCol("sentiment")
@@ -100,7 +100,7 @@ def _trained(narratives: DataFrame, seed: int) -> list[Transformer]:
         .setEnableOutputLogs(False),
     ]
     tone = F.when(_is_strong(), "negative").otherwise("positive")
-    learned = narratives.select("written", "lemma", tone.alias("tone"))
+    learned = narratives.select("normal", "lemma", tone.alias("tone"))
     counts = {row.tone: row["count"] for row in learned.groupBy("tone").count().collect()}  # bounded: two rows
     if len(counts) < 2:  # noqa: PLR2004
         msg = f"All {sum(counts.values())} narratives are {''.join(counts)}: no sentiment can be learned from them."

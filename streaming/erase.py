@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import reduce
+from operator import and_
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +22,13 @@ from pyspark.sql import functions as F
 
 from bronze.tables import COMPLAINTS as BRONZE
 from bronze.tables import ERASURES
-from gold.aggregates import KEYS, by_day, by_minute, merged
+from gold.aggregates import GREATEST, KEYS, by_day, by_minute
 from gold.tables import BY_DAY, BY_MINUTE, DECISIONS
 from lakehouse.catalogue import Table
 from lakehouse.commits import find
 from lakehouse.erasing import erase, forget
 from lakehouse.errors import ComplaintsError
-from lakehouse.lake import USER_METADATA, Lake, writer
+from lakehouse.lake import Lake, writer
 from lakehouse.session import start_session
 from lakehouse.settings import Settings
 from ml.registry import Registry
@@ -35,6 +37,7 @@ from streaming.broker import Broker
 from streaming.load import follow
 from streaming.queries import Queries, Trigger, spark_kafka_options
 from streaming.score import Publishing
+from streaming.summarise import replace_consolidated
 from streaming.tables import TABLES
 from streaming.topics import client_config, ensure_topics, unreachable
 from streaming.trace import unknown
@@ -196,21 +199,14 @@ class _Erasing:
         if find(self._lake, table, self._mark) is not None:
             return
         increments = self._lake.read(DECISIONS).where(F.col("complaint_id") == self._id).transform(COUNTED[table])
-        measures = [name for name in table.column_names if name not in KEYS[table]]
-        taken = increments.withColumns({name: -F.col(name) for name in measures})
-        same = " AND ".join(f"t.{key} = s.{key}" for key in KEYS[table])
-        self._lake.spark.conf.set(USER_METADATA, self._mark)
-        try:
-            (
-                self._lake.delta(table)
-                .alias("t")
-                .merge(taken.alias("s"), same)
-                .whenMatchedDelete("t.complaints + s.complaints = 0")
-                .whenMatchedUpdate(set={**merged(table)})
-                .execute()
-            )
-        finally:
-            self._lake.spark.conf.unset(USER_METADATA)
+        keys = increments.select(*(F.col(key).cast("string") for key in KEYS[table])).first()
+        if keys is None:
+            return
+        types = {field.name: field.dataType for field in table.schema}
+        same = reduce(and_, (F.col(key) == F.lit(keys[key]).cast(types[key]) for key in KEYS[table]))
+        added_up = [name for name in table.column_names if name not in (*KEYS[table], *GREATEST)]
+        taken = increments.withColumns({name: -F.col(name) for name in added_up})
+        replace_consolidated(self._lake, table, same, self._mark, taken)
 
     def confirm(self) -> None:
         """Note that nothing is left."""

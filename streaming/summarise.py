@@ -1,14 +1,20 @@
 """The summarising query: gold.decisions to the aggregates, apart from the hot path, each batch added exactly once."""
 
-from pyspark.sql import DataFrame
+from contextlib import suppress
+
+from delta.exceptions import ConcurrentAppendException
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from gold.aggregates import KEYS, TIME, by_day, by_minute, merged
+from gold.aggregates import KEYS, NEEDED, TIME, by_day, by_minute, consolidated
 from gold.tables import BY_DAY, BY_MINUTE
 from lakehouse.catalogue import Table
 from lakehouse.commits import Guard
 from lakehouse.held import held
-from lakehouse.lake import USER_METADATA, Lake
+from lakehouse.lake import Lake
+
+RECENT = "INTERVAL 1 DAY"  # before the latest row: where rows of one key still come in
+CONSOLIDATED = "consolidate:0"  # the mark of the commits that only put rows together
 
 
 class SummariseBatch:
@@ -19,27 +25,40 @@ class SummariseBatch:
         self._guard = guard
 
     def __call__(self, batch: DataFrame, batch_id: int) -> None:
-        """Merge the batch's increments into each aggregate that does not hold them yet."""
-        batch.sparkSession.conf.set(USER_METADATA, self._guard.mark(batch_id))
-        with held(batch) as decisions:
+        """Append the batch's increments to each aggregate that does not hold them yet."""
+        with held(batch.select(*NEEDED).coalesce(1)) as decisions:
+            if decisions.isEmpty():
+                return
             for table, increments in ((BY_MINUTE, by_minute), (BY_DAY, by_day)):
                 if self._guard.written(table, batch_id) is None:
-                    self._add(decisions.transform(increments), table)
+                    self._add(decisions.transform(increments), table, batch_id)
 
-    def _add(self, increments: DataFrame, table: Table) -> None:
-        time = TIME[table]
-        # As text by Spark: Python would turn a timestamp into the machine's own time zone.
-        bounds = increments.agg(F.min(time).cast("string"), F.max(time).cast("string")).first()
-        if bounds is None or bounds[0] is None:
-            return
-        kind = dict(increments.dtypes)[time].upper()
-        near = f"t.{time} BETWEEN {kind}'{bounds[0]}' AND {kind}'{bounds[1]}'"
-        same = " AND ".join(f"t.{key} = s.{key}" for key in KEYS[table])
-        (
-            self._lake.delta(table, increments.sparkSession)
-            .alias("t")
-            .merge(increments.alias("s"), f"{near} AND {same}")
-            .whenMatchedUpdate(set={**merged(table)})
-            .whenNotMatchedInsertAll()
-            .execute()
-        )
+    def _add(self, increments: DataFrame, table: Table, batch_id: int) -> None:
+        self._lake.append(increments, table, self._guard.mark(batch_id))
+
+
+def consolidate(lake: Lake, table: Table) -> None:
+    """Put the recent rows of an aggregate together that have the same key; what it counts stays the same.
+
+    Rows further back are left as they are, so that the cost is that of a day. A batch that is added at the same time
+    wins: then nothing is done.
+    """
+    rows = lake.read(table)
+    # As text by Spark: Python would turn a timestamp into the machine's own time zone.
+    latest = rows.agg((F.max(TIME[table]) - F.expr(RECENT)).cast("string")).first()
+    if latest is None or latest[0] is None:
+        return
+    recent = F.col(TIME[table]) >= F.lit(latest[0]).cast(rows.schema[TIME[table]].dataType)
+    counted = rows.where(recent).agg(F.count("*"), F.count_distinct(F.struct(*KEYS[table]))).first()
+    if counted is not None and counted[0] > counted[1]:
+        with suppress(ConcurrentAppendException):
+            replace_consolidated(lake, table, recent, CONSOLIDATED)
+
+
+def replace_consolidated(
+    lake: Lake, table: Table, which: Column, mark: str, increments: DataFrame | None = None
+) -> None:
+    """Put the rows of an aggregate together that meet a condition, and increments of the same keys, in one commit."""
+    rows = lake.read(table).where(which)
+    added = rows if increments is None else rows.unionByName(increments)
+    lake.replace(added.transform(consolidated, table), table, which, mark)

@@ -6,7 +6,7 @@ from lakehouse.dictionary import markdown
 from silver import tables as silver
 
 TABLES = (*bronze.TABLES, *silver.TABLES, *gold.TABLES)
-MERGED = (silver.OUTCOMES, gold.BY_MINUTE, gold.BY_DAY)  # by the queries; to all others they only append
+MERGED = (silver.OUTCOMES,)  # by the queries; to all others they only append
 
 if __name__ == "__main__":
     print(markdown(TABLES), end="")

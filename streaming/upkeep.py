@@ -8,10 +8,12 @@ from typing import Self
 
 from pyspark.sql import SparkSession
 
+from gold.aggregates import KEYS
 from lakehouse.lake import Lake
 from lakehouse.maintenance import Maintained, maintain
 from ml.registry import Registry
 from streaming.quality import assess, warning
+from streaming.summarise import consolidate
 from streaming.tables import MERGED, TABLES
 
 POOL = "upkeep"
@@ -19,7 +21,12 @@ Say = Callable[[str], None]
 
 
 def keep_up(lake: Lake) -> list[Maintained]:
-    """Maintain every table of the lake; those that queries merge into are not compacted."""
+    """Maintain every table of the lake; those that queries merge into are not compacted.
+
+    The aggregates' rows are put together first.
+    """
+    for table in KEYS:
+        consolidate(lake, table)
     return maintain(lake, TABLES, [table for table in TABLES if table not in MERGED])
 
 

@@ -1,12 +1,13 @@
 """The aggregates: what decisions add to them, and that it doesn't matter in which batches the decisions come."""
 
 from datetime import UTC, date, datetime
+from functools import reduce
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from gold.aggregates import KEYS, TIME, by_day, by_minute, merged
+from gold.aggregates import KEYS, NEEDED, TIME, by_day, by_minute, consolidated
 from gold.tables import BY_DAY, BY_MINUTE, DECISIONS
 from lakehouse.catalogue import Table
 
@@ -97,22 +98,10 @@ def test_a_day_counts_by_what_people_ask_for_and_names_what_is_missing(spark: Sp
 
 
 def in_batches(rows: DataFrame, table: Table) -> DataFrame:
-    """The aggregate after merging the increments of each batch, by the very expressions of the merge."""
-    increments = INCREMENTS[table]
+    """The aggregate of the increments of each batch, put together."""
     batches = sorted(row.batch_id for row in rows.select("batch_id").distinct().collect())
-    frames = [increments(rows.where(F.col("batch_id") == batch)) for batch in batches]
-    kept = frames[0]
-    for frame in frames[1:]:
-        both = kept.alias("t").join(frame.alias("s"), list(KEYS[table]), "full")
-        in_both = F.col("t.complaints").isNotNull() & F.col("s.complaints").isNotNull()
-        kept = both.select(
-            *KEYS[table],
-            *(
-                F.when(in_both, sum_of_both).otherwise(F.coalesce(f"t.{name}", f"s.{name}")).alias(name)
-                for name, sum_of_both in merged(table).items()
-            ),
-        )
-    return kept
+    frames = [INCREMENTS[table](rows.where(F.col("batch_id") == batch)) for batch in batches]
+    return reduce(DataFrame.unionByName, frames).transform(consolidated, table)
 
 
 @pytest.mark.parametrize("table", [BY_MINUTE, BY_DAY], ids=lambda table: table.name)
@@ -130,7 +119,7 @@ def test_law_batches_do_not_matter(spark: SparkSession, table: Table) -> None:
         .localCheckpoint()
     )
     assert rows.select("batch_id").distinct().count() == BATCHES
-    at_once = INCREMENTS[table](rows).select(table.column_names)
+    at_once = INCREMENTS[table](rows.select(*NEEDED)).select(table.column_names)
     one_by_one = in_batches(rows, table).select(table.column_names)
     assert at_once.count() > BATCHES
     assert sorted(map(tuple, one_by_one.collect())) == sorted(map(tuple, at_once.collect()))
@@ -150,6 +139,14 @@ CHANGED = {
     "kafka_timestamp": "TIMESTAMP'2024-03-04 12:00:00' + make_interval(0, 0, 0, 0, 0, 0, time)",
     "scored_at": "TIMESTAMP'2024-03-04 12:10:00' + make_interval(0, 0, 0, 0, 0, 0, took / 1000)",
 }
+
+
+@pytest.mark.parametrize("table", [BY_MINUTE, BY_DAY], ids=lambda table: table.name)
+def test_a_key_that_counts_nothing_any_more_goes(spark: SparkSession, table: Table) -> None:
+    increments = INCREMENTS[table](decisions(spark, decision(1), decision(2, state="NY", urgency="high")))
+    taken = increments.where("high = 1").withColumns({"complaints": F.lit(-1), "high": F.lit(-1)})
+    (row,) = increments.unionByName(taken).transform(consolidated, table).collect()
+    assert (row.complaints, row.high) == (1, 0)
 
 
 def test_every_key_and_time_column_is_one_of_its_table() -> None:

@@ -235,9 +235,6 @@ def counts_are_whole(settings: Settings, sent: int) -> None:
     for table in ("silver.complaints", "silver.outcomes", "gold.decisions"):
         rows, distinct = one(settings, f"SELECT count(*), count(DISTINCT complaint_id) FROM {table}")  # noqa: S608
         assert rows == distinct, table
-    keys = "minute, product_family, urgency"
-    rows, distinct = one(settings, f"SELECT count(*), count(DISTINCT ({keys})) FROM gold.complaints_by_minute")  # noqa: S608
-    assert rows == distinct
     of_decisions = one(settings, "SELECT count(*) FILTER (escalate), round(sum(probability), 6) FROM gold.decisions")
     for table in ("gold.complaints_by_minute", "gold.complaints_by_day"):
         assert one(settings, f"SELECT sum(escalated), round(sum(probability_sum), 6) FROM {table}") == of_decisions  # noqa: S608

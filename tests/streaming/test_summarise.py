@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -11,7 +12,7 @@ from pyspark.sql import functions as F
 from gold.tables import BY_DAY, BY_MINUTE, DECISIONS
 from lakehouse.commits import Guard
 from lakehouse.lake import Lake
-from streaming.summarise import SummariseBatch
+from streaming.summarise import SummariseBatch, consolidate
 
 
 @pytest.fixture(autouse=True)
@@ -31,10 +32,10 @@ class Killed(BaseException):
 class KilledBetween(SummariseBatch):
     """Writes the first aggregate and is killed before the second."""
 
-    def _add(self, increments: object, table: object) -> None:
+    def _add(self, increments: object, table: object, batch_id: int) -> None:
         if table is BY_DAY:
             raise Killed
-        super()._add(increments, table)  # type: ignore[arg-type]
+        super()._add(increments, table, batch_id)  # type: ignore[arg-type]
 
 
 def write_decisions(lake: Lake) -> None:
@@ -78,6 +79,8 @@ def test_a_batch_counts_once_however_often_it_runs_and_wherever_it_was_killed(la
     restarted(batches[1], 1)
     restarted(decisions.where("batch_id > 1"), 2)
     restarted(decisions.where("false"), 3)
+    for table in (BY_MINUTE, BY_DAY):
+        consolidate(lake, table)
     by_minute, by_day = lake.read(BY_MINUTE), lake.read(BY_DAY)
     keys = by_minute.groupBy("minute", "product_family", "urgency").count()
     assert keys.where("count > 1").count() == 0
@@ -88,17 +91,49 @@ def test_a_batch_counts_once_however_often_it_runs_and_wherever_it_was_killed(la
     assert tuple(by_minute.agg(*measures).collect()[0]) == (120_000.0, 2000.0, 3)
 
 
-def test_two_batches_meet_in_one_row(spark: SparkSession, lake: Lake) -> None:
+def test_batches_are_appended_and_their_recent_rows_put_together_later(spark: SparkSession, lake: Lake) -> None:
     assert spark.conf.get("spark.sql.session.timeZone") == "UTC"
     lake.create([DECISIONS, BY_MINUTE, BY_DAY])
     write_decisions(lake)
-    same_minute = lake.read(DECISIONS).withColumn("kafka_timestamp", F.lit(datetime(2024, 3, 4, 23, 30, tzinfo=UTC)))
     add = SummariseBatch(lake, Guard(lake, "q"))
-    add(same_minute.where("complaint_id < 30"), 0)
-    add(same_minute.where("complaint_id >= 30"), 1)
-    found = {row.urgency: row.complaints for row in lake.read(BY_MINUTE).collect()}
-    assert found == {"high": 30, "low": 30}
-    assert lake.read(BY_MINUTE).count() == 2
+    for batch, day in enumerate((4, 6)):
+        at = F.lit(datetime(2024, 3, day, 23, 30, tzinfo=UTC))
+        same_minute = lake.read(DECISIONS).withColumns({"kafka_timestamp": at, "date_received": at.cast("date")})
+        add(same_minute.where("complaint_id < 30"), 2 * batch)
+        add(same_minute.where("complaint_id >= 30"), 2 * batch + 1)
+    assert [lake.read(table).count() for table in (BY_MINUTE, BY_DAY)] == [8, 4]
+    for table in (BY_MINUTE, BY_DAY):
+        before = totals(lake.read(table))
+        consolidate(lake, table)
+        assert totals(lake.read(table)) == before == (120, 40, 60, 30.0)
+        version = lake.version(table)
+        consolidate(lake, table)
+        assert lake.version(table) == version, "there is nothing to put together any more"
+    recent = lake.read(BY_MINUTE).where("minute > '2024-03-05'").collect()
+    assert {row.urgency: row.complaints for row in recent} == {"high": 30, "low": 30}
+    assert [lake.read(table).count() for table in (BY_MINUTE, BY_DAY)] == [6, 3]
+
+
+def test_batches_that_are_added_while_rows_are_put_together_are_all_counted(lake: Lake) -> None:
+    lake.create([DECISIONS, BY_MINUTE, BY_DAY])
+    write_decisions(lake)
+    add, decisions = SummariseBatch(lake, Guard(lake, "q")), lake.read(DECISIONS)
+
+    def add_all() -> None:
+        for batch in range(12):
+            add(decisions.where(F.col("complaint_id") % 12 == batch), batch)
+
+    with ThreadPoolExecutor(1) as pool:
+        added = pool.submit(add_all)
+        rounds = 0
+        while not added.done():
+            consolidate(lake, BY_DAY)
+            rounds += 1
+        added.result()
+    assert rounds > 1
+    consolidate(lake, BY_DAY)
+    assert totals(lake.read(BY_DAY)) == (60, 20, 30, 15.0)
+    assert lake.read(BY_DAY).count() == 1
 
 
 def totals(aggregate: object) -> tuple[object, ...]:
