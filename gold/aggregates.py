@@ -56,6 +56,9 @@ def by_day(decisions: DataFrame) -> DataFrame:
     return decisions.groupBy(*keys).agg(*_measures()).select(BY_DAY.column_names)
 
 
+INCREMENTS = {BY_MINUTE: by_minute, BY_DAY: by_day}
+
+
 def _measures() -> list[Column]:
     def share(condition: Column, name: str) -> Column:
         return F.count(F.when(condition, 1)).alias(name)

@@ -22,8 +22,8 @@ from pyspark.sql import functions as F
 
 from bronze.tables import COMPLAINTS as BRONZE
 from bronze.tables import ERASURES
-from gold.aggregates import GREATEST, KEYS, by_day, by_minute
-from gold.tables import BY_DAY, BY_MINUTE, DECISIONS
+from gold.aggregates import GREATEST, INCREMENTS, KEYS
+from gold.tables import DECISIONS
 from lakehouse.catalogue import Table
 from lakehouse.commits import find
 from lakehouse.erasing import erase, forget
@@ -45,7 +45,6 @@ from streaming.whereabouts import destinations, erasures, records_of
 
 BY_NUMBER = (COMPLAINTS, NARRATIVES, OUTCOMES, DUPLICATES, DECISIONS)
 BY_RECORD = (BRONZE, QUARANTINE)
-COUNTED = {BY_MINUTE: by_minute, BY_DAY: by_day}
 Say = Callable[[str], None]
 
 
@@ -183,12 +182,12 @@ class _Erasing:
         """Take the complaint out of the aggregates and the tables; gives the rows that went by table."""
         say("Deleting.")
         number, record = F.col("complaint_id") == self._id, F.col("record_id").isin(list(self.records))
-        for table in COUNTED:
+        for table in INCREMENTS:
             self._subtract(table)
         conditions = {**dict.fromkeys(BY_NUMBER, number), **dict.fromkeys(BY_RECORD, record)}
         rows = {table.name: erase(self._lake, table, condition, self._mark) for table, condition in conditions.items()}
         say("Removing the files of older versions.")
-        forget(self._lake, (*conditions, *COUNTED))
+        forget(self._lake, (*conditions, *INCREMENTS))
         if left := records_of(self._lake.settings, self._id):
             msg = f"The row {left[0]} of the complaint {self._id} is still there: erase it again."
             raise ComplaintsError(msg)
@@ -198,7 +197,7 @@ class _Erasing:
         """Take the complaint's decision out of a table of sums, once; a row that counts nothing any more goes."""
         if find(self._lake, table, self._mark) is not None:
             return
-        increments = self._lake.read(DECISIONS).where(F.col("complaint_id") == self._id).transform(COUNTED[table])
+        increments = self._lake.read(DECISIONS).where(F.col("complaint_id") == self._id).transform(INCREMENTS[table])
         keys = increments.select(*(F.col(key).cast("string") for key in KEYS[table])).first()
         if keys is None:
             return

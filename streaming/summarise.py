@@ -6,8 +6,7 @@ from delta.exceptions import ConcurrentAppendException
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from gold.aggregates import KEYS, NEEDED, TIME, by_day, by_minute, consolidated
-from gold.tables import BY_DAY, BY_MINUTE
+from gold.aggregates import INCREMENTS, KEYS, NEEDED, TIME, consolidated
 from lakehouse.catalogue import Table
 from lakehouse.commits import Guard
 from lakehouse.held import held
@@ -29,7 +28,7 @@ class SummariseBatch:
         with held(batch.select(*NEEDED).coalesce(1)) as decisions:
             if decisions.isEmpty():
                 return
-            for table, increments in ((BY_MINUTE, by_minute), (BY_DAY, by_day)):
+            for table, increments in INCREMENTS.items():
                 if self._guard.written(table, batch_id) is None:
                     self._add(decisions.transform(increments), table, batch_id)
 

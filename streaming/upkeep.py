@@ -8,7 +8,7 @@ from typing import Self
 
 from pyspark.sql import SparkSession
 
-from gold.aggregates import KEYS
+from gold.aggregates import INCREMENTS
 from lakehouse.lake import Lake
 from lakehouse.maintenance import Maintained, maintain
 from ml.registry import Registry
@@ -25,7 +25,7 @@ def keep_up(lake: Lake) -> list[Maintained]:
 
     The aggregates' rows are put together first.
     """
-    for table in KEYS:
+    for table in INCREMENTS:
         consolidate(lake, table)
     return maintain(lake, TABLES, [table for table in TABLES if table not in MERGED])
 

@@ -7,12 +7,11 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from gold.aggregates import KEYS, NEEDED, TIME, by_day, by_minute, consolidated
+from gold.aggregates import INCREMENTS, KEYS, NEEDED, TIME, by_day, by_minute, consolidated
 from gold.tables import BY_DAY, BY_MINUTE, DECISIONS
 from lakehouse.catalogue import Table
 
 NOON = datetime(2024, 3, 4, 12, 0, tzinfo=UTC)
-INCREMENTS = {BY_MINUTE: by_minute, BY_DAY: by_day}
 
 
 def decision(number: int, **values: object) -> dict[str, object]:
