@@ -26,7 +26,7 @@ from sparknlp.annotator import DocumentNormalizer, Lemmatizer, RegexTokenizer, S
 from sparknlp.base import DocumentAssembler, Finisher
 
 from lakehouse.settings import CONF, MlSettings
-from ml.embeddings import EMBEDDING, embedding_stages
+from ml.embeddings import VARYING, embedding_stages
 from ml.history import HISTORY
 from ml.sentiment import SENTIMENT, fitted_sentiment
 from silver.features import AMOUNT, REDACTION
@@ -79,7 +79,7 @@ def represented(rows: DataFrame, settings: MlSettings, *, with_text: bool) -> Pi
         text, numbers = [*words.stages[1:], *felt, *_term_stages(settings)], (*numbers, SENTIMENT)
     if with_text and settings.embeddings.enabled:
         # After all that is fitted: each fit would work the embeddings out again.
-        embedded, blocks = embedding_stages(settings.embeddings, rows.sparkSession), [*blocks, EMBEDDING]
+        embedded, blocks = embedding_stages(settings.embeddings, _prepared(HISTORY).transform(rows)), [*blocks, VARYING]
     stages = [_prepared(HISTORY), *text, *_category_stages(), *_number_stages(numbers), *embedded, _assembled(blocks)]
     return Pipeline(stages=stages).fit(rows)
 

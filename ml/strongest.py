@@ -1,5 +1,6 @@
 """Leave out the features that carry least of a fitted classifier, and fit it again on the others."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,15 @@ def fitted_classifier(rows: DataFrame, settings: MlSettings, candidate: Candidat
         return [whole]
     slicer = strongest(whole, rows, settings.keep_features)
     return [slicer, classifier(settings, candidate, STRONGEST).fit(slicer.transform(rows))]
+
+
+def nothing_learned(stages: Sequence[Transformer]) -> tuple[str, ...]:
+    """The warning of a linear classifier without a coefficient, as an optimiser leaves it that gave up at the start."""
+    last = stages[-1]
+    if not isinstance(last, LogisticRegressionModel) or last.coefficients.toArray().any():
+        return ()
+    remedy = "lower ml.grid.regularisation, or look for a feature that hardly varies"
+    return (f"The classifier learned nothing, all its coefficients are zero: {remedy}.",)
 
 
 def strongest(fitted: Transformer, rows: DataFrame, keep: float) -> VectorSlicer:

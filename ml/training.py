@@ -34,7 +34,7 @@ from ml.records import REFERENCE
 from ml.registry import CARD, Registry
 from ml.selection import Candidate, chosen, weighted
 from ml.split import CALIBRATE, FIT, TEST, Rule, parted, rule_of
-from ml.strongest import fitted_classifier
+from ml.strongest import fitted_classifier, nothing_learned
 from ml.validation import Output
 
 EXAMPLE_ROWS = 3
@@ -191,6 +191,7 @@ def fit(parts: DataFrame, settings: MlSettings, progress: Progress) -> Fitted:
         progress(f"fitting the classifier ({', '.join(f'{k} {v:g}' for k, v in best.values.items())})")
         with _kept(fitting) as fitting:
             model = fitted_classifier(fitting, settings, best)
+        warnings += nothing_learned(model)
         progress("calibrating")
         lines = _calibrated(PipelineModel(stages=model), ready.where(F.col("part") == CALIBRATE))
     history = lookup(learned, base_rate, settings.history_weight)

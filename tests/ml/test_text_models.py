@@ -5,9 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pyspark.ml import PipelineModel
 from pyspark.ml.classification import LogisticRegressionModel
+from pyspark.ml.feature import VarianceThresholdSelectorModel
 from pyspark.ml.functions import vector_to_array
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -106,6 +108,19 @@ def test_without_a_narrative_both_are_zero_and_with_one_the_embedding_has_unit_l
             assert 0 < row.num_sentiment < 1
         else:
             assert (length, row.num_sentiment) == (0.0, 0.0)
+
+
+def test_dimensions_that_hardly_vary_are_left_out_so_that_the_classifier_learns(both: Fitted) -> None:
+    linear = stage_of(both.artifact, LogisticRegressionModel)
+    selector = stage_of(both.artifact, VarianceThresholdSelectorModel)
+    assert linear is not None
+    assert selector is not None
+    varying = selector.selectedFeatures
+    assert 375 < len(varying) < 384
+    learned = np.abs(linear.coefficients.toArray())
+    assert np.count_nonzero(learned[-len(varying) :]) == len(varying)
+    assert np.count_nonzero(learned[: -len(varying)]) > 100
+    assert not [warning for warning in both.warnings if "learned nothing" in warning]
 
 
 def test_influences_name_the_sentiment_and_sum_to_the_logit(

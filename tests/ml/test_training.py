@@ -1,7 +1,7 @@
 """Training learns from the past and is judged on the future; what it cannot learn from it refuses in a sentence."""
 
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from lakehouse.errors import ComplaintsError
@@ -57,6 +57,13 @@ def test_a_narrative_that_came_later_is_learned_from_and_one_that_is_there_stays
     assert (row.narrative, row.has_narrative) == ("They called XXXX times, 7 a day!", True)
     assert (row.redactions, row.exclamations) == (1, 1)
     assert found[given_.complaint_id].narrative == given_.narrative
+
+
+def test_a_classifier_that_learned_nothing_is_said_to_have(trained: Trained, parts: DataFrame) -> None:
+    settings = trained.lake.settings.ml
+    grid = settings.grid.model_copy(update={"regularisation": [100.0], "elastic_net": [1.0]})
+    found = fit(parts, settings.model_copy(update={"grid": grid}), lambda _: None)
+    assert [warning for warning in found.warnings if "The classifier learned nothing" in warning]
 
 
 def test_what_nothing_can_be_learned_from_is_refused(trained: Trained, lake: Lake) -> None:
