@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from lakehouse.catalogue import Table
@@ -20,6 +21,7 @@ TARGET_BYTES = 64 * 1024 * 1024
 LEAST_FILES = 20  # below so many small files a compaction isn't worth its commit
 DEAD_FILES = 200  # below so many that no version needs, listing the table's folder isn't worth it
 RETENTION_CHECK = "spark.databricks.delta.retentionDurationCheck.enabled"
+LONG_LOG = 50  # commits since the log's last checkpoint, from which on writing another is worth it
 CLOCK_HOURS = 0.1  # by which Delta's time of a commit and the file system's may differ
 
 
@@ -56,6 +58,28 @@ def maintain(lake: Lake, tables: Iterable[Table], appended_only: Iterable[Table]
     return [each(lake, table, is_compacted=table in compacted) for table in tables]
 
 
+def checkpoint_logs(lake: Lake, tables: Iterable[Table]) -> list[Table]:
+    """Write what a table's log says into one file, where it has grown since the last one; gives the tables.
+
+    For a local lake, while it is written: Delta itself would do it in every so many commits, and hold that batch up for
+    a second or two.
+    """
+    found = []
+    for table in tables:
+        folder = lake.path(table) / "_delta_log"
+        newest = max((int(path.stem) for path in folder.glob("*.json")), default=0)
+        if newest - max(_checkpoints(folder), default=0) >= LONG_LOG:
+            internal: Any = lake.spark._jvm.org.apache.spark.sql.delta  # type: ignore[union-attr]  # noqa: SLF001
+            internal.DeltaLog.forTable(lake.spark._jsparkSession, str(lake.path(table))).checkpoint()  # noqa: SLF001
+            found.append(table)
+    return found
+
+
+def _checkpoints(log: Path) -> dict[int, Path]:
+    """The checkpoints of a table's log, by version."""
+    return {int(path.name.split(".")[0]): path for path in log.glob("*.checkpoint.parquet")}
+
+
 def _optimised(lake: Lake, table: Table, *, is_compacted: bool) -> Maintained:
     """By OPTIMIZE, which also clusters what is new, and VACUUM, which keeps what the table's retention says."""
     before = _file_count(lake, table)
@@ -75,6 +99,7 @@ def _maintained(lake: Lake, table: Table, *, is_compacted: bool) -> Maintained:
     if is_compacted and sum(size < SMALL_BYTES for size in before) >= LEAST_FILES:
         _compact(lake, table)
         after = _sizes(lake, table)
+    checkpoint_logs(lake, [table])
     (table_id,) = lake.delta(table).detail().select("id").first() or ("",)
     dropped = _shorten(lake, table, str(table_id))
     return Maintained(table.name, len(before), len(after), dropped, _delete_dead(lake, table, len(after)))
@@ -107,7 +132,7 @@ def _shorten(lake: Lake, table: Table, table_id: str) -> int:
     kept = [version for version, path in commits.items() if path.stat().st_mtime >= new_since]
     # A batch that is run again compares with the version before its own commit.
     needed = min([min(kept, default=max(commits) + 1) - 1, *_readers(queries, table_id)])
-    checkpoints = {int(path.name.split(".")[0]): path for path in folder.glob("*.checkpoint.parquet")}
+    checkpoints = _checkpoints(folder)
     first = max((version for version in checkpoints if version <= needed), default=0)
     gone = [version for version in sorted(commits) if version < first]
     for version in gone:  # the oldest first: what is left is whole, wherever this is interrupted

@@ -28,7 +28,8 @@ LOCAL_CONF = {
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.databricks.delta.snapshotPartitions": "1",
     "spark.databricks.delta.merge.materializeSource": "none",  # what is merged is held in memory already
-    "spark.databricks.delta.properties.defaults.checkpointInterval": "100",
+    # A checkpoint of a log holds its batch up for a second or two: a running stream writes them beside its batches.
+    "spark.databricks.delta.properties.defaults.checkpointInterval": "1000",
     "spark.sql.ui.explainMode": "simple",
     # Plans are turned into text for every batch, read or not: 7 % of a profile. Names of nodes do.
     "spark.sql.maxPlanStringLength": "100",

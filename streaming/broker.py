@@ -58,7 +58,7 @@ class Broker:
         self.folder = folder.absolute()
         self._port = port
         self._extra = dict(extra)
-        self._lock = FileLock(self.folder / "broker.lock")
+        self._lock = FileLock(self.folder / "broker.lock", thread_local=False)  # may be started in one thread
         self._child: subprocess.Popen[bytes] | None = None
         self._watcher: subprocess.Popen[bytes] | None = None
 

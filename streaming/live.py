@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
@@ -11,6 +12,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from lakehouse.errors import ComplaintsError
 from lakehouse.lake import Lake, writer
+from lakehouse.maintenance import checkpoint_logs
 from lakehouse.session import start_session
 from lakehouse.settings import Settings
 from ml.registry import Registry
@@ -24,7 +26,7 @@ from streaming.score import Publishing
 from streaming.supervisor import Gate, Supervisor
 from streaming.tables import TABLES
 from streaming.topics import ensure_topics
-from streaming.upkeep import Chore, ModelWatch, Upkeep, keep_up
+from streaming.upkeep import LOG_MINUTES, Chore, ModelWatch, Upkeep, keep_up
 
 SWITCH_SECONDS = 0.0005
 
@@ -57,17 +59,17 @@ class LiveStream:
             registry = Registry(self._settings)
             version = registry.champion_version()
             registry.check(version)
-            self.bootstrap_servers = self._settings.kafka.bootstrap_servers or self._embedded_broker(stack)
-            self._tell_losses()
-            for sentence in ensure_topics(self._settings.kafka, self.bootstrap_servers):
-                self._notify(sentence)
-            self._notify("Starting Spark.")
-            self.lake = Lake(start_session(self._settings), self._settings)
-            self.lake.create(TABLES)
+            broker = self._embedded_broker(stack) if self._settings.kafka.bootstrap_servers is None else None
+            with ThreadPoolExecutor(1) as beside:  # each takes seconds, and neither needs the other
+                servers = beside.submit(self._reached, broker)
+                self._notify("Starting Spark.")
+                self.lake = Lake(start_session(self._settings), self._settings)
+                self.lake.create(TABLES)
+                self._notify(f"Loading version {version} of the model {registry.name}.")
+                self.at_work = AtWork(registry.load(version))
+                self.bootstrap_servers = servers.result()
             committer = stack.enter_context(GroupCommitter(self._settings.kafka, self.bootstrap_servers))
             self.health = HealthRecorder(self.lake, [committer.take])
-            self._notify(f"Loading version {version} of the model {registry.name}.")
-            self.at_work = AtWork(registry.load(version))
             shadows = self._settings.streaming.shadow
             self._watcher = ChampionWatcher(registry, self.at_work, self._notify, shadows=shadows)
             if shadows:
@@ -82,7 +84,7 @@ class LiveStream:
             self._stack = stack.pop_all()
         return self
 
-    def _embedded_broker(self, stack: ExitStack) -> str:
+    def _embedded_broker(self, stack: ExitStack) -> Broker:
         if not self._settings.is_local:
             msg = (
                 "kafka.bootstrap_servers is not set, and there is no embedded broker on Databricks: "
@@ -90,7 +92,19 @@ class LiveStream:
             )
             raise ComplaintsError(msg)
         self._notify("Starting the embedded broker.")
-        return stack.enter_context(Broker(self._settings.folder / "broker")).bootstrap_servers
+        broker = Broker(self._settings.folder / "broker")
+        stack.callback(broker.stop)
+        return broker
+
+    def _reached(self, broker: Broker | None) -> str:
+        """The address of the brokers, once they answer and have the topics."""
+        if broker is not None:
+            broker.start()
+        servers = broker.bootstrap_servers if broker else str(self._settings.kafka.bootstrap_servers)
+        self._tell_losses(servers)
+        for sentence in ensure_topics(self._settings.kafka, servers):
+            self._notify(sentence)
+        return servers
 
     def _start_queries(self, stack: ExitStack) -> None:
         self._notify("Starting the queries.")
@@ -125,11 +139,12 @@ class LiveStream:
         self._notify(f"Serving metrics at {metrics.address}.")
 
     def _ingest(self, queries: Queries, kafka: dict[str, str]) -> StreamingQuery:
-        self._tell_losses()  # also when it is started again: Kafka drops messages while a query lags, too
+        # Also when it is started again: Kafka drops messages while a query lags, too.
+        self._tell_losses(self.bootstrap_servers)
         return queries.ingest(kafka, Trigger(interval_ms=self._settings.streaming.ingest_interval_ms))
 
-    def _tell_losses(self) -> None:
-        sentence = dropped_messages(self._settings, self.bootstrap_servers) if self._settings.is_local else None
+    def _tell_losses(self, servers: str) -> None:
+        sentence = dropped_messages(self._settings, servers) if self._settings.is_local else None
         if sentence and sentence != self._losses:
             self._notify(sentence)
         self._losses = sentence
@@ -141,6 +156,8 @@ class LiveStream:
         if self._settings.is_local:  # on Databricks the job *maintain* does
             keep = partial(keep_up, self.lake)
             chores.append(Chore("The tables could not be maintained", streaming.upkeep_minutes, keep))
+            logs = partial(checkpoint_logs, self.lake, TABLES)
+            chores.append(Chore("The tables' logs could not be put together", LOG_MINUTES, logs))
         return chores
 
     def _stop(self) -> None:

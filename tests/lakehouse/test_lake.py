@@ -43,7 +43,7 @@ def test_a_table_is_made_with_columns_comments_constraints_and_properties(lake: 
     assert detail is not None
     assert detail.description == "Things for a test. One row: one thing."
     assert detail.properties == {
-        "delta.checkpointInterval": "100",  # of the session
+        "delta.checkpointInterval": "1000",  # of the session
         "delta.appendOnly": "true",
         "delta.logRetentionDuration": lake.settings.lake.log_retention,
         "delta.enableExpiredLogCleanup": "false",

@@ -9,7 +9,7 @@ import pytest
 
 from lakehouse import maintenance
 from lakehouse.lake import Lake
-from lakehouse.maintenance import LEAST_FILES, maintain
+from lakehouse.maintenance import LEAST_FILES, checkpoint_logs, maintain
 from silver.tables import EXPECTATIONS
 
 COMMITS = LEAST_FILES + 2
@@ -129,6 +129,22 @@ def test_a_batch_that_is_run_again_finds_the_version_before_its_own_commit(appen
             os.utime(commit, (began - 60, began - 60))
     maintain(appended, [EXPECTATIONS], [])
     assert appended.read(EXPECTATIONS, version=11).count() > 0
+
+
+def test_a_log_that_has_grown_is_put_into_one_file_and_reads_as_before(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintenance, "LONG_LOG", 3)
+    lake.create([EXPECTATIONS])
+    for number in range(3):
+        assert checkpoint_logs(lake, [EXPECTATIONS]) == []
+        lake.append(lake.frame([broken(number)], EXPECTATIONS), EXPECTATIONS, f"q:{number}")
+    assert checkpoint_logs(lake, [EXPECTATIONS]) == [EXPECTATIONS]
+    assert [path.name for path in log(lake).glob("*.checkpoint.parquet")] == [f"{3:020d}.checkpoint.parquet"]
+    for commit in sorted(log(lake).glob("*.json"))[:-1]:
+        commit.unlink()
+    lake.spark._jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()  # type: ignore[union-attr]
+    assert batches(lake) == [0, 1, 2]
 
 
 def test_new_commits_stay(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
