@@ -21,7 +21,7 @@ TARGET_BYTES = 64 * 1024 * 1024
 LEAST_FILES = 20  # below so many small files a compaction isn't worth its commit
 DEAD_FILES = 200  # below so many that no version needs, listing the table's folder isn't worth it
 RETENTION_CHECK = "spark.databricks.delta.retentionDurationCheck.enabled"
-LONG_LOG = 50  # commits since the log's last checkpoint, from which on writing another is worth it
+LONG_LOG = 100  # commits since the log's last checkpoint, from which on writing another is worth it
 CLOCK_HOURS = 0.1  # by which Delta's time of a commit and the file system's may differ
 
 
@@ -58,21 +58,27 @@ def maintain(lake: Lake, tables: Iterable[Table], appended_only: Iterable[Table]
     return [each(lake, table, is_compacted=table in compacted) for table in tables]
 
 
-def checkpoint_logs(lake: Lake, tables: Iterable[Table]) -> list[Table]:
-    """Write what a table's log says into one file, where it has grown since the last one; gives the tables.
+def checkpoint_log(lake: Lake, tables: Iterable[Table]) -> Table | None:
+    """Write what the first long log of these tables says into one file; gives the table, if there is one.
 
     For a local lake, while it is written: Delta itself would do it in every so many commits, and hold that batch up for
-    a second or two.
+    a second or two. One at a time: each takes the batches beside it some of their processors.
     """
-    found = []
     for table in tables:
         folder = lake.path(table) / "_delta_log"
-        newest = max((int(path.stem) for path in folder.glob("*.json")), default=0)
-        if newest - max(_checkpoints(folder), default=0) >= LONG_LOG:
+        if (folder / f"{_last_checkpoint(folder) + LONG_LOG:020d}.json").exists():
             internal: Any = lake.spark._jvm.org.apache.spark.sql.delta  # type: ignore[union-attr]  # noqa: SLF001
             internal.DeltaLog.forTable(lake.spark._jsparkSession, str(lake.path(table))).checkpoint()  # noqa: SLF001
-            found.append(table)
-    return found
+            return table
+    return None
+
+
+def _last_checkpoint(log: Path) -> int:
+    """The version of a log's last checkpoint, 0 without one; asked of one file, since a log may have many."""
+    try:
+        return int(json.loads((log / "_last_checkpoint").read_text(encoding="utf-8"))["version"])
+    except FileNotFoundError:
+        return 0
 
 
 def _checkpoints(log: Path) -> dict[int, Path]:
@@ -99,7 +105,7 @@ def _maintained(lake: Lake, table: Table, *, is_compacted: bool) -> Maintained:
     if is_compacted and sum(size < SMALL_BYTES for size in before) >= LEAST_FILES:
         _compact(lake, table)
         after = _sizes(lake, table)
-    checkpoint_logs(lake, [table])
+    checkpoint_log(lake, [table])
     (table_id,) = lake.delta(table).detail().select("id").first() or ("",)
     dropped = _shorten(lake, table, str(table_id))
     return Maintained(table.name, len(before), len(after), dropped, _delete_dead(lake, table, len(after)))

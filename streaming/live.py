@@ -12,7 +12,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from lakehouse.errors import ComplaintsError
 from lakehouse.lake import Lake, writer
-from lakehouse.maintenance import checkpoint_logs
+from lakehouse.maintenance import checkpoint_log
 from lakehouse.session import start_session
 from lakehouse.settings import Settings
 from ml.registry import Registry
@@ -60,22 +60,24 @@ class LiveStream:
             version = registry.champion_version()
             registry.check(version)
             broker = self._embedded_broker(stack) if self._settings.kafka.bootstrap_servers is None else None
-            with ThreadPoolExecutor(1) as beside:  # each takes seconds, and neither needs the other
+            with ThreadPoolExecutor(2) as beside:  # each takes seconds, and none needs another
                 servers = beside.submit(self._reached, broker)
                 self._notify("Starting Spark.")
                 self.lake = Lake(start_session(self._settings), self._settings)
-                self.lake.create(TABLES)
                 self._notify(f"Loading version {version} of the model {registry.name}.")
-                self.at_work = AtWork(registry.load(version))
+                model = beside.submit(registry.load, version)
+                self.lake.create(TABLES)
                 self.bootstrap_servers = servers.result()
-            committer = stack.enter_context(GroupCommitter(self._settings.kafka, self.bootstrap_servers))
-            self.health = HealthRecorder(self.lake, [committer.take])
+                committer = stack.enter_context(GroupCommitter(self._settings.kafka, self.bootstrap_servers))
+                self.health = HealthRecorder(self.lake, [committer.take])
+                self._start_queries(stack)
+                self.at_work = AtWork(model.result())
             shadows = self._settings.streaming.shadow
             self._watcher = ChampionWatcher(registry, self.at_work, self._notify, shadows=shadows)
             if shadows:
                 self._watcher.look()
                 self._take()
-            self._start_queries(stack)
+            self._start_scoring()
             if self._settings.is_local and self._settings.monitoring.metrics_port is not None:
                 self._serve_metrics(stack, self._settings.monitoring.metrics_port)
             stack.enter_context(Upkeep(self.lake.spark, self._chores(registry), self._notify))
@@ -107,21 +109,23 @@ class LiveStream:
         return servers
 
     def _start_queries(self, stack: ExitStack) -> None:
+        """Start what needs no model: complaints land and are refined while it is loaded."""
         self._notify("Starting the queries.")
         gate = Gate()
-        queries = Queries(self.lake, gate)
-        kafka = spark_kafka_options(self.lake, self.bootstrap_servers)
-        streaming = self._settings.streaming
-        publishing = Publishing(self._settings.kafka.predictions.name, kafka)
-        self.supervisor = Supervisor(streaming, gate, self._notify)
+        self._queries = Queries(self.lake, gate)
+        self._kafka = spark_kafka_options(self.lake, self.bootstrap_servers)
+        self.supervisor = Supervisor(self._settings.streaming, gate, self._notify)
         stack.callback(self._stop)
+        self.supervisor.start({"ingest": self._ingest, "refine": lambda: self._queries.refine(Trigger())})
+
+    def _start_scoring(self) -> None:
+        publishing = Publishing(self._settings.kafka.predictions.name, self._kafka)
+        at_times = Trigger(interval_ms=self._settings.streaming.summarise_interval_ms)
         starts = {
-            "ingest": lambda: self._ingest(queries, kafka),
-            "refine": lambda: queries.refine(Trigger()),
-            "score": lambda: queries.score(
+            "score": lambda: self._queries.score(
                 self.at_work.champion, publishing, Trigger(), challenger=self.at_work.challenger
             ),
-            "summarise": lambda: queries.summarise(Trigger(interval_ms=streaming.summarise_interval_ms)),
+            "summarise": lambda: self._queries.summarise(at_times),
         }
         self.supervisor.start(starts)
 
@@ -138,10 +142,10 @@ class LiveStream:
         self.health.listeners.append(metrics.take)
         self._notify(f"Serving metrics at {metrics.address}.")
 
-    def _ingest(self, queries: Queries, kafka: dict[str, str]) -> StreamingQuery:
+    def _ingest(self) -> StreamingQuery:
         # Also when it is started again: Kafka drops messages while a query lags, too.
         self._tell_losses(self.bootstrap_servers)
-        return queries.ingest(kafka, Trigger(interval_ms=self._settings.streaming.ingest_interval_ms))
+        return self._queries.ingest(self._kafka, Trigger(interval_ms=self._settings.streaming.ingest_interval_ms))
 
     def _tell_losses(self, servers: str) -> None:
         sentence = dropped_messages(self._settings, servers) if self._settings.is_local else None
@@ -156,8 +160,8 @@ class LiveStream:
         if self._settings.is_local:  # on Databricks the job *maintain* does
             keep = partial(keep_up, self.lake)
             chores.append(Chore("The tables could not be maintained", streaming.upkeep_minutes, keep))
-            logs = partial(checkpoint_logs, self.lake, TABLES)
-            chores.append(Chore("The tables' logs could not be put together", LOG_MINUTES, logs))
+            logs = partial(checkpoint_log, self.lake, TABLES)
+            chores.append(Chore("A table's log could not be put together", LOG_MINUTES, logs))
         return chores
 
     def _stop(self) -> None:

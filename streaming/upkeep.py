@@ -17,7 +17,7 @@ from streaming.summarise import consolidate
 from streaming.tables import MERGED, TABLES
 
 POOL = "upkeep"
-LOG_MINUTES = 2.0  # between two looks whether a log has grown long: at a batch a second or two that is once or twice
+LOG_MINUTES = 0.25  # between two looks for a log that has grown long
 Say = Callable[[str], None]
 
 

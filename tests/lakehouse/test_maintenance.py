@@ -9,7 +9,7 @@ import pytest
 
 from lakehouse import maintenance
 from lakehouse.lake import Lake
-from lakehouse.maintenance import LEAST_FILES, checkpoint_logs, maintain
+from lakehouse.maintenance import LEAST_FILES, checkpoint_log, maintain
 from silver.tables import EXPECTATIONS
 
 COMMITS = LEAST_FILES + 2
@@ -137,9 +137,10 @@ def test_a_log_that_has_grown_is_put_into_one_file_and_reads_as_before(
     monkeypatch.setattr(maintenance, "LONG_LOG", 3)
     lake.create([EXPECTATIONS])
     for number in range(3):
-        assert checkpoint_logs(lake, [EXPECTATIONS]) == []
+        assert checkpoint_log(lake, [EXPECTATIONS]) is None
         lake.append(lake.frame([broken(number)], EXPECTATIONS), EXPECTATIONS, f"q:{number}")
-    assert checkpoint_logs(lake, [EXPECTATIONS]) == [EXPECTATIONS]
+    assert checkpoint_log(lake, [EXPECTATIONS]) == EXPECTATIONS
+    assert checkpoint_log(lake, [EXPECTATIONS]) is None, "one is there now"
     assert [path.name for path in log(lake).glob("*.checkpoint.parquet")] == [f"{3:020d}.checkpoint.parquet"]
     for commit in sorted(log(lake).glob("*.json"))[:-1]:
         commit.unlink()
