@@ -58,7 +58,8 @@ class Broker:
         self.folder = folder.absolute()
         self._port = port
         self._extra = dict(extra)
-        self._lock = FileLock(self.folder / "broker.lock", thread_local=False)  # may be started in one thread
+        # A stream starts its broker in a thread of its own, and stops it in the main one.
+        self._lock = FileLock(self.folder / "broker.lock", thread_local=False)
         self._child: subprocess.Popen[bytes] | None = None
         self._watcher: subprocess.Popen[bytes] | None = None
 
