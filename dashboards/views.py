@@ -31,7 +31,7 @@ MACROS = {
     "try_element_at(l, i)": "list_extract(l, i)",
     "percentile(x, p)": "quantile_cont(x, p)",
 }
-TYPES = {"string": "VARCHAR", "binary": "BLOB"}
+TYPES = {"string": "VARCHAR", "binary": "BLOB", "timestamp": "TIMESTAMPTZ"}
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ Works beside a running stream. On Databricks the tables are queried through a SQ
 import importlib.resources
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ def open_views(settings: Settings, tables: Iterable[Table]) -> duckdb.DuckDBPyCo
     for table in there:
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {table.layer}")
         connection.execute(f"CREATE VIEW {table.name} AS {select_all(settings, table)}")
+    connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET allowed_directories = [$folder]", {"folder": str(settings.folder / "tables")})
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
@@ -52,7 +54,7 @@ def open_views(settings: Settings, tables: Iterable[Table]) -> duckdb.DuckDBPyCo
 def query(
     settings: Settings, tables: Iterable[Table], statement: str, parameters: Mapping[str, Any] | None = None
 ) -> Result:
-    """The result of one SQL statement; `parameters` are the values of its `$name`s.
+    """The result of one SQL statement; `parameters` are the values of its `$name`s. Times are given plain, in UTC.
 
     Raises:
         ComplaintsError: the statement is wrong or not allowed; says what DuckDB found.
@@ -65,9 +67,13 @@ def query(
                 raise ComplaintsError(msg)
             cursor = connection.execute(statements[0], parameters or {})
             columns = [column[0] for column in cursor.description or ()]
-            return Result(columns, cursor.fetchall())
+            return Result(columns, [tuple(_plain(value) for value in row) for row in cursor.fetchall()])
         except duckdb.Error as error:
             raise ComplaintsError(_sentence(error)) from error
+
+
+def _plain(value: object) -> object:
+    return value.replace(tzinfo=None) if isinstance(value, datetime) else value
 
 
 def _sentence(error: duckdb.Error) -> str:
@@ -86,21 +92,13 @@ def _delta_extension() -> Path:
 
 
 def select_all(settings: Settings, table: Table) -> str:
-    """The SELECT of DuckDB that gives a table's rows, its columns as declared."""
-    return f"SELECT {_columns(table)} FROM {_scan(settings, table)}"  # noqa: S608 - names as declared
+    """The SELECT of DuckDB that gives a table's rows.
 
-
-def _columns(table: Table) -> str:
-    """The columns with their timestamps as plain ones in UTC: DuckDB's time zones need an extension that isn't here.
-
-    A cast would say the same, but takes ten times as long.
+    Timestamps stay DuckDB's TIMESTAMP WITH TIME ZONE, to be read with UTC as the time zone: a filter reaches the
+    files' statistics only through a column as it is, not through a conversion, so that any would read every file.
     """
-    return ", ".join(
-        f'make_timestamp(epoch_us("{column.name}")) AS "{column.name}"'
-        if column.type == "timestamp"
-        else f'"{column.name}"'
-        for column in table.columns
-    )
+    columns = ", ".join(f'"{name}"' for name in table.column_names)
+    return f"SELECT {columns} FROM {_scan(settings, table)}"  # noqa: S608 - names as declared
 
 
 def _scan(settings: Settings, table: Table) -> str:

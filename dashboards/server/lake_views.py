@@ -133,6 +133,7 @@ def _opened(path: Path, described: dict[str, Any]) -> duckdb.DuckDBPyConnection:
     if connection.execute("SELECT current_setting('lock_configuration')").fetchone() == (True,):
         return connection  # somebody still reads this file, and DuckDB opens a file once a process
     _load_delta(connection)
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")
     folders = [table["folder"] for table in described["tables"]]
     connection.execute("SET allowed_directories = $folders", {"folders": folders})
     connection.execute("SET enable_external_access = false")

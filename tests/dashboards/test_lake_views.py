@@ -1,7 +1,11 @@
 """The DuckDB file that Superset reads shows the lake as it is, and runs one plain SELECT over it and nothing else."""
 
 import json
+import os
+import re
 import shutil
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -50,9 +54,32 @@ def connection(lake: Lake, tmp_path: Path) -> duckdb.DuckDBPyConnection:
 def test_views_show_what_the_tables_hold(connection: duckdb.DuckDBPyConnection) -> None:
     rows = connection.execute("SELECT minute, product, complaints FROM serving.minutes ORDER BY minute").fetchall()
     assert rows == [
-        (datetime(2026, 1, 2, 3, 1), "Mortgage", 1),  # noqa: DTZ001 - plain, and in UTC
-        (datetime(2026, 1, 2, 3, 2), "Mortgage", 2),  # noqa: DTZ001
+        (datetime(2026, 1, 2, 3, 1, tzinfo=UTC), "Mortgage", 1),
+        (datetime(2026, 1, 2, 3, 2, tzinfo=UTC), "Mortgage", 2),
     ]
+
+
+def test_times_are_shown_in_utc_wherever_the_server_runs(lake: Lake, tmp_path: Path) -> None:
+    shown = "SELECT strftime(minute, '%H:%M'), date_trunc('hour', minute)::VARCHAR FROM serving.minutes ORDER BY 1"
+    told = subprocess.run(
+        [sys.executable, "-c", IN_A_PROCESS, str(home_of(lake, tmp_path / "home")), shown],
+        env={**os.environ, "TZ": "America/New_York"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.strip() == "[('03:01', '2026-01-02 03:00:00+00'), ('03:02', '2026-01-02 03:00:00+00')]"
+
+
+def test_a_filter_by_time_is_the_files_own_so_that_what_is_outside_is_not_read(own: Lake, tmp_path: Path) -> None:
+    own.create([DECISIONS])
+    own.append(own.frame([decided(second, second) for second in (4, 5, 6)], DECISIONS), DECISIONS, "test:1")
+    connection = Views(home_of(own, tmp_path / "home")).connection()
+    latest = "SELECT why FROM serving.decisions WHERE scored_at >= TIMESTAMP '2026-01-02 03:01:06'"
+    assert len(connection.execute(latest).fetchall()) == 1
+    plan = connection.execute(f"EXPLAIN {latest}").fetchall()[0][1]
+    assert "scored_at>='2026-01-0203:01:06+00'" in re.sub(r"[\s│]", "", plan)  # one line, as it is drawn in a box
+    assert "FILTER" not in plan  # no step of its own above the files
 
 
 def test_every_view_can_be_read_while_its_tables_are_not_there(connection: duckdb.DuckDBPyConnection) -> None:
@@ -89,6 +116,12 @@ def own(lake: Lake, tmp_path: Path) -> Lake:
     return own
 
 
+IN_A_PROCESS = """
+import sys
+from pathlib import Path
+from dashboards.server.lake_views import Views
+print(Views(Path(sys.argv[1])).connection().execute(sys.argv[2]).fetchall())
+"""
 MINUTES, BATCHES = "SELECT complaints FROM serving.minutes", "SELECT query FROM serving.batches"
 
 
@@ -106,7 +139,7 @@ def test_minutes_count_what_is_decided_but_not_summarised_yet_and_nothing_twice(
     own.append(own.frame(rows, DECISIONS), DECISIONS, "test:1")
     connection = Views(home_of(own, tmp_path / "home")).connection()
     minutes = "SELECT sum(complaints), sum(escalated), max(minute) FROM serving.minutes"
-    at = datetime(2026, 1, 2, 3, 1)  # noqa: DTZ001 - plain, and in UTC
+    at = datetime(2026, 1, 2, 3, 1, tzinfo=UTC)
     assert connection.execute(minutes).fetchall() == [(4, 2, at)]  # the row of `own` is of no batch
     summarised = {**minute(1), "complaints": 1, "scored_batch": 4}
     own.append(own.frame([summarised], BY_MINUTE), BY_MINUTE, "test:2")
