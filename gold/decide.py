@@ -6,7 +6,7 @@ Reads scored complaints (the columns of silver.complaints with `probability`); a
 import datetime as dt
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from gold.tables import REASON
+from lakehouse.planned import Step
 from lakehouse.rules import Condition, Entry, Rule, RuleFile, as_column, read_rules
 from lakehouse.settings import CONF
 
@@ -124,7 +125,7 @@ def load_decisions(spark: SparkSession, schema: StructType, path: Path = CONF / 
     )
 
 
-def decided(rules: DecisionRules) -> Callable[[DataFrame], DataFrame]:
+def decided(rules: DecisionRules) -> Step:
     """Adds the decision to scored complaints.
 
     Returns:
@@ -161,7 +162,7 @@ def decided(rules: DecisionRules) -> Callable[[DataFrame], DataFrame]:
     return with_decision
 
 
-def _with_text(text: Mapping[str, tuple[str, ...]]) -> Callable[[DataFrame], DataFrame]:
+def _with_text(text: Mapping[str, tuple[str, ...]]) -> Step:
     """Adds the struct `text`: a boolean a name, true when one of its phrases is in the narrative."""
     pattern = _pattern(phrase for phrases in text.values() for phrase in phrases)
 

@@ -3,18 +3,17 @@
 Reads scored complaints (`ml.scoring`); gives rows of gold.decisions. Grain: one scored complaint.
 """
 
-from collections.abc import Callable
-
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from gold.decide import DecisionRules, decided
 from gold.tables import DECISIONS, SHADOW
+from lakehouse.planned import Step
 
 STAMPED = ("scored_at", "batch_id")  # where the batch is written
 
 
-def decisions(rules: DecisionRules) -> Callable[[DataFrame], DataFrame]:
+def decisions(rules: DecisionRules) -> Step:
     """The step from scored complaints to rows of gold.decisions, short of `STAMPED`; `SHADOW` null where it is not."""
     types = {column.name: column.type for column in DECISIONS.columns}
 

@@ -5,10 +5,12 @@ Grain: model version, week of receipt, measure, feature.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
+
+from lakehouse.planned import Step
 
 ALERT = 0.2  # of the population stability index, from which a change is large (Siddiqi 2006)
 TOLERATED_ECE = 0.1
@@ -62,9 +64,7 @@ def quality(decided: DataFrame) -> DataFrame:
     )
 
 
-def stability(
-    edges: Sequence[float], shares: Mapping[str, Mapping[str, float]], other: str
-) -> Callable[[DataFrame], DataFrame]:
+def stability(edges: Sequence[float], shares: Mapping[str, Mapping[str, float]], other: str) -> Step:
     """The step from decisions of one version to the population stability index of its scores and features.
 
     The index is the sum over a feature's values of (share now - share then) * ln(share now / share then).

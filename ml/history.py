@@ -6,15 +6,16 @@ as of its training as a lookup, for batch and stream alike.
 """
 
 import math
-from collections.abc import Callable
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from lakehouse.planned import Step
+
 HISTORY = "company_history"
 
 
-def with_history(base_rate: float, weight: float, answer_days: int) -> Callable[[DataFrame], DataFrame]:
+def with_history(base_rate: float, weight: float, answer_days: int) -> Step:
     """The step that adds `company_history` to complaints to learn from (`company`, `date_received`, `label`).
 
     It is the logit of the company's smoothed success rate over complaints received more than `answer_days` before this

@@ -5,7 +5,7 @@ the logit, so the narrative's words, with their embedding where there is one, ar
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -13,9 +13,10 @@ from pyspark.ml import PipelineModel
 from pyspark.ml.classification import LogisticRegressionModel
 from pyspark.ml.feature import MaxAbsScalerModel, OneHotEncoderModel, VectorAssembler, VectorSlicer
 from pyspark.ml.functions import vector_to_array
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column
 from pyspark.sql import functions as F
 
+from lakehouse.planned import Step
 from ml.pipeline import CATEGORIES
 
 Stage = TypeVar("Stage")
@@ -50,7 +51,7 @@ PLAIN = {
 }
 
 
-def influences(fitted: PipelineModel, shown: int) -> Callable[[DataFrame], DataFrame]:
+def influences(fitted: PipelineModel, shown: int) -> Step:
     """The step that adds `influences` to what the artifact's transform gives: contributions, strongest first.
 
     Args:

@@ -3,7 +3,7 @@
 Reads parsed complaints with their standard columns; adds the rules that each row breaks. One row in, one row out.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from lakehouse.planned import Step
 from lakehouse.rules import Condition, Rule, as_column, read_rules
 from lakehouse.settings import CONF
 from silver.fields import FIELDS
@@ -60,7 +61,7 @@ def load_expectations(spark: SparkSession, path: Path = CONF / "expectations.yam
     return tuple(rule for _, rule in rules)
 
 
-def judged(expectations: Iterable[Expectation]) -> Callable[[DataFrame], DataFrame]:
+def judged(expectations: Iterable[Expectation]) -> Step:
     """Adds the rules that each complaint breaks.
 
     Returns:

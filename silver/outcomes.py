@@ -4,11 +4,10 @@ Reads refined rows; gives rows of silver.outcomes. Grain: one complaint with an 
 model as a feature.
 """
 
-from collections.abc import Callable
-
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from lakehouse.planned import Step
 from silver.fields import OUTCOME
 from silver.tables import ABOUT, OUTCOMES
 
@@ -22,7 +21,7 @@ _MERGED = (
 )  # fmt: skip
 
 
-def with_outcome_facts(successful_resolution: str) -> Callable[[DataFrame], DataFrame]:
+def with_outcome_facts(successful_resolution: str) -> Step:
     """The step that derives facts from the outcome fields.
 
     Args:

@@ -4,11 +4,10 @@ Reads rows of bronze.complaints. Drops nothing: each row carries its verdict (`r
 where it goes. Grain: one row of bronze.
 """
 
-from collections.abc import Callable
-
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from lakehouse.planned import Step
 from lakehouse.settings import SilverSettings
 from silver.expectations import Expectation, judged
 from silver.features import with_date_features, with_narrative_features
@@ -28,9 +27,7 @@ NARRATIVE_WITHOUT_COMPLAINT = "narrative_without_complaint"
 BARE_NARRATIVE = ("date_received_missing", "product_missing")
 
 
-def refined(
-    taxonomy: Taxonomy, expectations: tuple[Expectation, ...], settings: SilverSettings
-) -> Callable[[DataFrame], DataFrame]:
+def refined(taxonomy: Taxonomy, expectations: tuple[Expectation, ...], settings: SilverSettings) -> Step:
     """The step from bronze to judged complaints.
 
     The returned step gives, for each row of bronze: `COORDINATES` and `payload`; the columns of silver.complaints and

@@ -4,7 +4,7 @@ Reads the struct ``raw`` of a parsed complaint; adds the standard columns beside
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from pydantic import Field
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from lakehouse.planned import Step
 from lakehouse.rules import Rule, RuleFile, read_rules
 from lakehouse.settings import CONF
 
@@ -89,7 +90,7 @@ def _families_by_label(file: RuleFile, families: tuple[str, ...]) -> Iterator[tu
             yield f"{product.id}{SEPARATOR}{sub_product}".lower(), family
 
 
-def standardised(taxonomy: Taxonomy) -> Callable[[DataFrame], DataFrame]:
+def standardised(taxonomy: Taxonomy) -> Step:
     """Adds the standard columns to parsed complaints.
 
     Returns:

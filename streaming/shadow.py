@@ -3,7 +3,6 @@
 Reads gold.decisions and silver.complaints. Grain of what it gives: champion's version, challenger's version.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,6 +13,7 @@ from gold.decide import DecisionRules, decided, load_decisions
 from gold.tables import DECISIONS, SHADOW
 from lakehouse.errors import ComplaintsError
 from lakehouse.lake import Lake
+from lakehouse.planned import Step
 from silver.tables import COMPLAINTS
 
 DECIDED = ("urgency", "escalate", "team", "recommended_action", "due_on")
@@ -74,7 +74,7 @@ def agreements(lake: Lake) -> list[Agreement]:
     return [Agreement(*row) for row in ordered]
 
 
-def _compared(rules: DecisionRules) -> Callable[[DataFrame], DataFrame]:
+def _compared(rules: DecisionRules) -> Step:
     """The step that adds `differs`: whether the challenger's probability asks for another decision."""
 
     def compare(scored: DataFrame) -> DataFrame:

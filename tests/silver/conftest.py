@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from bronze.land import landed_from_kafka
+from lakehouse.planned import Step
 from lakehouse.settings import Settings
 from silver.expectations import load_expectations
 from silver.refine import refined
@@ -69,6 +70,6 @@ def landed(frame: Frame) -> Callable[[Sequence[str], int], DataFrame]:
 
 
 @pytest.fixture(scope="session")
-def refining(spark: SparkSession, session_settings: Settings) -> Callable[[DataFrame], DataFrame]:
+def refining(spark: SparkSession, session_settings: Settings) -> Step:
     """The step from bronze to refined rows, with the project's own rules."""
     return refined(load_taxonomy(), load_expectations(spark), session_settings.silver)

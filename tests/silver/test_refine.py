@@ -7,11 +7,11 @@ from typing import Any
 
 from pyspark.sql import DataFrame, Row
 
+from lakehouse.planned import Step
 from silver.refine import STAMPED
 from silver.tables import COMPLAINTS, OUTCOMES, QUARANTINE
 
 Landed = Callable[[Sequence[str]], DataFrame]
-Step = Callable[[DataFrame], DataFrame]
 COMPLAINT = {
     "Complaint ID": "7",
     "Date received": "05/04/2023",

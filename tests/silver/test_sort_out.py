@@ -11,13 +11,13 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from lakehouse.catalogue import Table
+from lakehouse.planned import Step
 from lakehouse.settings import Settings
 from silver import sort_out
 from silver.outcomes import in_order, latest_outcomes
 from silver.tables import COMPLAINTS, DUPLICATES, NARRATIVES, OUTCOMES, QUARANTINE
 
 Landed = Callable[[Sequence[str], int], DataFrame]
-Step = Callable[[DataFrame], DataFrame]
 Generated = Callable[[st.SearchStrategy[Any], int], list[Any]]
 
 GOOD = {
