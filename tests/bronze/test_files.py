@@ -1,125 +1,18 @@
-"""Files of every kind come back as they were written; broken ones give what is whole and name what isn't."""
+"""Files of every kind are opened or named; one that was broken off gives what is whole."""
 
-import csv
 import gzip
 import io
 import json
-import tracemalloc
 import zipfile
-from collections.abc import Callable, Iterator
-from itertools import cycle
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from bronze import csv_records, json_records
-from bronze.csv_records import CsvRecords
 from bronze.files import digest, open_members
-from bronze.json_records import JsonRecords
 from bronze.records import FileRecord
 from lakehouse.errors import ComplaintsError
-
-ROOT = Path(__file__).resolve().parents[2]
-SAMPLES = ROOT / "samples"
-KNOWN = {"complaintid", "product", "issue", "state", "narrative"}
-HEADER = "Complaint ID,Product,Issue,State,Narrative\n"
-CHARACTERS = st.characters(exclude_categories=["Cs"])  # all but lone surrogates, which no UTF-8 file can hold
-CELLS = st.text(CHARACTERS, max_size=12) | st.sampled_from(['"', '""', "\r\n", ",", "\0", "%s"])
-TABLES = st.integers(2, 6).flatmap(
-    lambda width: st.lists(st.lists(CELLS, min_size=width, max_size=width), min_size=1, max_size=8)
-)
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(CHARACTERS, max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text('ab}{[]\n,"', max_size=3), inner, max_size=3),
-    max_leaves=6,
-)
-OBJECTS = st.lists(st.dictionaries(st.sampled_from(["a", "b", "}, {", "_"]), VALUES, max_size=3), max_size=6)
-
-
-class Pieces(io.RawIOBase):
-    """Bytes that arrive in pieces of the given sizes."""
-
-    def __init__(self, content: bytes, sizes: list[int]) -> None:
-        self._content = io.BytesIO(content)
-        self._sizes = cycle(sizes)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        data = self._content.read(min(next(self._sizes), len(buffer)))
-        buffer[: len(data)] = data
-        return len(data)
-
-
-def text_of(content: bytes, sizes: list[int]) -> io.TextIOWrapper:
-    buffered = io.BufferedReader(Pieces(content, sizes), 16)
-    return io.TextIOWrapper(buffered, encoding="utf-8-sig", errors="surrogateescape", newline="\n")
-
-
-def read(path: Path) -> list[FileRecord]:
-    return [record for member in open_members(path, KNOWN) for record in member.records()]
-
-
-def payloads(path: Path) -> list[str | None]:
-    return [record.payload for record in read(path)]
-
-
-Write = Callable[[str | bytes], Path]
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    def write(content: str | bytes, name: str = "file") -> Path:
-        path = tmp_path / name
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return path
-
-    return write
-
-
-@given(
-    table=TABLES,
-    end=st.sampled_from(["\n", "\r\n"]),
-    bom=st.sampled_from([b"", b"\xef\xbb\xbf"]),
-    sizes=st.lists(st.integers(1, 40), min_size=1, max_size=5),
-)
-def test_a_table_comes_back_exactly(table: list[list[str]], end: str, bom: bytes, sizes: list[int]) -> None:
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator=end, quoting=csv.QUOTE_ALL)
-    header = [f"Column {at}" for at in range(len(table[0]))]
-    writer.writerows([header, *table])
-    records = list(CsvRecords(text_of(bom + file.getvalue().encode(), sizes), lambda: False))
-    assert [list(json.loads(record.payload or "").items()) for record in records] == [
-        list(zip(header, row, strict=True)) for row in table
-    ]
-    lines = [1 + file.getvalue()[:at].count("\n") for at in record_starts(header, table, end)]
-    assert [record.line for record in records] == lines
-    assert [record.number for record in records] == list(range(1, len(table) + 1))
-
-
-def record_starts(header: list[str], table: list[list[str]], end: str) -> Iterator[int]:
-    at = 0
-    for row in [header, *table]:
-        if row is not header:
-            yield at
-        file = io.StringIO()
-        csv.writer(file, lineterminator=end, quoting=csv.QUOTE_ALL).writerow(row)
-        at += len(file.getvalue())
-
-
-@given(objects=OBJECTS, indent=st.none() | st.integers(0, 2), chunk=st.integers(1, 60), shape=st.sampled_from("al"))
-def test_json_elements_come_back_as_their_own_text(
-    objects: list[dict[str, object]], indent: int | None, chunk: int, shape: str
-) -> None:
-    texts = [json.dumps(element, indent=indent, ensure_ascii=False) for element in objects]
-    content = "[" + ", \n".join(texts) + "]\n" if shape == "a" else "\n".join(texts)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_records, "CHUNK", chunk)
-        records = list(JsonRecords(io.StringIO(content), lambda: False))
-    assert [record.payload for record in records] == texts
+from tests.bronze.conftest import HEADER, KNOWN, Write, payloads
+from tests.conftest import SAMPLES
 
 
 @pytest.mark.parametrize(
@@ -146,130 +39,6 @@ def test_the_samples(name: str, count: int, broken: int) -> None:
 
 def id_key(record: FileRecord) -> list[str]:
     return [key for key in json.loads(record.payload or "") if key.lower().replace("_", " ") == "complaint id"]
-
-
-def test_cells_of_a_real_narrative_are_untouched() -> None:
-    path = SAMPLES / "export-2023-payday-narratives.csv.gz"
-    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
-        expected = list(csv.DictReader(file))
-    assert [json.loads(payload or "") for payload in payloads(path)] == expected
-
-
-def test_a_row_with_other_cells_than_the_header_is_kept_as_its_text(write: Write) -> None:
-    records = read(write(HEADER + "1,a,b,CA,x\r\n2,a,b\r\n3,a,b,CA,x,more\n4,a,b,CA,x"))
-    assert [record.payload for record in records[1:3]] == ["2,a,b", "3,a,b,CA,x,more"]
-    assert [record.line for record in records] == [2, 3, 4, 5]
-    assert json.loads(records[3].payload or "")["Complaint ID"] == "4"
-
-
-def test_a_record_cut_inside_a_quote_is_broken_though_its_cells_are_enough(write: Write) -> None:
-    assert payloads(write(HEADER + '1,a,b,CA,"it began\nand'))[0] == '1,a,b,CA,"it began\nand'
-
-
-def test_a_stray_quote_costs_one_row_only(write: Write) -> None:
-    rows = [f"{number},a,b,CA,fine\n" for number in range(1, 6)]
-    rows[1] = '2,a,b,CA,"not fine\n'
-    records = read(write(HEADER + "".join(rows)))
-    assert [record.payload for record in records if not (record.payload or "").startswith("{")] == [
-        '2,a,b,CA,"not fine'
-    ]
-    assert [record.line for record in records] == [2, 3, 4, 5, 6]
-
-
-def test_a_quote_that_never_ends_is_given_up(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_records, "MAX_RECORD", 1000)
-    content = HEADER + '1,a,b,CA,"stray\n' + "just prose\n" * 300 + "2,a,b,CA,x\n"
-    records = read(write(content))
-    assert all(len(record.payload or "") < 2000 for record in records)
-    assert json.loads(records[-1].payload or "")["Complaint ID"] == "2"
-    assert records[-1].line == 303
-
-
-def test_a_line_without_end_keeps_the_memory_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_records, "MAX_RECORD", 1 << 20)
-    path = tmp_path / "long.csv"
-    path.write_text(HEADER + '1,a,b,CA,"' + "x" * (40 << 20) + '"\n2,a,b,CA,x\n', encoding="utf-8")
-    (member,) = open_members(path, KNOWN)
-    tracemalloc.start()
-    count = sum(1 for _ in member.records())
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert count > 1
-    assert peak < 16 << 20
-
-
-def test_lines_that_are_not_utf8_keep_their_bytes(write: Write) -> None:
-    records = read(write(HEADER.encode() + b"1,a,b,CA,caf\xe9\r\n2,a,b,CA,\xc3\xa9\n"))
-    assert (records[0].payload, records[0].payload_bytes) == (None, b"1,a,b,CA,caf\xe9")
-    assert json.loads(records[1].payload or "")["Narrative"] == "é"
-
-
-def test_nul_unnamed_and_repeated_columns_survive(write: Write) -> None:
-    (record,) = read(write(",Product,Product\n0,a\0b,c\n"))
-    cells = json.loads(record.payload or "", object_pairs_hook=list)
-    assert cells == [("", "0"), ("Product", "a\0b"), ("Product", "c")]
-
-
-def test_what_json_would_lose_survives(write: Write) -> None:
-    element = '{"Complaint ID": 1234567890123456789012345678901234567890, "a": 1.10, "a":2}'
-    assert payloads(write(f"[{element},\n{element}]")) == [element, element]
-
-
-RESPONSE = """{"took": 1, "hits": {"total": {"value": 2}, "hits": [
-  {"_id": "1", "_source": {"complaint_id": "1", "a": {"}": 1}}, "sort": [1]},
-  {"_source": {"complaint_id": "2"}}], "max_score": null}, "aggregations": {"x": [1, {}]}}
-"""
-
-
-def test_an_api_response_gives_its_hits_unwrapped(write: Write) -> None:
-    records = read(write(RESPONSE * 2))
-    assert [record.payload for record in records] == [
-        '{"complaint_id": "1", "a": {"}": 1}}',
-        '{"complaint_id": "2"}',
-    ] * 2
-    assert [record.line for record in records] == [2, 3, 5, 6]
-
-
-def test_a_single_object_and_wrapped_lines(write: Write) -> None:
-    assert payloads(write('{\n "a": 1\n}')) == ['{\n "a": 1\n}']
-    assert payloads(write('{"_source": {"a": 1}}\n{"_source": "odd"}')) == ['{"a": 1}', '{"_source": "odd"}']
-
-
-@pytest.mark.parametrize(
-    ("content", "whole", "rest"),
-    [
-        ('[{"a": 1}, {"a": 2}, {"a": "bro', ['{"a": 1}', '{"a": 2}'], '{"a": "bro'),
-        ('[{"a": 1},', ['{"a": 1}'], ""),
-        ('{"a": 1}\n{"a": ', ['{"a": 1}'], '{"a":'),
-        ('{"hits": {"hits": [{"_source": {"a": 1}}, {"_so', ['{"a": 1}'], '{"_so'),
-        ('{"hits": {"hits": [{"_source": {"a": 1}}]', ['{"a": 1}'], ""),
-    ],
-)
-def test_json_that_was_cut_off_gives_the_whole_elements_and_the_rest(
-    write: Write, content: str, whole: list[str], rest: str
-) -> None:
-    assert payloads(write(content)) == [*whole, rest]
-
-
-@pytest.mark.parametrize("content", ['[{"a": 1}, {"a": tru}, {"a": 3}]', '{"a": 1}\n{"a": tru}\n{"a": 3}\n'])
-def test_a_broken_element_costs_itself_only(write: Write, content: str) -> None:
-    assert payloads(write(content)) == ['{"a": 1}', '{"a": tru}', '{"a": 3}']
-
-
-def test_a_broken_line_costs_itself_only(write: Write) -> None:
-    records = read(write('{"a": 1}\n{"a": "bro\n{"a": 3}\n'))
-    assert [(record.line, record.payload) for record in records] == [
-        (1, '{"a": 1}'),
-        (2, '{"a": "bro'),
-        (3, '{"a": 3}'),
-    ]
-
-
-def test_deep_nesting_and_huge_numbers_are_only_records(write: Write) -> None:
-    deep, huge = "[" * 100_000, "9" * 5_000
-    *_, number, broken = payloads(write(f'[{{"a": 1}}, {huge}, {{"a": {deep}}}]'))
-    assert number == huge
-    assert (broken or "").startswith('{"a": [[[')
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.6, 0.95])
