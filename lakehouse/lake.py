@@ -189,7 +189,8 @@ class Lake:
 
     def append(self, rows: DataFrame, table: Table, mark: str) -> None:
         """Append rows in one commit that carries a mark (see `lakehouse.commits`)."""
-        rows = rows.select(table.column_names)
+        if rows.columns != table.column_names:
+            rows = rows.select(table.column_names)
         options = {"userMetadata": mark, "maxRecordsPerFile": str(ROWS_PER_FILE)}
         if self.settings.lake.catalog:
             rows.writeTo(self.name(table)).options(**options).append()

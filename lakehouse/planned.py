@@ -40,6 +40,10 @@ class _Template:
     """The plan of the first batch."""
 
     def __init__(self, rows: DataFrame) -> None:
+        jvm: Any = rows.sparkSession._jvm  # noqa: SLF001
+        # Looked up once: for each part of a name the JVM looks through every jar.
+        self._no_leaves = getattr(getattr(jvm.scala.collection.immutable, "Map$"), "MODULE$").empty()
+        self._rdd = jvm.org.apache.spark.sql.execution.SQLExecutionRDD
         self._plan = _physical(rows)
         self._leaf = _leaf(self._plan)
         self._schema = rows._jdf.schema()  # noqa: SLF001 - Spark's own plan has no other door
@@ -51,11 +55,9 @@ class _Template:
     def rows(self, leaf: Any, batch: DataFrame) -> DataFrame:  # noqa: ANN401 - an object of the JVM
         """The rows of the batch that has this leaf."""
         spark = batch.sparkSession
-        jvm: Any = spark._jvm  # noqa: SLF001
         session: Any = spark._jsparkSession  # noqa: SLF001
-        other = getattr(getattr(jvm.scala.collection.immutable, "Map$"), "MODULE$").empty().updated(self._leaf, leaf)
-        internal = jvm.org.apache.spark.sql.execution
-        rows = internal.SQLExecutionRDD(self._plan.transform(other).execute(), session.sessionState().conf())
+        other = self._no_leaves.updated(self._leaf, leaf)
+        rows = self._rdd(self._plan.transform(other).execute(), session.sessionState().conf())
         return DataFrame(session.internalCreateDataFrame(rows, self._schema, False), spark)  # noqa: FBT003
 
 

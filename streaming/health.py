@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -98,11 +98,20 @@ class HealthRecorder:
     def poll(self, queries: Mapping[str, StreamingQuery]) -> None:
         """Take in what is new, and store it every ten seconds."""
         for query in queries.values():
-            for progress in query.recentProgress:
+            for progress in self._unseen(query):
                 if progress["numInputRows"] and self._is_new(progress):
                     self._take(progress)
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             self.flush()
+
+    def _unseen(self, query: StreamingQuery) -> Sequence[Mapping[str, Any]]:
+        """What a query has said since the last look, or more: all that Spark keeps only when batches were missed."""
+        newest = query.lastProgress
+        if newest is None:
+            return ()
+        latest = self.latest.get(newest["name"])
+        is_next = latest is not None and latest.run_id == newest["runId"] and newest["batchId"] <= latest.batch_id + 1
+        return (newest,) if is_next else query.recentProgress
 
     def _is_new(self, progress: Mapping[str, Any]) -> bool:
         """Whether a batch comes after the newest one of its query; a query that was started again counts on."""

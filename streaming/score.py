@@ -7,7 +7,7 @@ what is published again is read from the table.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from gold.tables import DECISIONS, SHADOW
@@ -32,6 +32,8 @@ class ScoreBatch:
         self._lake = lake
         self._guard = guard
         self._publishing = publishing
+        self._columns = [F.col(name) for name in DECISIONS.column_names]  # made once: each is a question to the JVM
+        self._message = message()
 
     def __call__(self, batch: DataFrame, batch_id: int) -> None:
         """Append the decisions and publish them; when the table holds them already, publish those again."""
@@ -41,19 +43,22 @@ class ScoreBatch:
             self._publish(stored.where(F.col("batch_id") == batch_id))
             return
         rows = stamped(batch, "scored_at").withColumn("batch_id", per_batch(batch_id, "record_id").cast("bigint"))
-        with held(rows.select(DECISIONS.column_names)) as decisions:
+        with held(rows.select(self._columns)) as decisions:
             self._lake.append(decisions, DECISIONS, self._guard.mark(batch_id))
             self._publish(decisions)
 
     def _publish(self, decisions: DataFrame) -> None:
         if self._publishing is not None:
-            publish(decisions, self._publishing)
+            publish(decisions, self._publishing, self._message)
 
 
-def publish(decisions: DataFrame, publishing: Publishing) -> None:
-    """Send decisions to Kafka: key the complaint id, value the decision as JSON, without what a challenger says."""
+def message() -> list[Column]:
+    """What is published of a decision: `key` is the complaint id, `value` all but what a challenger says, as JSON."""
     columns = [name for name in DECISIONS.column_names if name not in SHADOW]
-    messages = decisions.select(
-        F.col("complaint_id").cast("string").alias("key"), F.to_json(F.struct(*columns)).alias("value")
-    )
+    return [F.col("complaint_id").cast("string").alias("key"), F.to_json(F.struct(*columns)).alias("value")]
+
+
+def publish(decisions: DataFrame, publishing: Publishing, columns: list[Column]) -> None:
+    """Send decisions to Kafka, each as the columns of `message`."""
+    messages = decisions.select(columns)
     messages.write.format("kafka").options(**publishing.options).option("topic", publishing.topic).save()
