@@ -21,7 +21,7 @@ TARGET_BYTES = 64 * 1024 * 1024
 LEAST_FILES = 20  # below so many small files a compaction isn't worth its commit
 DEAD_FILES = 200  # below so many that no version needs, listing the table's folder isn't worth it
 RETENTION_CHECK = "spark.databricks.delta.retentionDurationCheck.enabled"
-LONG_LOG = 100  # commits since the log's last checkpoint, from which on writing another is worth it
+LONG_LOG = 40  # commits since the log's last checkpoint, from which on writing another is worth it
 CLOCK_HOURS = 0.1  # by which Delta's time of a commit and the file system's may differ
 
 

@@ -11,14 +11,21 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
+from lakehouse.settings import Settings
+
 Step = Callable[[DataFrame], DataFrame]
+
+
+def planned(step: Step, settings: Settings) -> Step:
+    """The step, planned once where the session is the project's own; elsewhere as it is."""
+    return Planned(step) if settings.is_local else step
 
 
 class Planned:
     """A step of one streaming query, as a function from batch to rows.
 
     Only for steps that work row by row, whose expressions depend on nothing but their row: no other table, no clock. It
-    asks Spark's own classes, so it is for the session that this project brings; elsewhere the step itself does.
+    asks Spark's own classes, so it is for the session that this project brings: see `planned`.
 
     Args:
         step: from the columns of a batch to those of the rows.
@@ -30,39 +37,49 @@ class Planned:
 
     def __call__(self, batch: DataFrame) -> DataFrame:
         """The rows that the step gives for this batch, of the type that it gives by itself."""
-        leaf = _leaf(_physical(batch))
-        if self._template is None or not self._template.takes(leaf):
-            self._template = _Template(self._step(batch))
-        return self._template.rows(leaf, batch)
+        schema = batch._jdf.schema()  # noqa: SLF001 - Spark's own plan has no other door
+        if self._template is None or not self._template.takes(schema):
+            self._template = _Template(self._step, batch, schema)
+        return self._template.rows(batch)
 
 
 class _Template:
-    """The plan of the first batch."""
+    """The plan for batches with the columns of the first one."""
 
-    def __init__(self, rows: DataFrame) -> None:
-        jvm: Any = rows.sparkSession._jvm  # noqa: SLF001
+    def __init__(self, step: Step, batch: DataFrame, schema: Any) -> None:  # noqa: ANN401 - an object of the JVM
+        spark = batch.sparkSession
+        jvm: Any = spark._jvm  # noqa: SLF001
         # Looked up once: for each part of a name the JVM looks through every jar.
         self._no_leaves = getattr(getattr(jvm.scala.collection.immutable, "Map$"), "MODULE$").empty()
-        self._rdd = jvm.org.apache.spark.sql.execution.SQLExecutionRDD
-        self._plan = _physical(rows)
+        self._executed = jvm.org.apache.spark.sql.execution.SQLExecutionRDD
+        self._scan = jvm.org.apache.spark.sql.execution.RDDScanExec
+        self._takes = schema
+        rows = step(_frame(spark, _rows(batch), schema))
+        self._plan = rows._jdf.queryExecution().executedPlan()  # noqa: SLF001
         self._leaf = _leaf(self._plan)
-        self._schema = rows._jdf.schema()  # noqa: SLF001 - Spark's own plan has no other door
+        self._gives = rows._jdf.schema()  # noqa: SLF001
 
-    def takes(self, leaf: Any) -> bool:  # noqa: ANN401 - an object of the JVM
-        """Whether a batch with this leaf has the very columns that were planned for."""
-        return bool(leaf.output().equals(self._leaf.output()))
+    def takes(self, schema: Any) -> bool:  # noqa: ANN401 - an object of the JVM
+        """Whether a batch with this schema has the very columns that were planned for."""
+        return bool(schema.equals(self._takes))
 
-    def rows(self, leaf: Any, batch: DataFrame) -> DataFrame:  # noqa: ANN401 - an object of the JVM
-        """The rows of the batch that has this leaf."""
+    def rows(self, batch: DataFrame) -> DataFrame:
+        """The rows of a batch."""
         spark = batch.sparkSession
-        session: Any = spark._jsparkSession  # noqa: SLF001
-        other = self._no_leaves.updated(self._leaf, leaf)
-        rows = self._rdd(self._plan.transform(other).execute(), session.sessionState().conf())
-        return DataFrame(session.internalCreateDataFrame(rows, self._schema, False), spark)  # noqa: FBT003
+        old = self._leaf
+        leaf = self._scan(old.output(), _rows(batch), old.name(), old.outputPartitioning(), old.outputOrdering())
+        plan = self._plan.transform(self._no_leaves.updated(old, leaf))
+        conf = spark._jsparkSession.sessionState().conf()  # noqa: SLF001
+        return _frame(spark, self._executed(plan.execute(), conf), self._gives)
 
 
-def _physical(frame: DataFrame) -> Any:  # noqa: ANN401 - an object of the JVM
-    return frame._jdf.queryExecution().executedPlan()  # noqa: SLF001
+def _rows(frame: DataFrame) -> Any:  # noqa: ANN401 - an object of the JVM
+    """Spark's own rows of a frame, worked out when they are asked for."""
+    return frame._jdf.queryExecution().toRdd()  # noqa: SLF001
+
+
+def _frame(spark: Any, rows: Any, schema: Any) -> DataFrame:  # noqa: ANN401 - objects of the JVM
+    return DataFrame(spark._jsparkSession.internalCreateDataFrame(rows, schema, False), spark)  # noqa: FBT003, SLF001
 
 
 def _leaf(plan: Any) -> Any:  # noqa: ANN401 - an object of the JVM

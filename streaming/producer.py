@@ -24,7 +24,7 @@ from streaming.topics import TIMEOUT_MS, client_config, unreachable
 
 MAX_IN_FLIGHT = 10_000  # messages; the client's own queue has no bound
 MAX_BYTES_IN_FLIGHT = 64 * 1024 * 1024
-LINGER_MS = 5
+LINGER_MS = 50  # at 10,000 a minute some messages a request, not one: each costs a millisecond of a processor
 BATCH_BYTES = 256 * 1024
 PROGRESS_SECONDS = 0.5
 STOP_SECONDS = 15.0  # that a stop waits for what is in flight, which counts as failed then

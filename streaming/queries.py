@@ -136,11 +136,12 @@ class Queries:
         step: Step | None = None,
     ) -> StreamingQuery:
         check_checkpoint(self._lake, name)
-        if step and not self._lake.settings.is_local:
+        if step and self._lake.settings.is_local:
+            step = Planned(step)
+        elif step:
             rows, step = rows.transform(step), None
-        planned = Planned(step) if step else None
         # The query's id is in its checkpoint and is known only once it runs: the first batch may come before.
-        batches = _FirstBatch(name, planned, lambda query_id: self._gate(writer(Guard(self._lake, query_id), query_id)))
+        batches = _FirstBatch(name, step, lambda query_id: self._gate(writer(Guard(self._lake, query_id), query_id)))
         self._lake.spark.sparkContext.setLocalProperty("spark.scheduler.pool", name)
         stream = (
             rows.writeStream.queryName(name)

@@ -18,6 +18,7 @@ from lakehouse.commits import Guard
 from lakehouse.held import held
 from lakehouse.lake import USER_METADATA, Lake
 from lakehouse.per_batch import stamped
+from lakehouse.planned import Step, planned
 from silver import sort_out
 from silver.expectations import Expectation, broken_counts
 from silver.outcomes import has_outcome, in_order, latest_outcomes, outcomes
@@ -34,6 +35,7 @@ class RefineBatch:
         self._expectations = expectations
         self._highest_id: int | None = None
         self._summary = [*_summary(), *broken_counts(expectations)]
+        self._without_repeats = [(table, came, planned(step, lake.settings)) for table, came, step in _WITHOUT_REPEATS]
         self._pool = ThreadPoolExecutor(3, thread_name_prefix="refine")
 
     def __call__(self, batch: DataFrame, batch_id: int) -> None:
@@ -56,8 +58,9 @@ class RefineBatch:
             if self._may_repeat(stored, summary):
                 jobs |= self._with_repeats(in_order(rows), stored, mark, holding)
             else:
-                frames = _without_repeats(rows, summary).items()
-                jobs |= {table: _appending(self._lake, frame, table, mark) for table, frame in frames}
+                for table, came, frame in self._without_repeats:
+                    if summary[came]:
+                        jobs[table] = _appending(self._lake, frame(rows), table, mark)
             _all_done(self._pool, [job for table, job in jobs.items() if versions[table] is None])
         self._highest_id = max(self._highest_id or 0, summary["highest"] or 0)
 
@@ -179,17 +182,16 @@ def _came() -> list[Column]:
     return [F.count(F.when(condition, 1)).alias(table.name) for table, condition in brings.items()]
 
 
-def _without_repeats(rows: DataFrame, summary: Row) -> dict[Table, DataFrame]:
-    """The tables that this batch touches when nothing in it repeats; an empty one costs a commit and is left out."""
-    sorted_rows = sort_out.sorted_without_repeats(rows)
-    frames: dict[Table, DataFrame] = {}
-    if summary["usable"]:
-        frames[COMPLAINTS] = sort_out.complaints(sorted_rows)
-    if summary["refused"]:
-        frames[QUARANTINE] = sort_out.quarantine(sorted_rows)
-    if summary["with_outcome"]:
-        frames[OUTCOMES] = outcomes(sorted_rows.where("destination = 'complaints'"))
-    return frames
+# What a batch in which nothing repeats brings to which table, when the summary counts any; no commit is made for none.
+_WITHOUT_REPEATS: tuple[tuple[Table, str, Step], ...] = (
+    (COMPLAINTS, "usable", lambda rows: sort_out.complaints(sort_out.sorted_without_repeats(rows))),
+    (QUARANTINE, "refused", lambda rows: sort_out.quarantine(sort_out.sorted_without_repeats(rows))),
+    (
+        OUTCOMES,
+        "with_outcome",
+        lambda rows: outcomes(sort_out.sorted_without_repeats(rows).where("destination = 'complaints'")),
+    ),
+)
 
 
 def _appending(lake: Lake, frame: DataFrame, table: Table, mark: str) -> Callable[[], None]:

@@ -7,7 +7,7 @@ what is published again is read from the table.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from gold.tables import DECISIONS, SHADOW
@@ -15,6 +15,7 @@ from lakehouse.commits import Guard
 from lakehouse.held import held
 from lakehouse.lake import Lake
 from lakehouse.per_batch import per_batch, stamped
+from lakehouse.planned import planned
 
 
 @dataclass(frozen=True)
@@ -33,32 +34,32 @@ class ScoreBatch:
         self._guard = guard
         self._publishing = publishing
         self._columns = [F.col(name) for name in DECISIONS.column_names]  # made once: each is a question to the JVM
-        self._message = message()
+        self._messages = planned(messages, lake.settings)
 
     def __call__(self, batch: DataFrame, batch_id: int) -> None:
         """Append the decisions and publish them; when the table holds them already, publish those again."""
         version = self._guard.written(DECISIONS, batch_id)
         if version is not None:
             stored = self._lake.read(DECISIONS, version=version, spark=batch.sparkSession)
-            self._publish(stored.where(F.col("batch_id") == batch_id))
+            self._publish(messages(stored.where(F.col("batch_id") == batch_id)))
             return
         rows = stamped(batch, "scored_at").withColumn("batch_id", per_batch(batch_id, "record_id").cast("bigint"))
         with held(rows.select(self._columns)) as decisions:
             self._lake.append(decisions, DECISIONS, self._guard.mark(batch_id))
-            self._publish(decisions)
+            self._publish(self._messages(decisions))
 
-    def _publish(self, decisions: DataFrame) -> None:
+    def _publish(self, rows: DataFrame) -> None:
         if self._publishing is not None:
-            publish(decisions, self._publishing, self._message)
+            publish(rows, self._publishing)
 
 
-def message() -> list[Column]:
-    """What is published of a decision: `key` is the complaint id, `value` all but what a challenger says, as JSON."""
+def messages(decisions: DataFrame) -> DataFrame:
+    """What is published: `key` is the complaint id, `value` the decision as JSON, without what a challenger says."""
     columns = [name for name in DECISIONS.column_names if name not in SHADOW]
-    return [F.col("complaint_id").cast("string").alias("key"), F.to_json(F.struct(*columns)).alias("value")]
+    key, value = F.col("complaint_id").cast("string"), F.to_json(F.struct(*columns))
+    return decisions.select(key.alias("key"), value.alias("value"))
 
 
-def publish(decisions: DataFrame, publishing: Publishing, columns: list[Column]) -> None:
-    """Send decisions to Kafka, each as the columns of `message`."""
-    messages = decisions.select(columns)
-    messages.write.format("kafka").options(**publishing.options).option("topic", publishing.topic).save()
+def publish(rows: DataFrame, publishing: Publishing) -> None:
+    """Send the rows of `messages` to Kafka."""
+    rows.write.format("kafka").options(**publishing.options).option("topic", publishing.topic).save()

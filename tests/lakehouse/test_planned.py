@@ -21,12 +21,13 @@ def doubled(rows: DataFrame) -> DataFrame:
 class Batches:
     """Batches as a streaming query gives them: of the same columns, each with rows of its own."""
 
-    def __init__(self, spark: SparkSession) -> None:
+    def __init__(self, spark: SparkSession, columns: str = NUMBERS) -> None:
         self._spark = spark
-        self._empty = spark.createDataFrame([], NUMBERS)
+        self._columns = columns
+        self._empty = spark.createDataFrame([], columns)
 
     def of(self, *told: tuple[int, str | None]) -> DataFrame:
-        rows = self._spark.createDataFrame(list(told), NUMBERS)._jdf.queryExecution().toRdd()
+        rows = self._spark.createDataFrame(list(told), self._columns)._jdf.queryExecution().toRdd()
         jvm: Any = self._spark._jvm
         leaf = getattr(getattr(jvm.org.apache.spark.sql.execution, "LogicalRDD$"), "MODULE$")
         frame = getattr(getattr(jvm.org.apache.spark.sql, "Dataset$"), "MODULE$")
@@ -52,8 +53,16 @@ def test_the_step_is_asked_once_as_long_as_the_columns_stay(spark: SparkSession)
     for number in range(3):
         assert planned(batches.of((number, "a"))).collect() == [(2 * number, "A", True)]
     assert len(asked) == 1
-    assert planned(Batches(spark).of((9, "z"))).collect() == [(18, "Z", True)]
+    smaller = Batches(spark, "number int, word string").of((9, "z"))
+    assert planned(smaller).collect() == [(18, "Z", True)]
     assert len(asked) == 2
+
+
+def test_what_was_added_to_a_batch_before_the_step_is_its_own(spark: SparkSession) -> None:
+    batches, planned = Batches(spark), Planned(lambda rows: rows.select("word", "batch"))
+    for number in range(3):
+        batch = batches.of((number, "a")).withColumn("batch", F.lit(f"of {number}"))
+        assert planned(batch).collect() == [("a", f"of {number}")]
 
 
 def test_a_step_that_reads_more_than_its_batch_is_refused(spark: SparkSession) -> None:

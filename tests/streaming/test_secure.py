@@ -29,7 +29,7 @@ from streaming.load import follow
 from streaming.monitor import lag
 from streaming.producer import Producer
 from streaming.queries import Queries, Trigger, spark_kafka_options
-from streaming.score import Publishing, message, publish
+from streaming.score import Publishing, messages, publish
 from streaming.tables import TABLES
 from streaming.topics import consumer_of, ensure_topics
 from tests.streaming.conftest import wait_until
@@ -116,7 +116,7 @@ def test_messages_go_in_and_decisions_come_out_by_tls_and_a_password(secure: Set
     decision = own.spark.range(1).select(
         *(value.alias(name) for name, value in (row | {"complaint_id": F.lit(7)}).items())
     )
-    publish(decision, Publishing(kafka.predictions.name, options), message())
+    publish(messages(decision), Publishing(kafka.predictions.name, options))
     with consumer_of(kafka, servers) as consumer:
         consumer.subscribe([kafka.predictions.name])
         positions = [TopicPartition(kafka.predictions.name, number) for number in range(2)]
