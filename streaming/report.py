@@ -71,14 +71,14 @@ def counts(lake: Lake, span: Span) -> Counts:
     return Counts(**{name: span.rows(lake, table).count() for name, table in LAYERS.items()})
 
 
-def query_times(batches: Sequence[BatchHealth], since: datetime) -> dict[str, dict[str, Any]]:
-    """By query: batches since then, their rows on average, percentiles of their milliseconds, and where the time went.
+def query_times(batches: Sequence[BatchHealth], since: datetime, until: datetime) -> dict[str, dict[str, Any]]:
+    """By query: batches begun in a time, their rows on average, percentiles of their milliseconds, and of what parts.
 
     `parts_ms` holds the median of each part of a batch.
     """
     times: dict[str, dict[str, Any]] = {}
     for query in QUERIES:
-        ours = [batch for batch in batches if batch.query == query and batch.started_at >= since]
+        ours = [batch for batch in batches if batch.query == query and since <= batch.started_at <= until]
         times[query] = {
             "batches": len(ours),
             "rows_per_batch": round(sum(batch.rows for batch in ours) / len(ours), 1) if ours else 0.0,
@@ -129,7 +129,7 @@ class RunReport:
         published: their decisions on Kafka.
         rate_per_minute: at which they were sent.
         end_to_end: percentiles of milliseconds from Kafka to a decision visible in gold; `published_ms` to the message.
-        queries: batches and their times by query.
+        queries: batches and their times by query, until all was sent: after that the rows are counted beside them.
         cpu_s_per_1000: processor seconds of Spark and this process for a thousand complaints.
         others_cores: processors that all else on the machine used, broker included.
         warm_up_s: seconds at the start that all latencies and costs leave out.

@@ -142,7 +142,7 @@ def _reported(  # what a run came to, piece by piece
         rate_per_minute=sent.rate_per_minute,
         end_to_end=end_to_end_ms(stream.lake, span, stream.supervisor.queries["score"].id, since),
         published_ms=percentiles([wait.milliseconds for wait in waits if wait.since >= since]),
-        queries=query_times(watched.batches, since),
+        queries=query_times(watched.batches, since, until),
         cpu_s_per_1000=1000 * watched.vitals.cpu_seconds(since, until) / complaints if complaints else 0.0,
         others_cores=watched.vitals.others_cores(since),
         warm_up_s=warm_up,

@@ -20,12 +20,12 @@ def batch(query: str, number: int, milliseconds: int, at: datetime) -> BatchHeal
     return BatchHealth(query, "id", "run", number, at, 10, milliseconds, 1, 2, 3, 4, None)
 
 
-def test_percentiles_are_of_the_batches_since_the_warm_up() -> None:
-    later = BEGAN + timedelta(seconds=10)
+def test_percentiles_are_of_the_batches_from_the_warm_up_until_all_is_sent() -> None:
+    later, end = BEGAN + timedelta(seconds=10), BEGAN + timedelta(seconds=20)
     batches = [batch("score", 0, 99_000, BEGAN)]
     batches += [batch("score", number, number, later) for number in range(100, 0, -1)]
-    batches += [batch("ingest", 0, 40, later)]
-    times = query_times(batches, later)
+    batches += [batch("ingest", 0, 40, later), batch("ingest", 1, 99_000, end + timedelta(seconds=1))]
+    times = query_times(batches, later, end)
     assert told(times["score"]) == {"batches": 100, "p50_ms": 51, "p95_ms": 96, "p99_ms": 100, "max_ms": 100}
     assert told(times["ingest"]) == {"batches": 1, "p50_ms": 40, "p95_ms": 40, "p99_ms": 40, "max_ms": 40}
     assert told(times["refine"]) == {"batches": 0, "p50_ms": 0, "p95_ms": 0, "p99_ms": 0, "max_ms": 0}
