@@ -3,16 +3,20 @@
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from dashboards.process import BackgroundProcess
+from tests.streaming.conftest import wait_until
 
 SLEEP = (sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)")
-DEAF = (sys.executable, "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); print('up'); time.sleep(60)")
+DEAF = (
+    sys.executable,
+    "-c",
+    "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(60)",
+)
 
 
 @pytest.fixture
@@ -46,7 +50,7 @@ def test_one_that_does_not_listen_is_killed(
 ) -> None:
     monkeypatch.setattr("dashboards.process.STOP_SECONDS", 0.5)
     process.launch(DEAF, os.environ, tmp_path / "log")
-    time.sleep(0.3)
+    wait_until(lambda: "up" in (tmp_path / "log").read_text(), 10, "the server")
     assert process.stop()
     assert not process.is_running()
 

@@ -23,6 +23,7 @@ from lakehouse.lake import Lake
 from silver.tables import EXPECTATIONS
 from streaming.tables import TABLES
 from tests.dashboards.live.conftest import Server, SqlLab, free_port, run, started
+from tests.streaming.conftest import wait_until
 
 pytestmark = pytest.mark.superset
 
@@ -139,9 +140,8 @@ def test_a_wrong_password_is_refused_and_a_new_one_works(empty: Server) -> None:
 def test_a_killed_server_is_told_by_status_and_mended_by_start(empty: Server) -> None:
     assert status(empty)["healthy"]
     os.killpg(int(str(status(empty)["pid"])), signal.SIGKILL)
-    time.sleep(0.5)
-    told = status(empty)
-    assert (told["running"], told["healthy"]) == (False, False)
+    wait_until(lambda: not status(empty)["running"], 10, "the server's end")
+    assert not status(empty)["healthy"]
     began = time.monotonic()
     assert run(empty.settings.folder, empty.port, "superset", "start").returncode == 0
     assert time.monotonic() - began < 60
