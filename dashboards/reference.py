@@ -54,8 +54,8 @@ the real-time charts read the minutes' aggregate; the tables are clustered and c
 files; and the views hand DuckDB each time as it is stored, since a filter reaches the files through a plain column
 only (*High-urgency complaints* took 1.1 s through a conversion, and takes 0.09 s). Over the lake that `make demo`
 leaves, a browser on the same two cores opened *Complaint Overview* cold in 6.3 to 6.8 s, *Real-time Monitoring* in 3.9
-s, *System Health and Model Quality* in 3.0 s; the overview's data had all come after 4 s, and the rest went into drawing
-fifteen charts.
+s, *System Health and Model Quality* in 3.0 s; the overview's data had all come after 4 s, and the rest went into
+drawing fifteen charts.
 """
 
 
