@@ -59,18 +59,23 @@ def maintain(lake: Lake, tables: Iterable[Table], appended_only: Iterable[Table]
 
 
 def checkpoint_log(lake: Lake, tables: Iterable[Table]) -> Table | None:
-    """Write what the first long log of these tables says into one file; gives the table, if there is one.
+    """Write what the longest log of these tables says into one file, when it is long; gives the table.
 
     For a local lake, while it is written: Delta itself would do it in every so many commits, and hold that batch up for
     a second or two. One at a time: each takes the batches beside it some of their processors.
     """
-    for table in tables:
-        folder = lake.path(table) / "_delta_log"
-        if (folder / f"{_last_checkpoint(folder) + LONG_LOG:020d}.json").exists():
-            internal: Any = lake.spark._jvm.org.apache.spark.sql.delta  # type: ignore[union-attr]  # noqa: SLF001
-            internal.DeltaLog.forTable(lake.spark._jsparkSession, str(lake.path(table))).checkpoint()  # noqa: SLF001
-            return table
-    return None
+    lengths = {table: _commits_since_checkpoint(lake.path(table) / "_delta_log") for table in tables}
+    longest = max(lengths, key=lambda table: lengths[table])
+    if lengths[longest] < LONG_LOG:
+        return None
+    internal: Any = lake.spark._jvm.org.apache.spark.sql.delta  # type: ignore[union-attr]  # noqa: SLF001
+    internal.DeltaLog.forTable(lake.spark._jsparkSession, str(lake.path(longest))).checkpoint()  # noqa: SLF001
+    return longest
+
+
+def _commits_since_checkpoint(log: Path) -> int:
+    newest = max((path.stem for path in log.glob("*.json") if path.stem.isdigit()), default="0")
+    return int(newest) - _last_checkpoint(log)
 
 
 def _last_checkpoint(log: Path) -> int:

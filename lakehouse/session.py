@@ -36,7 +36,7 @@ LOCAL_CONF = {
     "spark.sql.maxPlanStringLength": "100",
     "spark.sql.debug.maxToStringFields": "0",
     "spark.sql.streaming.pollingDelay": "100",  # each look lists a table's log, which costs on a long one
-    "spark.sql.streaming.numRecentProgressUpdates": "16",  # all are handed over as JSON twice a second
+    "spark.sql.streaming.numRecentProgressUpdates": "16",  # all are handed over as JSON when batches were missed
     "spark.sql.streaming.minBatchesToRetain": "20",
     "spark.sql.streaming.metricsEnabled": "false",
     "spark.sql.streaming.stopTimeout": "60s",

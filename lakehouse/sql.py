@@ -73,7 +73,15 @@ def query(
 
 
 def _plain(value: object) -> object:
-    return value.replace(tzinfo=None) if isinstance(value, datetime) else value
+    match value:
+        case datetime():
+            return value.replace(tzinfo=None)
+        case list():
+            return [_plain(each) for each in value]
+        case dict():
+            return {_plain(key): _plain(each) for key, each in value.items()}
+        case _:
+            return value
 
 
 def _sentence(error: duckdb.Error) -> str:

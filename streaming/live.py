@@ -114,7 +114,9 @@ class LiveStream:
         gate = Gate()
         self._queries = Queries(self.lake, gate)
         self._kafka = spark_kafka_options(self.lake, self.bootstrap_servers)
-        self.supervisor = Supervisor(self._settings.streaming, gate, self._notify)
+        self.supervisor = Supervisor(
+            self._settings.streaming, gate, self._notify, on_end=lambda name, query: self.health.poll({name: query})
+        )
         stack.callback(self._stop)
         self.supervisor.start({"ingest": self._ingest, "refine": lambda: self._queries.refine(Trigger())})
 

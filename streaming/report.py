@@ -129,7 +129,8 @@ class RunReport:
         published: their decisions on Kafka.
         rate_per_minute: at which they were sent.
         end_to_end: percentiles of milliseconds from Kafka to a decision visible in gold; `published_ms` to the message.
-        queries: batches and their times by query, until all was sent: after that the rows are counted beside them.
+        queries: batches and their times by query, until all was sent: after that the rows are
+            counted beside them. A backlog shows in `end_to_end`.
         cpu_s_per_1000: processor seconds of Spark and this process for a thousand complaints.
         others_cores: processors that all else on the machine used, broker included.
         warm_up_s: seconds at the start that all latencies and costs leave out.

@@ -15,7 +15,7 @@ from lakehouse.commits import Guard
 from lakehouse.held import held
 from lakehouse.lake import Lake
 from lakehouse.per_batch import per_batch, stamped
-from lakehouse.planned import planned
+from lakehouse.planned import Step, planned
 
 
 @dataclass(frozen=True)
@@ -41,16 +41,16 @@ class ScoreBatch:
         version = self._guard.written(DECISIONS, batch_id)
         if version is not None:
             stored = self._lake.read(DECISIONS, version=version, spark=batch.sparkSession)
-            self._publish(messages(stored.where(F.col("batch_id") == batch_id)))
+            self._publish(stored.where(F.col("batch_id") == batch_id), messages)
             return
         rows = stamped(batch, "scored_at").withColumn("batch_id", per_batch(batch_id, "record_id").cast("bigint"))
         with held(rows.select(self._columns)) as decisions:
             self._lake.append(decisions, DECISIONS, self._guard.mark(batch_id))
-            self._publish(self._messages(decisions))
+            self._publish(decisions, self._messages)
 
-    def _publish(self, rows: DataFrame) -> None:
+    def _publish(self, decisions: DataFrame, step: Step) -> None:
         if self._publishing is not None:
-            publish(rows, self._publishing)
+            publish(decisions.transform(step), self._publishing)
 
 
 def messages(decisions: DataFrame) -> DataFrame:

@@ -75,12 +75,20 @@ class Supervisor:
         settings: retries and back-off.
         gate: the gate that the queries' batches go through.
         notify: called with a sentence when a query fails or starts again.
+        on_end: called with a query that was stopped to start anew: what it did last is to be asked now.
     """
 
-    def __init__(self, settings: StreamingSettings, gate: Gate, notify: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        settings: StreamingSettings,
+        gate: Gate,
+        notify: Callable[[str], None],
+        on_end: Callable[[str, StreamingQuery], None] = lambda _name, _query: None,
+    ) -> None:
         self._settings = settings
         self._gate = gate
         self._notify = notify
+        self._on_end = on_end
         self._kept: dict[str, _Kept] = {}
 
     def start(self, starts: Mapping[str, Callable[[], StreamingQuery]]) -> None:
@@ -139,6 +147,7 @@ class Supervisor:
         while time.monotonic() < end and kept.query.isActive and kept.query.status["isTriggerActive"]:
             time.sleep(0.01)
         kept.query.stop()
+        self._on_end(name, kept.query)
         kept.query, kept.due, kept.started = kept.start(), None, time.monotonic()
         self._notify(f"The {name} query runs anew.")
 

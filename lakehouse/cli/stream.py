@@ -148,5 +148,7 @@ def print_report(report: dict[str, Any]) -> None:
     waited = report["end_to_end_ms"]
     click.echo("Kafka to gold " + "   ".join(f"{name} {waited[name] / 1000:.1f} s" for name in waited))
     for query, times in report["queries"].items():
+        if not times["batches"]:
+            continue  # too short a run for it
         spent = "   ".join(f"{name} {times[f'{name}_ms']:,.0f} ms" for name in ("p50", "p95", "p99", "max"))
         click.echo(f"{query:<10} {times['batches']:>5,} batches   {spent}")

@@ -10,7 +10,7 @@ import pytest
 from lakehouse import maintenance
 from lakehouse.lake import Lake
 from lakehouse.maintenance import LEAST_FILES, checkpoint_log, maintain
-from silver.tables import EXPECTATIONS
+from silver.tables import EXPECTATIONS, QUARANTINE
 
 COMMITS = LEAST_FILES + 2
 
@@ -146,6 +146,17 @@ def test_a_log_that_has_grown_is_put_into_one_file_and_reads_as_before(
         commit.unlink()
     lake.spark._jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()  # type: ignore[union-attr]
     assert batches(lake) == [0, 1, 2]
+
+
+def test_of_several_long_logs_the_longest_comes_first(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maintenance, "LONG_LOG", 2)
+    lake.create([EXPECTATIONS, QUARANTINE])
+    refused: dict[str, object] = {"record_id": "r", "payload": "{", "reasons": ["not_json"]}
+    for table, row, commits in ((EXPECTATIONS, broken(0), 2), (QUARANTINE, refused, 3)):
+        for number in range(commits):
+            lake.append(lake.frame([row], table), table, f"q:{number}")
+    in_turn = [checkpoint_log(lake, [EXPECTATIONS, QUARANTINE]) for _ in range(3)]
+    assert in_turn == [QUARANTINE, EXPECTATIONS, None]
 
 
 def test_new_commits_stay(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,7 +106,13 @@ def test_a_model_swapped_on_the_stream_loses_nothing_and_scores_nothing_twice(tr
     known = complaints.count()
     at_work = [trained.model]
     gate = Gate()
-    supervisor = Supervisor(lake.settings.streaming, gate, lambda _: None)
+    ended: list[tuple[str, int]] = []
+    supervisor = Supervisor(
+        lake.settings.streaming,
+        gate,
+        lambda _: None,
+        on_end=lambda name, query: ended.append((name, query.lastProgress["batchId"])),  # type: ignore[index]
+    )
     queries = Queries(lake, gate)
     supervisor.start({"score": lambda: queries.score(at_work[0], None, Trigger())})
     try:
@@ -119,6 +125,7 @@ def test_a_model_swapped_on_the_stream_loses_nothing_and_scores_nothing_twice(tr
         supervisor.check()
     finally:
         supervisor.stop()
+    assert [name for name, _ in ended] == ["score"], "what it did last can still be asked"
     rows = lake.read(DECISIONS).select("complaint_id", "model_version").collect()
     assert len({row.complaint_id for row in rows}) == len(rows) == known + 60
     versions = {row.complaint_id: row.model_version for row in rows}
