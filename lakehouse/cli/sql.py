@@ -15,6 +15,8 @@ MAX_ROWS = 100
 def sql(invocation: Invocation, statement: str, as_json: bool) -> None:  # noqa: FBT001
     r"""Run a SQL statement (DuckDB's dialect) over bronze, silver and gold, read-only; also while a stream runs.
 
+    Timestamps are in UTC, with that as their time zone.
+
     \b
     Example:
         complaints sql "SELECT urgency, count(*) FROM gold.decisions GROUP BY urgency"
