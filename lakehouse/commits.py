@@ -5,10 +5,14 @@ the table's whole state on each write; instead each commit's ``userMetadata`` na
 batch after a start looks back through the history for it.
 """
 
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
 from lakehouse.catalogue import Table
 from lakehouse.lake import Lake
 
-FIRST_LOOK = 64  # commits read at first; most often the mark is in the newest
+FIRST_LOOK = 64  # commits asked for at first; most often the mark is in the newest
 
 
 def mark(writer: str, batch: int | str) -> str:
@@ -17,7 +21,7 @@ def mark(writer: str, batch: int | str) -> str:
 
 
 def find(lake: Lake, table: Table, wanted: str, *, in_order: bool = False) -> int | None:
-    """The version of the table that carries the mark, or None. Reads the history newest first, a longer look each time.
+    """The version of the table that carries the mark, or None. Reads the commits newest first, as many as it takes.
 
     Args:
         lake: the lake.
@@ -26,18 +30,33 @@ def find(lake: Lake, table: Table, wanted: str, *, in_order: bool = False) -> in
         in_order: whether its writer writes its batches in order, so that another of its marks ends the search.
     """
     writer = wanted.rpartition(":")[0]
-    limit = FIRST_LOOK
+    for version, found in marks_in_log(lake.path(table)) if lake.settings.is_local else marks_in_history(lake, table):
+        if found == wanted:
+            return version
+        if in_order and found.rpartition(":")[0] == writer:
+            return None
+    return None
+
+
+def marks_in_log(table: Path) -> Iterator[tuple[int, str]]:
+    """Version and mark of each commit, from the log's own files: asking Spark takes a second each after a start."""
+    for commit in sorted((table / "_delta_log").glob("*.json"), reverse=True):
+        with commit.open(encoding="utf-8") as actions:
+            infos = (json.loads(action).get("commitInfo") for action in actions)
+            info = next((info for info in infos if info), None)  # the first line, mostly
+        yield int(commit.stem), str(info and info.get("userMetadata"))
+
+
+def marks_in_history(lake: Lake, table: Table) -> Iterator[tuple[int, str]]:
+    """Version and mark of each commit, as Delta tells them."""
+    limit, told = FIRST_LOOK, 0
     while True:
         commits = lake.delta(table).history(limit).select("version", "userMetadata")
         rows = commits.collect()  # bounded: a commit a row, of the log that retention keeps
-        for row in rows:
-            if row.userMetadata == wanted:
-                return int(row.version)
-            if in_order and str(row.userMetadata).rpartition(":")[0] == writer:
-                return None
+        yield from ((int(row.version), str(row.userMetadata)) for row in rows[told:])
         if len(rows) < limit:
-            return None
-        limit *= 4
+            return
+        limit, told = limit * 4, limit
 
 
 class Guard:

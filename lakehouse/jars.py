@@ -2,7 +2,8 @@
 
 Ivy, which comes with pyspark, fetches them into a folder of ``.jars`` each; then no network is needed. A set of the
 optional features is fetched in the same way when it is first asked for.
-``python -m lakehouse.jars`` fetches what is missing and checks it; with ``--lock`` it writes ``jars.lock`` anew.
+``python -m lakehouse.jars`` fetches what is missing, checks it, and sees to Java's own archive of classes; with
+``--lock`` it writes ``jars.lock`` anew.
 """
 
 import hashlib
@@ -18,6 +19,7 @@ from filelock import FileLock
 from lakehouse.errors import ComplaintsError
 from lakehouse.ivy import CACHE, IVY_LOG, retrieved
 from lakehouse.jar_sets import BROKER, OPTIONAL, SETS, SPARK, TOOLS, JarSet
+from lakehouse.java import share_classes
 
 PROJECT = Path(__file__).resolve().parent.parent
 LOCK = PROJECT / "jars.lock"
@@ -223,6 +225,7 @@ def main() -> int:
             write_lock()
         else:
             ensure_jars()
+            share_classes()
     except ComplaintsError as error:
         if "--debug" in sys.argv[1:]:
             raise

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -100,6 +101,17 @@ def start_session(settings: Settings) -> SparkSession:
             spark.conf.set(key, value)
         return spark
     return _local_session(settings)
+
+
+def start_ahead(settings: Settings) -> None:
+    """Begin to start a local session in a thread, while Python imports the rest; `start_session` then waits for it."""
+
+    def start() -> None:
+        with suppress(Exception):  # told by `start_session`, which finds the same
+            start_session(settings)
+
+    if settings.is_local:
+        threading.Thread(target=start, name="spark", daemon=True).start()
 
 
 def _local_session(settings: Settings) -> SparkSession:

@@ -4,12 +4,12 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import mlflow
 import mlflow.spark
 import pyspark
 import sparknlp
-from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
@@ -20,6 +20,9 @@ from ml.artifact import REMEDY, digests, reason, refuse_unfit
 from ml.provenance import code_version
 from ml.records import CHALLENGER, CHAMPION, Records
 from ml.scoring import Model
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # a second of every command's start
 
 CHAMPIONS = "champions"  # tag of the model: versions in the order in which they became champion
 CARD = "card.md"
@@ -42,7 +45,7 @@ class Registry(Records):
         parameters: Mapping[str, object],
         metrics: Mapping[str, float],
         signature: ModelSignature,
-        figures: Mapping[str, Figure] = MappingProxyType({}),
+        figures: "Mapping[str, Figure]" = MappingProxyType({}),
         texts: Mapping[str, str] = MappingProxyType({}),
     ) -> str:
         """Log one training run with its model, figures and texts, and register the model as the challenger.
@@ -59,7 +62,7 @@ class Registry(Records):
         parameters: Mapping[str, object],
         metrics: Mapping[str, float],
         signature: ModelSignature,
-        figures: Mapping[str, Figure],
+        figures: "Mapping[str, Figure]",
         texts: Mapping[str, str],
     ) -> str:
         self._use_experiment()

@@ -23,7 +23,8 @@ from lakehouse.lake import Lake
 from lakehouse.session import start_session
 from lakehouse.settings import Settings
 from silver.tables import COMPLAINTS, NARRATIVES, OUTCOMES
-from streaming.bench import Bench, empty_lake, machine
+from streaming.aside import empty_lake
+from streaming.bench import FOLDER, Bench, machine
 
 ID_STEP = 10**10  # above every complaint's own number
 LOOK_SECONDS = 0.2
@@ -44,7 +45,7 @@ def bench_train(settings: Settings, times: Sequence[int], notify: Callable[[str]
     lake = Lake(start_session(settings), settings)
     sizes: dict[str, dict[str, Any]] = {}
     for factor in times:
-        with empty_lake(settings) as empty:
+        with empty_lake(settings, FOLDER) as empty:
             notify(f"Making {factor} times the rows.")
             rows = _fill(lake, Lake(lake.spark, empty), factor)
             notify(f"Training on {rows:,} complaints.")

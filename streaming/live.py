@@ -4,10 +4,12 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Self
 
+from filelock import BaseFileLock
 from pyspark.sql.streaming.query import StreamingQuery
 
 from lakehouse.errors import ComplaintsError
@@ -16,6 +18,7 @@ from lakehouse.maintenance import checkpoint_log
 from lakehouse.session import start_session
 from lakehouse.settings import Settings
 from ml.registry import Registry
+from ml.scoring import Model
 from streaming.broker import Broker
 from streaming.champion import AtWork, ChampionWatcher
 from streaming.checkpoints import dropped_messages
@@ -31,6 +34,18 @@ from streaming.upkeep import LOG_MINUTES, Chore, ModelWatch, Upkeep, keep_up
 SWITCH_SECONDS = 0.0005
 
 
+@dataclass(frozen=True)
+class Handover:
+    """What a stream can have before it starts: the right to write the lake, and a loaded model."""
+
+    right: BaseFileLock
+    model: Model | None = None
+
+    def model_of(self, registry: Registry, version: str) -> Model:
+        """This version: the one at hand, or else loaded."""
+        return self.model if self.model and self.model.version == version else registry.load(version)
+
+
 class LiveStream:
     """Everything that runs while complaints stream, as a context manager.
 
@@ -40,14 +55,16 @@ class LiveStream:
     Args:
         settings: the run's settings.
         notify: told in a sentence what happens.
+        handover: what the caller has already; the right to write is given back on leaving.
 
     Raises:
         ComplaintsError: on entering: another writer, no champion that can be loaded, no broker; says what to do.
     """
 
-    def __init__(self, settings: Settings, notify: Callable[[str], None]) -> None:
+    def __init__(self, settings: Settings, notify: Callable[[str], None], handover: Handover | None = None) -> None:
         self._settings = settings
         self._notify = notify
+        self._handover = handover
         self._stack = ExitStack()
         self._losses: str | None = None
 
@@ -55,7 +72,8 @@ class LiveStream:
         # A batch calls Spark some hundred times; after each call it would wait for what else runs in this process.
         sys.setswitchinterval(SWITCH_SECONDS)
         with ExitStack() as stack:
-            stack.callback(writer(self._settings).release)
+            ready = self._handover or Handover(writer(self._settings))
+            stack.callback(ready.right.release)
             registry = Registry(self._settings)
             version = registry.champion_version()
             registry.check(version)
@@ -65,7 +83,7 @@ class LiveStream:
                 self._notify("Starting Spark.")
                 self.lake = Lake(start_session(self._settings), self._settings)
                 self._notify(f"Loading version {version} of the model {registry.name}.")
-                model = beside.submit(registry.load, version)
+                model = beside.submit(ready.model_of, registry, version)
                 self.lake.create(TABLES)
                 self.bootstrap_servers = servers.result()
                 committer = stack.enter_context(GroupCommitter(self._settings.kafka, self.bootstrap_servers))

@@ -233,12 +233,13 @@ def _bench_queries(settings: "Settings", rows: int, watcher: "Watcher") -> "Benc
     from dashboards.bench import markdown, query_times
     from lakehouse.lake import Lake
     from lakehouse.session import start_session
-    from streaming.bench import Bench, bench_lake, machine
+    from streaming.aside import lake_with_champion
+    from streaming.bench import FOLDER, Bench, machine
     from streaming.bench_rows import fill
     from streaming.tables import TABLES
 
     spark = start_session(settings)
-    with bench_lake(settings) as empty:
+    with lake_with_champion(settings, FOLDER) as empty:
         fill(Lake(spark, settings), Lake(spark, empty), rows, watcher.notify)
         watcher.notify("Asking.")
         times = query_times(empty, TABLES)

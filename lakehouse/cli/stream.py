@@ -43,27 +43,41 @@ def stopping() -> Iterator[threading.Event]:
 
 @click.command()
 @click.option("--duration", type=click.FloatRange(min=0.01), help="Minutes after which to stop (default: never).")
+@click.option("--standby", is_flag=True, help="Wait, warmed up, while another stream runs; go on when it ends.")
 @click.pass_obj
-def stream(invocation: Invocation, /, duration: float | None) -> None:
+def stream(invocation: Invocation, /, duration: float | None, standby: bool) -> None:  # noqa: FBT001
     r"""Run the queries until Ctrl-C or SIGTERM: Kafka to bronze, silver, gold, and decisions back to Kafka.
 
     Without kafka.bootstrap_servers an embedded broker is started on 127.0.0.1.
 
     \b
-    Example:
+    Examples:
         COMPLAINTS_KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:9092 complaints stream
+        complaints stream --standby
     """
-    from lakehouse.logs import notifier
-    from streaming.live import LiveStream
+    from lakehouse.lake import writer
+    from lakehouse.session import start_ahead
 
     settings = invocation.settings()
+    right = None if standby else writer(settings)  # refused before anything long is begun
+    start_ahead(settings)
+
+    from bronze.load import files_of
+    from lakehouse.logs import notifier
+    from streaming.live import Handover, LiveStream
+    from streaming.standby import stand_by
+
     say = notifier(settings, sys.stderr, terminal().print)
-    with stopping() as stop, LiveStream(settings, say) as live:
-        say(f"Streaming from {live.bootstrap_servers}; Ctrl-C finishes the batches in hand and stops.")
-        end = time.monotonic() + duration * 60 if duration else float("inf")
-        while time.monotonic() < end and not stop.wait(0.5):
-            live.tick()
-        say("Stopping.")
+    with stopping() as stop:
+        handover = Handover(right) if right else stand_by(settings, files_of([SAMPLES]), say, stop)
+        if handover is None:
+            return
+        with LiveStream(settings, say, handover) as live:
+            say(f"Streaming from {live.bootstrap_servers}; Ctrl-C finishes the batches in hand and stops.")
+            end = time.monotonic() + duration * 60 if duration else float("inf")
+            while time.monotonic() < end and not stop.wait(0.5):
+                live.tick()
+            say("Stopping.")
 
 
 @click.command()

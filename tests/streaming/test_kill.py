@@ -79,7 +79,7 @@ def streams() -> Iterator[list[Stream]]:
             stream.process.wait()
 
 
-def start(settings: Settings) -> Stream:
+def start(settings: Settings, *options: str) -> Stream:
     environment = {
         **os.environ,
         "COMPLAINTS_ROOT": str(settings.folder),
@@ -92,7 +92,7 @@ def start(settings: Settings) -> Stream:
     }
     with (settings.folder / "stream.log").open("ab") as log:
         process = subprocess.Popen(
-            COMMAND,
+            [*COMMAND, *options],
             cwd=PROJECT,
             env=environment,
             stdin=subprocess.DEVNULL,

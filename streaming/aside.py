@@ -1,0 +1,38 @@
+"""Lakes aside: empty ones below a lake's root, for a benchmark or a warm-up, removed when they have served."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lakehouse.settings import Settings
+from ml.registry import Registry
+
+
+@contextmanager
+def empty_lake(settings: Settings, name: str) -> Iterator[Settings]:
+    """Settings of an empty lake in the root's folder of that name, removed afterwards."""
+    folder = settings.folder / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield settings.model_copy(update={"root": folder, "folder": folder})  # the copy keeps what was worked out
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def lake_with_champion(settings: Settings, name: str) -> Iterator[Settings]:
+    """The same with the root's registry.
+
+    Raises:
+        ComplaintsError: there is no champion.
+    """
+    champions = Registry(settings)
+    champions.check(champions.champion_version())
+    with empty_lake(settings, name) as empty:
+        registry = empty.folder / "mlflow"
+        registry.symlink_to(settings.folder / "mlflow", target_is_directory=True)
+        try:
+            yield empty
+        finally:
+            registry.unlink(missing_ok=True)

@@ -1,0 +1,102 @@
+"""A second stream, warmed up, that waits beside the one at work and goes on in its place when that one ends.
+
+Most of what a start takes is Java's: loading classes, compiling, planning for the first time. A standby has done that
+before it is needed, on a small lake of its own, by streaming complaints made from the samples.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lakehouse.errors import ComplaintsError
+from lakehouse.lake import BusyError, writer
+from lakehouse.session import start_session
+from lakehouse.settings import Settings
+from ml.registry import Registry
+from streaming.aside import lake_with_champion
+from streaming.live import Handover
+from streaming.run import Plan, Trouble, View, run
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+FOLDER = "standby"
+ASK_SECONDS = 0.1
+# Enough batches for Java to compile what they do, far enough between that the stream at work is not held up; several
+# starts, since a start is what must be quick.
+WARM_UP_STARTS = 3
+WARM_UP_SECONDS = 20  # after each
+WARM_UP_RATE = 2_000  # complaints a minute
+WARM_UP_INTERVALS_MS = {"ingest_interval_ms": 5_000, "summarise_interval_ms": 15_000}
+
+
+def stand_by(
+    settings: Settings, samples: Sequence[Path], notify: Callable[[str], None], stop: threading.Event
+) -> Handover | None:
+    """Wait until nobody writes the lake; gives what a stream then has ready, or None when `stop` was set before.
+
+    When somebody does, this process warms itself up first, and stops warming up when it is needed.
+
+    Raises:
+        ComplaintsError: on Databricks; there is no champion; or the warm-up failed.
+    """
+    if not settings.is_local:
+        msg = "A standby is for a stream on one machine; on Databricks the job starts the stream again by itself."
+        raise ComplaintsError(msg)
+    turn, model = _Turn(settings), None
+    if not turn.has_come():
+        notify("Another process is writing the lake: standing by, and warming up for some minutes.")
+        _warm_up(settings, samples, turn, stop)
+        model = Registry(settings).champion()
+        if not turn.has_come():
+            notify("Warmed up, and waiting for the other process to end.")
+    while not turn.has_come() and not stop.wait(ASK_SECONDS):
+        pass
+    return Handover(turn.right, model) if turn.right else None
+
+
+class _Turn:
+    """The right to write, asked for until it is had."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.right: FileLock | None = None
+
+    def has_come(self) -> bool:
+        """Whether this process may write; asks for it unless it has been given."""
+        if self.right is None:
+            try:
+                self.right = writer(self._settings)
+            except BusyError:
+                return False
+        return True
+
+
+def _warm_up(settings: Settings, samples: Sequence[Path], turn: _Turn, stop: threading.Event) -> None:
+    """Stream on a lake aside with a broker of its own, until all was sent or it is this process's turn."""
+    enough = threading.Event()
+
+    def look(_: View) -> None:
+        if stop.is_set() or turn.has_come():
+            enough.set()
+
+    start_session(settings)  # before that of the lake aside: Spark's log and scratch files belong to the root
+    with lake_with_champion(_alone(settings), FOLDER) as aside:
+        trouble = Trouble(malformed=0.01, duplicates=0.01, updated=0.01)
+        plan = Plan(WARM_UP_RATE, WARM_UP_RATE * WARM_UP_SECONDS // 60, tuple(samples), trouble)
+        for _ in range(WARM_UP_STARTS):
+            if not enough.is_set():
+                run(aside, plan, notify=lambda _: None, on_view=look, stop=enough)
+
+
+def _alone(settings: Settings) -> Settings:
+    """The same at a slow pace, with a broker of its own, and without metrics, whose port the stream at work has."""
+    kafka = {"bootstrap_servers": None, "security_protocol": "PLAINTEXT", "username": None, "password": None}
+    return settings.model_copy(
+        update={
+            "kafka": settings.kafka.model_copy(update={**kafka, "ca_file": None}),
+            "streaming": settings.streaming.model_copy(update=WARM_UP_INTERVALS_MS),
+            "monitoring": settings.monitoring.model_copy(update={"metrics_port": None}),
+        }
+    )
