@@ -51,9 +51,8 @@ def stream(invocation: Invocation, /, duration: float | None, standby: bool) -> 
     Without kafka.bootstrap_servers an embedded broker is started on 127.0.0.1.
 
     \b
-    Examples:
-        COMPLAINTS_KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:9092 complaints stream
-        complaints stream --standby
+    Example:
+        COMPLAINTS_KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:9092 complaints stream --standby
     """
     from lakehouse.lake import writer
     from lakehouse.session import start_ahead
