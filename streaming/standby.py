@@ -6,6 +6,7 @@ before it is needed, on a small lake of its own, by streaming complaints made fr
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,15 +46,18 @@ def stand_by(
         msg = "A standby is for a stream on one machine; on Databricks the job starts the stream again by itself."
         raise ComplaintsError(msg)
     turn, model = _Turn(settings), None
-    if not turn.has_come():
+    if not turn.asked():
         notify("Another process is writing the lake: standing by, and warming up for some minutes.")
         _warm_up(settings, samples, turn, stop)
-        model = Registry(settings).champion()
-        if not turn.has_come():
-            notify("Warmed up, and waiting for the other process to end.")
-    while not turn.has_come() and not stop.wait(ASK_SECONDS):
-        pass
-    return Handover(turn.right, model) if turn.right else None
+        if not (stop.is_set() or turn.asked()):
+            model = Registry(settings).champion()
+            notify("Warmed up: this process goes on as soon as the other one ends.")
+    while not stop.is_set():
+        if right := turn.asked():
+            return Handover(right, model)
+        stop.wait(ASK_SECONDS)
+    turn.pass_on()
+    return None
 
 
 class _Turn:
@@ -61,16 +65,19 @@ class _Turn:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.right: FileLock | None = None
+        self._right: FileLock | None = None
 
-    def has_come(self) -> bool:
-        """Whether this process may write; asks for it unless it has been given."""
-        if self.right is None:
-            try:
-                self.right = writer(self._settings)
-            except BusyError:
-                return False
-        return True
+    def asked(self) -> "FileLock | None":
+        """The right to write, once nobody else has it."""
+        if self._right is None:
+            with suppress(BusyError):
+                self._right = writer(self._settings)
+        return self._right
+
+    def pass_on(self) -> None:
+        """Give the right back if it was had."""
+        if self._right:
+            self._right.release()
 
 
 def _warm_up(settings: Settings, samples: Sequence[Path], turn: _Turn, stop: threading.Event) -> None:
@@ -78,7 +85,7 @@ def _warm_up(settings: Settings, samples: Sequence[Path], turn: _Turn, stop: thr
     enough = threading.Event()
 
     def look(_: View) -> None:
-        if stop.is_set() or turn.has_come():
+        if stop.is_set() or turn.asked():
             enough.set()
 
     start_session(settings)  # before that of the lake aside: Spark's log and scratch files belong to the root
