@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,8 @@ from lakehouse.cli import Invocation, json_option, print_json, terminal
 from lakehouse.cli.load import SAMPLES
 
 if TYPE_CHECKING:
+    from lakehouse.settings import Settings
+    from streaming.live import Handover
     from streaming.run import Trouble, View
 
 
@@ -61,14 +63,12 @@ def stream(invocation: Invocation, /, duration: float | None, standby: bool) -> 
     right = None if standby else writer(settings)  # refused before anything long is begun
     start_ahead(settings)
 
-    from bronze.load import files_of
     from lakehouse.logs import notifier
     from streaming.live import Handover, LiveStream
-    from streaming.standby import stand_by
 
     say = notifier(settings, sys.stderr, terminal().print)
     with stopping() as stop:
-        handover = Handover(right) if right else stand_by(settings, files_of([SAMPLES]), say, stop)
+        handover = Handover(right) if right else _stood_by(settings, say, stop)
         if handover is None:
             return
         with LiveStream(settings, say, handover) as live:
@@ -77,6 +77,13 @@ def stream(invocation: Invocation, /, duration: float | None, standby: bool) -> 
             while time.monotonic() < end and not stop.wait(0.5):
                 live.tick()
             say("Stopping.")
+
+
+def _stood_by(settings: "Settings", say: Callable[[str], None], stop: threading.Event) -> "Handover | None":
+    from bronze.load import files_of
+    from streaming.standby import stand_by
+
+    return stand_by(settings, files_of([SAMPLES]), say, stop)
 
 
 @click.command()

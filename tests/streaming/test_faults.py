@@ -41,6 +41,7 @@ from tests.streaming.test_kill import (
     Stream,
     counts_are_whole,
     is_drained,
+    lake_with_topics,
     predictions_are_whole,
     send,
     start,
@@ -81,8 +82,7 @@ def has_started(stream: Stream, times: int) -> bool:
 def test_killed_at_random_moments_the_stream_loses_nothing(
     trained: Trained, tmp_path: Path, shared_broker: Broker, streams: list[Stream]
 ) -> None:
-    settings = with_topics(copy_of(trained, tmp_path / "lake").settings, shared_broker, "kill")
-    ensure_topics(settings.kafka, shared_broker.bootstrap_servers)
+    settings = lake_with_topics(trained, tmp_path, shared_broker)
     made, dice, sent = generator(), random.Random(3), 0
     for number in range(KILLS):
         sent += send(settings, made)
@@ -101,8 +101,7 @@ def test_a_broker_that_dies_again_and_again_costs_time_and_no_message(
     trained: Trained, tmp_path: Path, streams: list[Stream]
 ) -> None:
     with Broker(tmp_path / "broker") as broker:
-        settings = with_topics(copy_of(trained, tmp_path / "lake").settings, broker, "kill")
-        ensure_topics(settings.kafka, broker.bootstrap_servers)
+        settings = lake_with_topics(trained, tmp_path, broker)
         streams.append(start(settings))
         made, dice, sent = generator(), random.Random(5), 0
         for _ in range(OUTAGES):

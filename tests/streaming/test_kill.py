@@ -59,12 +59,11 @@ class Stream:
         return True
 
 
-@pytest.fixture
-def settings(trained: Trained, tmp_path: Path, shared_broker: Broker) -> Settings:
+def lake_with_topics(trained: Trained, folder: Path, broker: Broker) -> Settings:
     """A copy of the trained lake, with topics on a broker that survives."""
-    lake: Lake = copy_of(trained, tmp_path / "lake")
-    settings = with_topics(lake.settings, shared_broker, "kill")
-    ensure_topics(settings.kafka, shared_broker.bootstrap_servers)
+    lake: Lake = copy_of(trained, folder / "lake")
+    settings = with_topics(lake.settings, broker, "kill")
+    ensure_topics(settings.kafka, broker.bootstrap_servers)
     return settings
 
 
@@ -184,8 +183,9 @@ def is_drained(settings: Settings, sent: int) -> bool:
 
 @pytest.mark.timeout(1500)
 def test_killed_in_each_query_mid_batch_nothing_is_lost_or_counted_twice(
-    settings: Settings, streams: list[Stream], shared_broker: Broker
+    trained: Trained, tmp_path: Path, shared_broker: Broker, streams: list[Stream]
 ) -> None:
+    settings = lake_with_topics(trained, tmp_path, shared_broker)
     generator = Generator(
         read_rows([SAMPLES / "export-2017-snake-case.csv.gz"]),
         seed=7,

@@ -12,11 +12,10 @@ from lakehouse.lake import Lake, writer
 from lakehouse.settings import load_settings
 from streaming.broker import Broker
 from streaming.standby import FOLDER, stand_by
-from streaming.topics import ensure_topics
-from tests.conftest import SAMPLES, Trained, copy_of
-from tests.streaming.conftest import wait_until, with_topics
+from tests.conftest import SAMPLES, Trained
+from tests.streaming.conftest import wait_until
 from tests.streaming.test_faults import generator, settled
-from tests.streaming.test_kill import A_TIME, Stream, send, start, streams
+from tests.streaming.test_kill import A_TIME, Stream, lake_with_topics, send, start, streams
 
 __all__ = ["streams"]  # the fixture
 
@@ -25,8 +24,7 @@ __all__ = ["streams"]  # the fixture
 def test_a_standby_goes_on_when_the_stream_is_killed_and_nothing_is_lost_or_counted_twice(
     trained: Trained, tmp_path: Path, shared_broker: Broker, streams: list[Stream]
 ) -> None:
-    settings = with_topics(copy_of(trained, tmp_path / "lake").settings, shared_broker, "kill")
-    ensure_topics(settings.kafka, shared_broker.bootstrap_servers)
+    settings = lake_with_topics(trained, tmp_path, shared_broker)
     made = generator()
     sent = send(settings, made)
     streams.append(start(settings))
