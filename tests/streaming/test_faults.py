@@ -80,19 +80,20 @@ def has_started(stream: Stream, times: int) -> bool:
 @pytest.mark.faults
 @pytest.mark.timeout(7200)
 def test_killed_at_random_moments_the_stream_loses_nothing(
-    trained: Trained, tmp_path: Path, shared_broker: Broker, streams: list[Stream]
+    trained: Trained, tmp_path: Path, streams: list[Stream]
 ) -> None:
-    settings = lake_with_topics(trained, tmp_path, shared_broker)
-    made, dice, sent = generator(), random.Random(3), 0
-    for number in range(KILLS):
-        sent += send(settings, made)
+    with Broker(tmp_path / "broker") as broker:
+        settings = lake_with_topics(trained, tmp_path, broker)
+        made, dice, sent = generator(), random.Random(3), 0
+        for number in range(KILLS):
+            sent += send(settings, made)
+            streams.append(start(settings))
+            wait_until(partial(has_started, streams[-1], number + 1), A_TIME, "the stream's start")
+            time.sleep(dice.uniform(0, 15))  # somewhere in its first batches
+            streams[-1].signal_all(signal.SIGKILL)
+            assert streams[-1].process.wait() == -signal.SIGKILL
         streams.append(start(settings))
-        wait_until(partial(has_started, streams[-1], number + 1), A_TIME, "the stream's start")
-        time.sleep(dice.uniform(0, 15))  # somewhere in its first batches
-        streams[-1].signal_all(signal.SIGKILL)
-        assert streams[-1].process.wait() == -signal.SIGKILL
-    streams.append(start(settings))
-    settled(streams[-1], sent, shared_broker)
+        settled(streams[-1], sent, broker)
 
 
 @pytest.mark.faults

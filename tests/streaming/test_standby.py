@@ -22,26 +22,25 @@ __all__ = ["streams"]  # the fixture
 
 @pytest.mark.timeout(900)
 def test_a_standby_goes_on_when_the_stream_is_killed_and_nothing_is_lost_or_counted_twice(
-    trained: Trained, tmp_path: Path, shared_broker: Broker, streams: list[Stream]
+    trained: Trained, tmp_path: Path, streams: list[Stream]
 ) -> None:
-    settings = lake_with_topics(trained, tmp_path, shared_broker)
-    made = generator()
-    sent = send(settings, made)
-    streams.append(start(settings))
-    at_work = streams[0]
-    wait_until(lambda: at_work.is_alive() and "Streaming from" in at_work.output, A_TIME, "the stream's start")
-    streams.append(start(settings, "--standby"))
-    standby = streams[1]
-    aside = settings.folder / FOLDER / "tables" / "gold" / "decisions" / "_delta_log"
-    wait_until(
-        lambda: standby.is_alive() and aside.is_dir() and any(aside.glob("*1.json")), A_TIME, "a warm-up's batch"
-    )
-    assert at_work.is_alive(), "the one at work is left alone"
-    sent += send(settings, made)
+    with Broker(tmp_path / "broker") as broker:
+        settings = lake_with_topics(trained, tmp_path, broker)
+        made = generator()
+        sent = send(settings, made)
+        at_work = start(settings)
+        streams.append(at_work)
+        wait_until(lambda: at_work.is_alive() and "Streaming from" in at_work.output, A_TIME, "the stream's start")
+        standby = start(settings, "--standby")
+        streams.append(standby)
+        aside = settings.folder / FOLDER / "tables" / "gold" / "decisions" / "_delta_log"
+        wait_until(lambda: standby.is_alive() and any(aside.glob("*1.json")), A_TIME, "a batch of the warm-up")
+        assert at_work.is_alive(), "the one at work is left alone"
+        sent += send(settings, made)
 
-    at_work.signal_all(signal.SIGKILL)
-    settled(standby, sent, shared_broker)
-    assert not (settings.folder / FOLDER).exists()
+        at_work.signal_all(signal.SIGKILL)
+        settled(standby, sent, broker)
+        assert not (settings.folder / FOLDER).exists()
 
 
 def test_where_nobody_streams_a_standby_has_the_right_to_write_at_once(lake: Lake) -> None:
