@@ -25,6 +25,11 @@ for name in [name for name in os.environ if name.startswith("COMPLAINTS_") and n
     del os.environ[name]  # a developer's own settings must not change what the tests say
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of this project's tests."""
+    parser.addoption("--nightly", action="store_true", help="kill the stream 300 times in place of 20, with -m faults")
+
+
 @pytest.fixture(scope="session")
 def session_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Settings of the session that all tests share."""

@@ -51,8 +51,8 @@ from tests.streaming.test_kill import (
 __all__ = ["streams"]  # the fixture
 
 DONE = Trigger(until_done=True)
-KILLS = 20
-DRAINED_WITHIN = 900  # seconds: what twenty starts left undone, in batches of 60
+KILLS, KILLS_BY_NIGHT = 20, 300
+DRAINED_A_SECOND = 5  # messages at least of what many starts left undone, in batches of 60
 OUTAGES = 10
 FILE = SAMPLES / "export-2017-snake-case.csv.gz"
 
@@ -65,7 +65,8 @@ def generator() -> Generator:
 def settled(stream: Stream, sent: int, broker: Broker) -> None:
     """Wait until all has come through, stop in good order, and count."""
     settings = stream.settings
-    wait_until(lambda: stream.is_alive() and is_drained(settings, sent), DRAINED_WITHIN, "the end of the backlog")
+    limit = sent / DRAINED_A_SECOND
+    wait_until(lambda: stream.is_alive() and is_drained(settings, sent), limit, "the end of the backlog")
     stream.process.send_signal(signal.SIGTERM)
     assert stream.process.wait(90) == 0, stream.output[-3000:]
     counts_are_whole(settings, sent)
@@ -78,14 +79,15 @@ def has_started(stream: Stream, times: int) -> bool:
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(7200)
+@pytest.mark.timeout(36_000)
 def test_killed_at_random_moments_the_stream_loses_nothing(
-    trained: Trained, tmp_path: Path, streams: list[Stream]
+    trained: Trained, tmp_path: Path, streams: list[Stream], pytestconfig: pytest.Config
 ) -> None:
+    kills = KILLS_BY_NIGHT if pytestconfig.getoption("nightly") else KILLS
     with Broker(tmp_path / "broker") as broker:
         settings = lake_with_topics(trained, tmp_path, broker)
         made, dice, sent = generator(), random.Random(3), 0
-        for number in range(KILLS):
+        for number in range(kills):
             sent += send(settings, made)
             streams.append(start(settings))
             wait_until(partial(has_started, streams[-1], number + 1), A_TIME, "the stream's start")
@@ -125,6 +127,24 @@ def test_one_message_in_a_hundred_that_cannot_be_used_holds_nothing_up(trained: 
     assert report["sent"] == report["bronze"] == 50_000
     assert 350 < report["quarantined"] < 650
     assert report["restarts"] == dict.fromkeys(report["restarts"], 0)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(3600)
+def test_ten_times_the_rate_for_a_minute_makes_batches_of_a_bounded_size_and_is_caught_up_with(
+    trained: Trained, tmp_path: Path
+) -> None:
+    lake = copy_of(trained, tmp_path / "lake")
+    most = 5_000  # so that a second's pause already fills a batch
+    streaming = lake.settings.streaming.model_copy(update={"max_rows_per_batch": most})
+    settings = lake.settings.model_copy(update={"streaming": streaming})
+    plan = Plan(100_000, 100_000, (FILE,), Trouble())
+    report = run(settings, plan, notify=print, on_view=lambda _: None, stop=threading.Event())
+    assert report.is_complete
+    assert report.sent == report.counts.bronze == 100_000
+    sizes = [batch.rows for batch in report.batches if batch.query == "ingest"]
+    assert most / 2 < max(sizes) <= most
+    assert not any(report.restarts.values())
 
 
 @pytest.fixture
