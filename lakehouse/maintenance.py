@@ -5,6 +5,7 @@ Here a running stream does this, and `complaints tables maintain`, which is a jo
 """
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from lakehouse.lake import Lake
 SMALL_BYTES = 4 * 1024 * 1024  # files below are put together; larger ones are left alone, so that cost is of new rows
 TARGET_BYTES = 64 * 1024 * 1024
 LEAST_FILES = 20  # below so many small files a compaction isn't worth its commit
-DEAD_FILES = 200  # below so many that no version needs, listing the table's folder isn't worth it
+DEAD_FILES = 200  # below so many old ones that no version needs, listing the table's folder isn't worth it
 RETENTION_CHECK = "spark.databricks.delta.retentionDurationCheck.enabled"
 LONG_LOG = 40  # commits since the log's last checkpoint, from which on writing another is worth it
 CLOCK_HOURS = 0.1  # by which Delta's time of a commit and the file system's may differ
@@ -157,13 +158,16 @@ def _shorten(lake: Lake, table: Table, table_id: str) -> int:
 def _delete_dead(lake: Lake, table: Table, alive: int) -> int:
     """Delete the data files that no version needs which the log still has; gives how many."""
     folder = lake.path(table)
-    there = sum(1 for _ in folder.glob("*.parquet"))
-    if there - alive < DEAD_FILES:
-        return 0
+    now = datetime.now(UTC).timestamp()
     oldest = min(commit.stat().st_mtime for commit in (folder / "_delta_log").glob("*.json"))
+    # Whole ones: Delta rounds to the nearest, and would take the first half hour for none.
+    hours = max(0, math.ceil((now - oldest) / 3600 + CLOCK_HOURS))
+    written = [path.stat().st_mtime for path in folder.glob("*.parquet")]
+    if sum(at < now - 3600 * hours for at in written) - alive < DEAD_FILES:
+        return 0
     with any_retention(lake):
-        lake.delta(table).vacuum((datetime.now(UTC).timestamp() - oldest) / 3600 + CLOCK_HOURS)
-    return there - sum(1 for _ in folder.glob("*.parquet"))
+        lake.delta(table).vacuum(hours)
+    return len(written) - sum(1 for _ in folder.glob("*.parquet"))
 
 
 @contextmanager

@@ -63,7 +63,7 @@ class LakeSettings(Section):
     @field_validator("log_retention")
     @classmethod
     def _an_interval(cls, value: str) -> str:
-        if not re.fullmatch(r"interval \d+ (hours|days|weeks)", value):
+        if not re.fullmatch(r"interval \d+ (minutes|hours|days|weeks)", value):
             msg = "must read like 'interval 7 days'"
             raise ValueError(msg)
         return value

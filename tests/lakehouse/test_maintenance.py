@@ -78,11 +78,25 @@ def test_what_a_compaction_left_is_deleted_once_no_version_needs_it(
         appended.append(appended.frame([broken(number)], EXPECTATIONS), EXPECTATIONS, f"q:{number}")
     for commit in log(appended).glob("*.json"):
         os.utime(commit, (time.time() - 7200, time.time() - 7200))
-    monkeypatch.setattr(maintenance, "CLOCK_HOURS", -2)  # as if all that had been two hours ago in Delta's time, too
+    monkeypatch.setattr(maintenance, "CLOCK_HOURS", -3)  # as if all that had been two hours ago in Delta's time, too
     (done,) = maintain(appended, [EXPECTATIONS], [])
     assert done.files_deleted == COMMITS
     assert len(list(folder.glob("*.parquet"))) == done.files_after == 6
     assert batches(appended) == [*range(COMMITS), *range(100, 105)]
+
+
+def test_in_a_stream_s_first_hour_the_files_of_every_version_stay(
+    appended: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintenance, "DEAD_FILES", 0)
+    before = appended.version(EXPECTATIONS)
+    for path in appended.path(EXPECTATIONS).glob("*.parquet"):
+        os.utime(path, (time.time() - 7200, time.time() - 7200))  # so that only their removal is new
+    for commit in log(appended).glob("*.json"):
+        os.utime(commit, (time.time() - 600, time.time() - 600))
+    (done,) = maintain(appended, [EXPECTATIONS], [EXPECTATIONS])
+    assert (done.files_after, done.files_deleted) == (1, 0)
+    assert appended.read(EXPECTATIONS, version=before).count() == COMMITS
 
 
 def test_large_files_do_not_make_a_few_small_ones_worth_a_commit(
