@@ -1,8 +1,10 @@
 """The chart of a benchmark, drawn from what it stored."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -21,7 +23,7 @@ def chart(content: Mapping[str, Any], path: Path) -> None:
         "train": _train,
         "queries": _queries,
     }
-    figure = Figure(figsize=(11, 7), layout="constrained")
+    figure = Figure(figsize=(11, 8), layout="constrained")
     draw[content["bench"]](figure, content)
     figure.savefig(path, dpi=110)
 
@@ -29,24 +31,43 @@ def chart(content: Mapping[str, Any], path: Path) -> None:
 def _stream(figure: Figure, content: Mapping[str, Any]) -> None:
     series, figures = content["series"], content["figures"]
     began = _at(series["began_at"])
-    times, memory = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+
+    def minutes(times: Iterable[str | datetime]) -> list[float]:
+        return [(_at(time) - began).total_seconds() / 60 for time in times]
+
+    times, memory, disk = figure.subplots(3, 1, sharex=True, height_ratios=(4, 1, 1))
     for query, colour in COLOURS.items():
         ours = [batch for batch in series["batches"] if batch["query"] == query]
-        x = [(_at(batch["started_at"]) - began).total_seconds() for batch in ours]
-        times.plot(x, [batch["batch_ms"] for batch in ours], ".", markersize=4, color=colour, label=query)
-    times.axvspan(0, series["warm_up_s"], color="0.92", label="warm-up, left out")
+        at, took = minutes(batch["started_at"] for batch in ours), [batch["batch_ms"] for batch in ours]
+        times.plot(at, took, ".", markersize=2, alpha=0.4, color=colour)
+        times.plot(*_medians(at, took), color=colour, label=f"{query}, a minute's median")
+    times.axvspan(0, series["warm_up_s"] / 60, color="0.92", label="warm-up, left out")
     times.axhline(SECOND_MS, color="0.4", linewidth=0.8, linestyle="--")
     times.set(yscale="log", ylabel="milliseconds a batch")
     times.set_title(f"{figures['rate_per_minute']:,.0f} complaints a minute", loc="left")
-    times.legend(loc="upper right", ncols=5, fontsize=8)
-    x = [(_at(look["at"]) - began).total_seconds() for look in series["vitals"]]
-    memory.plot(x, [look["heap_mb"] for look in series["vitals"]], color="0.3", linewidth=0.8, label="heap, MB")
-    disk = [(at, look["disk_mb"]) for at, look in zip(x, series["vitals"], strict=True) if look["disk_mb"] is not None]
-    memory.plot([at for at, _ in disk], [size for _, size in disk], "o-", markersize=3, label="tables, MB")
-    files = [(at, look["files"]) for at, look in zip(x, series["vitals"], strict=True) if look["files"] is not None]
-    memory.plot([at for at, _ in files], [count for _, count in files], "s-", markersize=3, label="files")
-    memory.set(xlabel="seconds since the first batch")
-    memory.legend(loc="upper left", ncols=3, fontsize=8)
+    times.legend(loc="upper right", ncols=5, fontsize=7)
+
+    looks = series["vitals"]
+    at = minutes(look["at"] for look in looks)
+    memory.plot(at, [look["heap_mb"] for look in looks], color="0.6", linewidth=0.6, label="heap")
+    memory.plot(at, [look["resident_mb"] for look in looks], color="0.2", label="resident")
+    memory.set(ylabel="MB", ylim=(0, None))
+    memory.legend(loc="lower right", ncols=2, fontsize=7)
+
+    looks = [look for look in looks if look["disk_mb"] is not None]
+    at = minutes(look["at"] for look in looks)
+    disk.plot(at, [look["disk_mb"] for look in looks], color="#4c72b0", label="tables and checkpoints, MB")
+    disk.plot(at, [look["files"] for look in looks], color="#dd8452", label="their files")
+    disk.set(xlabel="minutes since the first batch", ylim=(0, None))
+    disk.legend(loc="upper left", ncols=2, fontsize=7)
+
+
+def _medians(minutes: Sequence[float], values: Sequence[float]) -> tuple[list[float], list[float]]:
+    """The middle of each minute, and the median of its values."""
+    by_minute: defaultdict[int, list[float]] = defaultdict(list)
+    for minute, value in zip(minutes, values, strict=True):
+        by_minute[int(minute)].append(value)
+    return [minute + 0.5 for minute in by_minute], [median(values) for values in by_minute.values()]
 
 
 def _drain(figure: Figure, content: Mapping[str, Any]) -> None:
