@@ -2,22 +2,26 @@
 
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 
 import pytest
+from pyspark.sql import SparkSession
 
 from lakehouse import maintenance
 from lakehouse.lake import Lake
 from lakehouse.maintenance import LEAST_FILES, checkpoint_log, maintain
+from lakehouse.settings import load_settings
 from silver.tables import EXPECTATIONS, QUARANTINE
 
 COMMITS = LEAST_FILES + 2
 
 
-@pytest.fixture
-def appended(lake: Lake) -> Lake:
-    """A table that a stream has appended to, batch by batch, two hours ago."""
+@pytest.fixture(scope="module")
+def template(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a lake with a table that a stream has appended to, batch by batch, two hours ago."""
+    lake = Lake(spark, load_settings(root=tmp_path_factory.mktemp("appended") / "lake"))
     lake.create([EXPECTATIONS])
     often = "ALTER TABLE delta.`{path}` SET TBLPROPERTIES ('delta.checkpointInterval' = '4')"
     lake.spark.sql(often.format(path=lake.path(EXPECTATIONS)))
@@ -25,6 +29,13 @@ def appended(lake: Lake) -> Lake:
         lake.append(lake.frame([broken(number)], EXPECTATIONS), EXPECTATIONS, f"q:{number}")
     for commit in log(lake).glob("*.json"):
         os.utime(commit, (time.time() - 7200, time.time() - 7200))
+    return lake.settings.folder
+
+
+@pytest.fixture
+def appended(lake: Lake, template: Path) -> Lake:
+    """That lake, for a test of its own."""
+    shutil.copytree(template, lake.settings.folder, dirs_exist_ok=True)
     return lake
 
 
