@@ -12,7 +12,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from datetime import date
 from functools import partial
 from pathlib import Path
 
@@ -21,12 +20,14 @@ from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from bronze.tables import COMPLAINTS as BRONZE
+from gold.tables import DECISIONS
+from lakehouse import maintenance
 from lakehouse.errors import ComplaintsError
 from lakehouse.lake import Lake
 from lakehouse.settings import Settings, load_settings
 from silver.tables import COMPLAINTS, DUPLICATES, QUARANTINE
 from streaming.broker import Broker
-from streaming.generator import Generator, Message, read_rows
+from streaming.generator import Message
 from streaming.load import follow, refine
 from streaming.producer import Producer
 from streaming.queries import Queries, Trigger, spark_kafka_options
@@ -36,14 +37,13 @@ from streaming.tables import TABLES
 from streaming.topics import admin_client, ensure_topics
 from tests.conftest import SAMPLES, Trained, copy_of
 from tests.streaming.conftest import wait_until, with_topics
-from tests.streaming.test_kill import (
+from tests.streaming.stream_process import (
     A_TIME,
     Stream,
-    counts_are_whole,
-    is_drained,
+    generator,
     lake_with_topics,
-    predictions_are_whole,
     send,
+    settled,
     start,
     streams,
 )
@@ -52,25 +52,8 @@ __all__ = ["streams"]  # the fixture
 
 DONE = Trigger(until_done=True)
 KILLS, KILLS_BY_NIGHT = 20, 300
-DRAINED_A_SECOND = 5  # messages at least of what many starts left undone, in batches of 60
 OUTAGES = 10
 FILE = SAMPLES / "export-2017-snake-case.csv.gz"
-
-
-def generator() -> Generator:
-    trouble = {"malformed": 0.1, "duplicates": 0.1, "updated": 0.1}
-    return Generator(read_rows([FILE]), seed=11, first_id=100_000_000, start=date(2024, 3, 4), **trouble)
-
-
-def settled(stream: Stream, sent: int, broker: Broker) -> None:
-    """Wait until all has come through, stop in good order, and count."""
-    settings = stream.settings
-    limit = sent / DRAINED_A_SECOND
-    wait_until(lambda: stream.is_alive() and is_drained(settings, sent), limit, "the end of the backlog")
-    stream.process.send_signal(signal.SIGTERM)
-    assert stream.process.wait(90) == 0, stream.output[-3000:]
-    counts_are_whole(settings, sent)
-    predictions_are_whole(settings, broker)
 
 
 def has_started(stream: Stream, times: int) -> bool:
@@ -145,6 +128,23 @@ def test_ten_times_the_rate_for_a_minute_makes_batches_of_a_bounded_size_and_is_
     sizes = [batch.rows for batch in report.batches if batch.query == "ingest"]
     assert most / 2 < max(sizes) <= most
     assert not any(report.restarts.values())
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(3600)
+def test_upkeep_without_a_pause_takes_no_file_from_under_a_query(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintenance, "LEAST_FILES", 2)
+    monkeypatch.setattr(maintenance, "DEAD_FILES", -100_000)  # to look for files to delete each time
+    lake = copy_of(trained, tmp_path / "lake")
+    streaming = lake.settings.streaming.model_copy(update={"upkeep_minutes": 0.01})
+    settings = lake.settings.model_copy(update={"streaming": streaming})
+    plan = Plan(6_000, 18_000, (FILE,), Trouble(duplicates=0.1, updated=0.1))
+    report = run(settings, plan, notify=print, on_view=lambda _: None, stop=threading.Event())
+    assert report.is_complete
+    assert not any(report.restarts.values())
+    assert lake.delta(DECISIONS).history().where("operation = 'OPTIMIZE'").count() > 1
 
 
 @pytest.fixture

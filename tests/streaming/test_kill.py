@@ -2,18 +2,13 @@
 
 A real process runs the stream. It is frozen at the moment when a table holds a batch that its query has not marked as
 done, which is where writing twice would happen, and killed there: once in each query that writes from Kafka to gold.
+The last time a standby goes on in its place.
 """
 
 import json
 import os
 import signal
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 
 import pytest
@@ -21,93 +16,44 @@ import pytest
 from bronze.tables import COMPLAINTS as BRONZE
 from gold.tables import DECISIONS
 from lakehouse.catalogue import Table
-from lakehouse.lake import Lake, table_path
-from lakehouse.settings import Settings
-from lakehouse.sql import query
+from lakehouse.lake import table_path
 from silver.tables import COMPLAINTS as SILVER
 from streaming.broker import Broker
-from streaming.generator import Generator, read_rows
-from streaming.producer import Producer
-from streaming.tables import TABLES
-from streaming.topics import ensure_topics
-from tests.conftest import SAMPLES, Trained, copy_of
-from tests.streaming.conftest import messages, wait_until, with_topics
+from streaming.standby import FOLDER
+from tests.conftest import Trained
+from tests.streaming.conftest import wait_until
+from tests.streaming.stream_process import A_TIME, Stream, generator, lake_with_topics, send, settled, start, streams
 
-COMMAND = [sys.executable, "-c", "from lakehouse.cli import main; main()", "stream"]
-PROJECT = SAMPLES.parent
+__all__ = ["streams"]  # the fixture
+
 WRITES: dict[str, Table] = {"ingest": BRONZE, "refine": SILVER, "score": DECISIONS}
-A_TIME = 240  # seconds that a start on a busy machine may take
-PORTION = 240  # messages sent before each start
 
 
-@dataclass
-class Stream:
-    """The stream in a process of its own; its children are in its group."""
+@pytest.mark.timeout(1800)
+def test_killed_in_each_query_mid_batch_nothing_is_lost_or_counted_twice_and_a_standby_goes_on(
+    trained: Trained, tmp_path: Path, streams: list[Stream]
+) -> None:
+    with Broker(tmp_path / "broker") as broker:
+        settings = lake_with_topics(trained, tmp_path, broker)
+        made, sent = generator(), 0
+        for name in ("ingest", "refine"):
+            sent += send(settings, made)
+            streams.append(start(settings))
+            kill_mid_batch(streams[-1], name)
 
-    settings: Settings
-    process: subprocess.Popen[bytes]
-
-    @property
-    def output(self) -> str:
-        return (self.settings.folder / "stream.log").read_text(encoding="utf-8", errors="replace")
-
-    def signal_all(self, number: int) -> None:
-        os.killpg(self.process.pid, number)
-
-    def is_alive(self) -> bool:
-        assert self.process.poll() is None, self.output[-3000:]
-        return True
-
-
-def lake_with_topics(trained: Trained, folder: Path, broker: Broker) -> Settings:
-    """A copy of the trained lake, with topics on a broker that survives."""
-    lake: Lake = copy_of(trained, folder / "lake")
-    settings = with_topics(lake.settings, broker, "kill")
-    ensure_topics(settings.kafka, broker.bootstrap_servers)
-    return settings
-
-
-@pytest.fixture
-def streams() -> Iterator[list[Stream]]:
-    """What was started here, which ends with the test."""
-    started: list[Stream] = []
-    yield started
-    for stream in started:
-        if stream.process.poll() is None:
-            stream.signal_all(signal.SIGKILL)
-            stream.process.wait()
-
-
-def start(settings: Settings, *options: str) -> Stream:
-    environment = {
-        **os.environ,
-        "COMPLAINTS_ROOT": str(settings.folder),
-        "COMPLAINTS_KAFKA__BOOTSTRAP_SERVERS": str(settings.kafka.bootstrap_servers),
-        "COMPLAINTS_KAFKA__INPUT__NAME": settings.kafka.input.name,
-        "COMPLAINTS_KAFKA__PREDICTIONS__NAME": settings.kafka.predictions.name,
-        "COMPLAINTS_STREAMING__MAX_ROWS_PER_BATCH": "60",
-        "COMPLAINTS_STREAMING__SUMMARISE_INTERVAL_MS": "1000",
-        "TZ": "Asia/Kathmandu",  # a machine's own time zone must not matter
-    }
-    with (settings.folder / "stream.log").open("ab") as log:
-        process = subprocess.Popen(
-            [*COMMAND, *options],
-            cwd=PROJECT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    return Stream(settings, process)
-
-
-def send(settings: Settings, generator: Generator) -> int:
-    """Send a portion; returns how many the broker has taken."""
-    producer = Producer(settings.kafka, str(settings.kafka.bootstrap_servers))
-    report = producer.produce(generator, rate_per_minute=float("inf"), total=PORTION, stop=threading.Event())
-    assert not report.failed
-    return report.sent
+        at_work = start(settings)
+        streams.append(at_work)
+        wait_until(lambda: at_work.is_alive() and "Streaming from" in at_work.output, A_TIME, "the stream's start")
+        standby = start(settings, "--standby")
+        streams.append(standby)
+        aside = settings.folder / FOLDER / "tables" / "gold" / "decisions" / "_delta_log"
+        wait_until(lambda: standby.is_alive() and any(aside.glob("*1.json")), A_TIME, "a batch of the warm-up")
+        assert at_work.is_alive(), "the one at work is left alone"
+        sent += send(settings, made)
+        kill_mid_batch(at_work, "score")
+        sent += send(settings, made)
+        settled(standby, sent, broker)
+        assert not (settings.folder / FOLDER).exists()
 
 
 def newest(folder: Path, ending: str = "") -> int:
@@ -118,8 +64,8 @@ def newest(folder: Path, ending: str = "") -> int:
     return max((int(name) for name in names if name.isdigit()), default=-1)
 
 
-def kill_mid_batch(stream: Stream, name: str) -> int:
-    """Kill when the query's table holds a batch that its checkpoint does not call done; returns the batch."""
+def kill_mid_batch(stream: Stream, name: str) -> None:
+    """Kill when the query's table holds a batch that its checkpoint does not call done."""
     settings = stream.settings
     log = table_path(settings, WRITES[name]) / "_delta_log"
     checkpoint = settings.folder / "checkpoints" / name
@@ -136,7 +82,7 @@ def kill_mid_batch(stream: Stream, name: str) -> int:
         if batch is not None and newest(checkpoint / "commits") < batch == newest(checkpoint / "offsets"):
             stream.signal_all(signal.SIGKILL)
             assert stream.process.wait() == -signal.SIGKILL
-            return batch
+            return
         stream.signal_all(signal.SIGCONT)
     pytest.fail(f"{name} was not seen in the middle of a batch:\n{stream.output[-3000:]}")
 
@@ -148,103 +94,3 @@ def marked(commit: Path) -> int | None:
         if mark.rpartition(":")[2].isdigit():
             return int(mark.rpartition(":")[2])
     return None
-
-
-def one(settings: Settings, statement: str) -> tuple[int, ...]:
-    return tuple(query(settings, TABLES, statement).rows[0])
-
-
-OF_KAFKA = "record_id LIKE 'kill-input/%'"
-PLACES = f"""
-    SELECT (SELECT count(*) FROM bronze.complaints WHERE source = 'kafka'),
-           (SELECT count(*) FROM silver.complaints WHERE {OF_KAFKA}),
-           (SELECT count(*) FROM silver.quarantine WHERE {OF_KAFKA}),
-           (SELECT count(*) FROM silver.duplicates WHERE {OF_KAFKA}),
-           (SELECT count(*) FROM silver.complaints),
-           (SELECT count(*) FROM gold.decisions),
-           (SELECT coalesce(sum(complaints), 0) FROM gold.complaints_by_minute),
-           (SELECT coalesce(sum(complaints), 0) FROM gold.complaints_by_day)
-"""  # noqa: S608
-RECORDS = f"""
-    SELECT count(*), count(DISTINCT record_id)
-    FROM (SELECT record_id FROM silver.complaints
-          UNION ALL SELECT record_id FROM silver.quarantine
-          UNION ALL SELECT record_id FROM silver.duplicates)
-    WHERE {OF_KAFKA}
-"""  # noqa: S608
-
-
-def is_drained(settings: Settings, sent: int) -> bool:
-    """Whether at least as many rows as were sent have come all the way; more would be told by the counts below."""
-    bronze, silver, quarantined, duplicates, all_silver, gold, minutes, days = one(settings, PLACES)
-    arrived = bronze >= sent and silver + quarantined + duplicates >= sent
-    return arrived and gold >= all_silver and min(minutes, days) >= gold
-
-
-@pytest.mark.timeout(1500)
-def test_killed_in_each_query_mid_batch_nothing_is_lost_or_counted_twice(
-    trained: Trained, tmp_path: Path, shared_broker: Broker, streams: list[Stream]
-) -> None:
-    settings = lake_with_topics(trained, tmp_path, shared_broker)
-    generator = Generator(
-        read_rows([SAMPLES / "export-2017-snake-case.csv.gz"]),
-        seed=7,
-        first_id=100_000_000,
-        malformed=0.1,
-        duplicates=0.1,
-        updated=0.1,
-        start=date(2024, 3, 4),
-    )
-    sent = 0
-    killed = {}
-    for name in WRITES:
-        sent += send(settings, generator)
-        streams.append(start(settings))
-        killed[name] = kill_mid_batch(streams[-1], name)
-    sent += send(settings, generator)
-    last = start(settings)
-    streams.append(last)
-    wait_until(lambda: last.is_alive() and is_drained(settings, sent), A_TIME, "the end of the backlog")
-    last.process.send_signal(signal.SIGTERM)
-    assert last.process.wait(90) == 0, last.output[-3000:]
-
-    assert set(killed) == set(WRITES)
-    counts_are_whole(settings, sent)
-    predictions_are_whole(settings, shared_broker)
-
-
-def counts_are_whole(settings: Settings, sent: int) -> None:
-    """Every offset once in bronze, every row of bronze in one place, one decision a complaint, sums that agree."""
-    offsets = one(
-        settings,
-        """SELECT count(*), count(DISTINCT (partition, "offset")), count(DISTINCT record_id)
-           FROM bronze.complaints WHERE source = 'kafka'""",
-    )
-    assert offsets == (sent, sent, sent)
-    gaps = one(
-        settings,
-        """SELECT count(*) FROM (SELECT max("offset") + 1 - count(*) AS gap FROM bronze.complaints
-           WHERE source = 'kafka' GROUP BY partition) WHERE gap <> 0""",
-    )
-    assert gaps == (0,)
-    bronze, silver, quarantined, duplicates, all_silver, gold, minutes, days = one(settings, PLACES)
-    assert bronze == sent == silver + quarantined + duplicates
-    assert min(silver, quarantined, duplicates) > 20
-    assert gold == all_silver == minutes == days
-    assert one(settings, RECORDS) == (sent, sent)
-    for table in ("silver.complaints", "silver.outcomes", "gold.decisions"):
-        rows, distinct = one(settings, f"SELECT count(*), count(DISTINCT complaint_id) FROM {table}")  # noqa: S608
-        assert rows == distinct, table
-    of_decisions = one(settings, "SELECT count(*) FILTER (escalate), round(sum(probability), 6) FROM gold.decisions")
-    for table in ("gold.complaints_by_minute", "gold.complaints_by_day"):
-        assert one(settings, f"SELECT sum(escalated), round(sum(probability_sum), 6) FROM {table}") == of_decisions  # noqa: S608
-
-
-def predictions_are_whole(settings: Settings, broker: Broker) -> None:
-    """Every decision is on Kafka at least once, and every copy of it says the same."""
-    published: dict[int, set[bytes]] = {}
-    for key, value in messages(broker, settings.kafka.predictions.name):
-        published.setdefault(int(key), set()).add(value)
-    decided = {row[0] for row in query(settings, TABLES, "SELECT complaint_id FROM gold.decisions").rows}
-    assert set(published) == decided
-    assert [key for key, values in published.items() if len(values) != 1] == []
