@@ -23,6 +23,7 @@ LEAST_FILES = 20  # below so many small files a compaction isn't worth its commi
 DEAD_FILES = 200  # below so many old ones that no version needs, listing the table's folder isn't worth it
 RETENTION_CHECK = "spark.databricks.delta.retentionDurationCheck.enabled"
 LONG_LOG = 40  # commits since the log's last checkpoint, from which on writing another is worth it
+LEAST_HOURS = 1  # for which a file outlives its removal, even where the clock was set back
 CLOCK_HOURS = 0.1  # by which Delta's time of a commit and the file system's may differ
 
 
@@ -161,7 +162,7 @@ def _delete_dead(lake: Lake, table: Table, alive: int) -> int:
     now = datetime.now(UTC).timestamp()
     oldest = min(commit.stat().st_mtime for commit in (folder / "_delta_log").glob("*.json"))
     # Whole ones: Delta rounds to the nearest, and would take the first half hour for none.
-    hours = max(0, math.ceil((now - oldest) / 3600 + CLOCK_HOURS))
+    hours = max(LEAST_HOURS, math.ceil((now - oldest) / 3600 + CLOCK_HOURS))
     written = [path.stat().st_mtime for path in folder.glob("*.parquet")]
     if sum(at < now - 3600 * hours for at in written) - alive < DEAD_FILES:
         return 0

@@ -89,6 +89,7 @@ def test_what_a_compaction_left_is_deleted_once_no_version_needs_it(
         appended.append(appended.frame([broken(number)], EXPECTATIONS), EXPECTATIONS, f"q:{number}")
     for commit in log(appended).glob("*.json"):
         os.utime(commit, (time.time() - 7200, time.time() - 7200))
+    monkeypatch.setattr(maintenance, "LEAST_HOURS", 0)
     monkeypatch.setattr(maintenance, "CLOCK_HOURS", -3)  # as if all that had been two hours ago in Delta's time, too
     (done,) = maintain(appended, [EXPECTATIONS], [])
     assert done.files_deleted == COMMITS
@@ -96,15 +97,17 @@ def test_what_a_compaction_left_is_deleted_once_no_version_needs_it(
     assert batches(appended) == [*range(COMMITS), *range(100, 105)]
 
 
+@pytest.mark.parametrize("age", [600, -7200], ids=["ten minutes old", "the clock was set back"])
 def test_in_a_stream_s_first_hour_the_files_of_every_version_stay(
-    appended: Lake, monkeypatch: pytest.MonkeyPatch
+    appended: Lake, monkeypatch: pytest.MonkeyPatch, age: int
 ) -> None:
-    monkeypatch.setattr(maintenance, "DEAD_FILES", 0)
     before = appended.version(EXPECTATIONS)
+    maintain(appended, [EXPECTATIONS], [EXPECTATIONS])
     for path in appended.path(EXPECTATIONS).glob("*.parquet"):
         os.utime(path, (time.time() - 7200, time.time() - 7200))  # so that only their removal is new
     for commit in log(appended).glob("*.json"):
-        os.utime(commit, (time.time() - 600, time.time() - 600))
+        os.utime(commit, (time.time() - age, time.time() - age))
+    monkeypatch.setattr(maintenance, "DEAD_FILES", 0)
     (done,) = maintain(appended, [EXPECTATIONS], [EXPECTATIONS])
     assert (done.files_after, done.files_deleted) == (1, 0)
     assert appended.read(EXPECTATIONS, version=before).count() == COMMITS
