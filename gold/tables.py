@@ -141,7 +141,7 @@ MODEL_QUALITY = Table(
             "measure", "string", "auc_roc, ece, base_rate (of known outcomes), population_stability.", nullable=False
         ),
         Column("feature", "string", "Feature of a population_stability; '' otherwise.", nullable=False),
-        Column("rows", "bigint", "Complaints it is of."),
+        Column("rows", "bigint", "Complaints it is of; of a large week a sample."),
         Column("value", "double", "The figure."),
         Column("is_alert", "boolean", "Whether somebody should look: stability above 0.2, ece above 0.1."),
         Column("assessed_at", "timestamp", "When it was computed."),

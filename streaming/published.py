@@ -3,62 +3,50 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-from kafka import KafkaConsumer, TopicPartition
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from streaming.report import Span
 
-_RECORD_PARTS = 2  # slashes in the record id of a message: topic/partition/offset
+_NEEDED = "record_id string, kafka_timestamp timestamp"
 
 
 @dataclass(frozen=True)
-class Wait:
-    """How long one complaint waited for its decision to be published, from its own arrival on Kafka."""
+class Stretch:
+    """Messages of a topic, those from `begin` on and before `end`, both by partition; a partition begins at 0."""
 
-    since: datetime
-    milliseconds: float
+    topic: str
+    begin: Mapping[int, int]
+    end: Mapping[int, int]
 
 
-def published(
-    consumer: KafkaConsumer, topic: str, begin: Mapping[int, int], end: Mapping[int, int], span: Span
-) -> dict[str, Wait]:
-    """By record, how long the complaints of a run waited until their decisions were sent to Kafka.
+def published(spark: SparkSession, kafka: Mapping[str, str], stretch: Stretch, span: Span) -> DataFrame:
+    """How long the complaints of a run waited until their decisions were sent to Kafka.
 
     Args:
-        consumer: that reads the topic.
-        topic: the predictions topic.
-        begin: partition to the first offset that may hold one.
-        end: partition to the one after the last.
+        spark: reads the topic, as much of it as there is by then.
+        kafka: Spark's options: servers, security.
+        stretch: of the predictions topic, where they are.
         span: the run.
+
+    Returns:
+        `record_id`, `kafka_timestamp` of the complaint, and `waited_ms` from it to the decision's message.
+        Grain: one complaint; where its decision was published again, the first counts.
     """
-    ends = {TopicPartition(topic, partition): offset for partition, offset in end.items()}
-    consumer.assign(list(ends))
-    for position in ends:
-        consumer.seek(position, begin.get(position.partition, 0))
-    found: dict[str, Wait] = {}
-    waiting = {position for position, last in ends.items() if begin.get(position.partition, 0) < last}
-    for message in consumer if waiting else ():
-        decision = None if message.value is None else json.loads(message.value)  # none: the complaint was erased
-        if decision is not None and _is_of(span, decision["record_id"]):
-            since = _utc(decision["kafka_timestamp"])
-            elapsed = message.timestamp - since.timestamp() * 1000
-            found.setdefault(decision["record_id"], Wait(since, elapsed))  # published again: the first counts
-        position = TopicPartition(topic, message.partition)
-        if message.offset + 1 >= ends[position]:
-            waiting.discard(position)
-        if not waiting:
-            break
-    return found
-
-
-def _is_of(span: Span, record_id: str) -> bool:
-    if record_id.count("/") < _RECORD_PARTS:
-        return False
-    source, partition, offset = record_id.rsplit("/", 2)
-    return source == span.topic and int(offset) >= span.begin.get(int(partition), 0)
-
-
-def _utc(text: str) -> datetime:
-    at = datetime.fromisoformat(text)
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+    begin = {partition: stretch.begin.get(partition, 0) for partition in stretch.end}
+    messages = (
+        spark.read.format("kafka")
+        .options(**kafka)
+        .option("subscribe", stretch.topic)
+        .option("startingOffsets", json.dumps({stretch.topic: begin}))
+        .option("endingOffsets", json.dumps({stretch.topic: stretch.end}))
+        .option("failOnDataLoss", value=False)
+        .load()
+    )
+    # A message without a value tells that its complaint was erased: it is no decision.
+    decision = F.from_json(F.col("value").cast("string"), _NEEDED)
+    decided = messages.select(decision.alias("decision"), F.col("timestamp").alias("published_at"))
+    ours = decided.select("decision.*", "published_at").where(span.holds())
+    waited = F.unix_millis(F.min("published_at")) - F.unix_millis("kafka_timestamp")
+    return ours.groupBy("record_id", "kafka_timestamp").agg(waited.alias("waited_ms"))

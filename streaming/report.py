@@ -42,12 +42,15 @@ class Span:
     begin: Mapping[int, int]
     began_at: datetime
 
-    def rows(self, lake: Lake, table: Table) -> DataFrame:
-        """The table's rows that stem from this run's messages; files' statistics leave earlier ones out."""
+    def holds(self) -> Column:
+        """Whether a row stems from this run's messages, by its `record_id`."""
         parts = F.split("record_id", "/")
         start = F.coalesce(*(F.when(parts[1].cast("int") == p, F.lit(o)) for p, o in self.begin.items()), F.lit(0))
-        here = (parts[0] == self.topic) & (parts[2].cast("bigint") >= start)
-        return lake.read(table).where((F.col("ingested_at") >= F.lit(self.began_at)) & here)
+        return (parts[0] == self.topic) & (parts[2].cast("bigint") >= start)
+
+    def rows(self, lake: Lake, table: Table) -> DataFrame:
+        """The table's rows that stem from this run's messages; files' statistics leave earlier ones out."""
+        return lake.read(table).where((F.col("ingested_at") >= F.lit(self.began_at)) & self.holds())
 
 
 @dataclass(frozen=True)
@@ -97,13 +100,35 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
     }
 
 
-def end_to_end_ms(lake: Lake, span: Span, score_query: str, since: datetime) -> dict[str, float]:
-    """Percentiles of the milliseconds from a message's Kafka timestamp to the commit that made its decision visible."""
-    decisions = span.rows(lake, gold.DECISIONS).where(F.col("kafka_timestamp") >= F.lit(since))
+@dataclass(frozen=True)
+class Waits:
+    """How long complaints waited.
+
+    Attributes:
+        complaints: of how many that is known.
+        milliseconds: percentiles, of those that arrived after the warm-up.
+    """
+
+    complaints: int
+    milliseconds: Mapping[str, float]
+
+
+def end_to_end(lake: Lake, span: Span, score_query: str, since: datetime) -> Waits:
+    """From a message's Kafka timestamp to the commit that made its decision visible, for messages since a time.
+
+    A commit's time is told by the table's history: what upkeep has dropped of it is left out.
+    """
     commits = _commit_times(lake, score_query, span.began_at)
     elapsed = F.unix_millis("visible_at") - F.unix_millis("kafka_timestamp")
-    row = decisions.join(F.broadcast(commits), on="batch_id").agg(*_percentiles(elapsed)).first()
-    return {name: float(row[name] or 0.0) if row else 0.0 for name in PERCENTILES}
+    decisions = span.rows(lake, gold.DECISIONS).join(F.broadcast(commits), on="batch_id")
+    return waits(decisions.select("kafka_timestamp", elapsed.alias("waited_ms")), since)
+
+
+def waits(waited: DataFrame, since: datetime) -> Waits:
+    """Percentiles of `waited_ms` by rows with `kafka_timestamp`, one a complaint."""
+    late = F.when(F.col("kafka_timestamp") >= F.lit(since), F.col("waited_ms"))
+    row = waited.agg(F.count("*").alias("complaints"), *_percentiles(late)).collect()[0]
+    return Waits(row["complaints"], {name: float(row[name] or 0.0) for name in PERCENTILES})
 
 
 def _percentiles(column: Column) -> list[Column]:
@@ -126,9 +151,8 @@ class RunReport:
     Attributes:
         sent: messages that the broker acknowledged; `failed` those that it did not.
         counts: their rows by layer.
-        published: their decisions on Kafka.
         rate_per_minute: at which they were sent.
-        end_to_end: percentiles of milliseconds from Kafka to a decision visible in gold; `published_ms` to the message.
+        end_to_end: from Kafka to a decision visible in gold; `published` to its message on Kafka.
         queries: batches and their times by query, until all was sent: after that the rows are
             counted beside them. A backlog shows in `end_to_end`.
         cpu_s_per_1000: processor seconds of Spark and this process for a thousand complaints.
@@ -142,10 +166,9 @@ class RunReport:
     sent: int
     failed: int
     counts: Counts
-    published: int
     rate_per_minute: float
-    end_to_end: Mapping[str, float]
-    published_ms: Mapping[str, float]
+    end_to_end: Waits
+    published: Waits
     queries: Mapping[str, Mapping[str, Any]]
     cpu_s_per_1000: float
     others_cores: float
@@ -158,7 +181,7 @@ class RunReport:
     @property
     def is_complete(self) -> bool:
         """Whether every message sent is accounted for, and every decision published."""
-        return self.counts.is_complete(self.sent) and self.published >= self.counts.gold
+        return self.counts.is_complete(self.sent) and self.published.complaints >= self.counts.gold
 
     def as_json(self) -> dict[str, Any]:
         """The report as plain values."""
@@ -166,11 +189,12 @@ class RunReport:
             "sent": self.sent,
             "failed": self.failed,
             **asdict(self.counts),
-            "published": self.published,
+            "published": self.published.complaints,
             "complete": self.is_complete,
             "rate_per_minute": round(self.rate_per_minute, 1),
-            "end_to_end_ms": {name: round(value) for name, value in self.end_to_end.items()},
-            "published_ms": {name: round(value) for name, value in self.published_ms.items()},
+            "end_to_end_ms": _rounded(self.end_to_end),
+            "end_to_end_complaints": self.end_to_end.complaints,
+            "published_ms": _rounded(self.published),
             "queries": {name: dict(times) for name, times in self.queries.items()},
             "cpu_s_per_1000": round(self.cpu_s_per_1000, 2),
             "others_cores": round(self.others_cores, 2),
@@ -178,3 +202,7 @@ class RunReport:
             "restarts": dict(self.restarts),
             "model_version": self.model_version,
         }
+
+
+def _rounded(waited: Waits) -> dict[str, int]:
+    return {name: round(value) for name, value in waited.milliseconds.items()}

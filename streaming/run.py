@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from kafka import KafkaConsumer, TopicPartition
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from lakehouse.errors import ComplaintsError
@@ -17,8 +18,9 @@ from streaming.generator import Generator, Row, read_rows
 from streaming.health import BatchHealth, batch_health
 from streaming.live import LiveStream
 from streaming.producer import Producer, ProduceReport, Progress
-from streaming.published import Wait, published
-from streaming.report import Counts, RunReport, Span, counts, end_to_end_ms, percentiles, query_times
+from streaming.published import Stretch, published
+from streaming.queries import spark_kafka_options
+from streaming.report import Counts, RunReport, Span, counts, end_to_end, query_times, waits
 from streaming.topics import consumer_of
 from streaming.vitals import VitalsRecorder
 
@@ -116,11 +118,14 @@ def run(
         found = _settled(watched, span, produced.report)
         with consumer_of(settings.kafka, stream.bootstrap_servers) as consumer:
             predictions = settings.kafka.predictions.name
-            waits = published(consumer, predictions, published_before, _ends(consumer, predictions), span)
+            stretch = Stretch(predictions, published_before, _ends(consumer, predictions))
+        on_kafka = published(
+            stream.lake.spark, spark_kafka_options(stream.lake, stream.bootstrap_servers), stretch, span
+        )
         stream.health.poll(stream.supervisor.queries)
         asked = settings.streaming.warm_up_seconds if plan.warm_up_s is None else plan.warm_up_s
         warm_up = min(asked, produced.report.seconds / 2)
-        return _reported(watched, span, produced.report, found, list(waits.values()), (warm_up, sent_until))
+        return _reported(watched, span, produced.report, found, on_kafka, (warm_up, sent_until))
 
 
 def _reported(  # what a run came to, piece by piece
@@ -128,7 +133,7 @@ def _reported(  # what a run came to, piece by piece
     span: Span,
     sent: ProduceReport,
     found: Counts,
-    waits: Sequence[Wait],
+    on_kafka: DataFrame,
     steady: tuple[float, datetime],
 ) -> RunReport:
     stream, (warm_up, until) = watched.stream, steady
@@ -138,10 +143,9 @@ def _reported(  # what a run came to, piece by piece
         sent=sent.sent,
         failed=sum(sent.failed.values()),
         counts=found,
-        published=len(waits),
         rate_per_minute=sent.rate_per_minute,
-        end_to_end=end_to_end_ms(stream.lake, span, stream.supervisor.queries["score"].id, since),
-        published_ms=percentiles([wait.milliseconds for wait in waits if wait.since >= since]),
+        end_to_end=end_to_end(stream.lake, span, stream.supervisor.queries["score"].id, since),
+        published=waits(on_kafka, since),
         queries=query_times(watched.batches, since, until),
         cpu_s_per_1000=1000 * watched.vitals.cpu_seconds(since, until) / complaints if complaints else 0.0,
         others_cores=watched.vitals.others_cores(since),

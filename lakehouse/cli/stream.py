@@ -167,6 +167,8 @@ def print_report(report: dict[str, Any]) -> None:
     )
     waited = report["end_to_end_ms"]
     click.echo("Kafka to gold " + "   ".join(f"{name} {waited[name] / 1000:.1f} s" for name in waited))
+    if report["end_to_end_complaints"] < report["gold"]:
+        click.echo(f"  (of the latest {report['end_to_end_complaints']:,}: upkeep has dropped the history before)")
     for query, times in report["queries"].items():
         if not times["batches"]:
             continue  # too short a run for it

@@ -6,12 +6,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from kafka import KafkaProducer
+from pyspark.sql import SparkSession
 
+from lakehouse.lake import Lake
 from lakehouse.settings import Settings
 from streaming.broker import Broker
-from streaming.published import published
+from streaming.published import Stretch, published
+from streaming.queries import spark_kafka_options
 from streaming.report import Span
-from streaming.topics import admin_client, consumer_of, ensure_topics
+from streaming.topics import admin_client, ensure_topics
 from tests.streaming.conftest import with_topics
 
 SINCE = datetime(2024, 3, 4, 12, tzinfo=UTC)
@@ -39,16 +42,19 @@ def publish(settings: Settings, *sent: tuple[str, float] | None) -> None:
     producer.close()
 
 
-def read_back(settings: Settings, end: int) -> dict[str, float]:
-    kafka = settings.kafka
-    with consumer_of(kafka, str(kafka.bootstrap_servers)) as consumer:
-        span = Span(kafka.input.name, {0: 100}, SINCE)
-        found = published(consumer, kafka.predictions.name, {0: 1}, {0: end, 1: 0}, span)
-    assert all(wait.since == SINCE for wait in found.values())
-    return {record: wait.milliseconds for record, wait in found.items()}
+def read_back(spark: SparkSession, settings: Settings, end: int) -> dict[str, float]:
+    topic, span = settings.kafka.predictions.name, Span(settings.kafka.input.name, {0: 100}, SINCE)
+    options = spark_kafka_options(Lake(spark, settings), str(settings.kafka.bootstrap_servers))
+    rows = published(spark, options, Stretch(topic, {0: 1}, {0: end, 1: 0}), span).collect()
+    assert all(row.kafka_timestamp.astimezone(UTC) == SINCE for row in rows)
+    found = {row.record_id: row.waited_ms for row in rows}
+    assert len(found) == len(rows)
+    return found
 
 
-def test_the_runs_own_complaints_are_found_with_the_time_until_they_were_first_published(run: Settings) -> None:
+def test_the_runs_own_complaints_are_found_with_the_time_until_they_were_first_published(
+    spark: SparkSession, run: Settings
+) -> None:
     topic = run.kafka.input.name
     publish(
         run,
@@ -62,8 +68,8 @@ def test_the_runs_own_complaints_are_found_with_the_time_until_they_were_first_p
         (f"{topic}/1/0", 3.0),
         (f"{topic}/0/101", 4.0),  # after the end that was asked for
     )
-    assert read_back(run, 8) == {f"{topic}/0/100": 2000.0, f"{topic}/1/0": 3000.0}
+    assert read_back(spark, run, 8) == {f"{topic}/0/100": 2000.0, f"{topic}/1/0": 3000.0}
 
 
-def test_where_nothing_was_published_nothing_is_waited_for(run: Settings) -> None:
-    assert read_back(run, 0) == {}
+def test_where_nothing_was_published_nothing_is_waited_for(spark: SparkSession, run: Settings) -> None:
+    assert read_back(spark, run, 0) == {}

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-from pyspark.sql import Row
+from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
 from gold import model_quality
@@ -16,7 +16,7 @@ from ml.registry import Registry
 from silver.tables import OUTCOMES
 from streaming import quality
 from streaming.backlog import score_backlog
-from streaming.quality import assess, assessment
+from streaming.quality import assess, assessment, sampled
 from streaming.upkeep import ModelWatch
 from tests.conftest import Trained, copy_of
 
@@ -68,6 +68,21 @@ def test_only_weeks_with_something_new_are_assessed_again_and_a_stream_is_no_obs
     shown = json.loads(printed.out)
     assert (len(shown["rows"]), shown["current"]) == (len(after), False)
     assert "Another process writes the lake: as of " in printed.err
+
+
+def test_a_large_week_is_assessed_by_a_sample_that_keeps_to_its_complaints(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quality, "SAMPLE", 1_000)
+    large, small = date(2024, 3, 4), date(2024, 3, 11)
+    week = F.when(F.col("complaint_id") < 10_000, F.lit(large)).otherwise(F.lit(small))
+    rows = spark.range(10_900).select(F.col("id").alias("complaint_id"), week.alias("week"))
+    kept = rows.transform(sampled({large: 10_000, small: 900}))
+    assert 900 < kept.where(F.col("week") == large).count() < 1_100
+    assert kept.where(F.col("week") == small).count() == 900
+    later = rows.transform(sampled({large: 20_000, small: 900}))
+    assert 400 < later.where(F.col("week") == large).count() < 600
+    assert later.join(kept, on="complaint_id", how="left_anti").isEmpty()
 
 
 def outcome_that_turned(lake: Lake, week: date) -> int:
