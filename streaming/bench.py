@@ -36,7 +36,7 @@ from streaming.topics import ensure_topics
 FOLDER = "bench"
 TICK_SECONDS = 0.5
 ROWS_PER_FILE = 50_000
-GROWTH_MINUTES = 2.0
+FEW = 1_000  # decisions that are copied until there are as many as wanted
 Say = Callable[[str], None]
 
 
@@ -146,13 +146,14 @@ def bench_batch(settings: Settings, plan: Plan, watcher: Watcher) -> Bench:
 def bench_growth(settings: Settings, plan: Plan, sizes: Sequence[int], watcher: Watcher) -> Bench:
     """The stream's batch times with gold.decisions of several sizes, filled with copies of its own decisions.
 
-    Java's compiler makes batches faster for many minutes. So the sizes are measured there and back again, after a run
-    that isn't counted, and a size's median is the mean of its two.
+    Java's compiler makes batches faster for many minutes. So the sizes are measured there and back again, the first
+    after twice the warm-up, and a size's median is the mean of its two.
     """
+    start_session(settings)  # with its scratch in the root: it outlives each of the lakes
     found: dict[int, list[Any]] = {size: [] for size in sizes}
-    _beside(settings, plan, sizes[0], watcher)
-    for size in [*sizes, *reversed(sizes)]:
-        found[size].append(_beside(settings, plan, size, watcher))
+    longer = replace(plan, total=2 * plan.total, warm_up_s=2 * (plan.warm_up_s or 0))
+    for number, size in enumerate([*sizes, *reversed(sizes)]):
+        found[size].append(_beside(settings, plan if number else longer, size, watcher, f"{FOLDER}-{number}"))
     queries = found[sizes[0]][0]
     medians = {
         query: {size: mean(told[query]["p50_ms"] for told in found[size]) for size in sizes} for query in queries
@@ -164,9 +165,9 @@ def bench_growth(settings: Settings, plan: Plan, sizes: Sequence[int], watcher: 
     return Bench("growth", figures, {"p50_ms": medians})
 
 
-def _beside(settings: Settings, plan: Plan, size: int, watcher: Watcher) -> Mapping[str, Any]:
-    """The queries' times beside so many decisions."""
-    with lake_with_champion(settings, FOLDER) as empty:
+def _beside(settings: Settings, plan: Plan, size: int, watcher: Watcher, folder: str) -> Mapping[str, Any]:
+    """The queries' times beside so many decisions, in a folder of its own: Spark remembers tables by path."""
+    with lake_with_champion(settings, folder) as empty:
         watcher.notify(f"Filling gold.decisions with {size:,} rows.")
         _fill(empty, plan, size)
         watcher.notify(f"Streaming beside {size:,} rows.")
@@ -189,14 +190,15 @@ def _files(plan: Plan, folder: Path) -> list[Path]:
 
 
 def _fill(settings: Settings, plan: Plan, size: int) -> None:
-    """Decisions of a few hundred complaints, over and over under ids of their own, until there are so many."""
-    load_files(settings, _files(replace(plan, total=1_000), settings.folder / "input"), lambda *_: None)
+    """Decisions of `FEW` complaints, over and over under ids of their own, until there are so many."""
+    few = min(size, FEW)
+    load_files(settings, _files(replace(plan, total=few), settings.folder / "input"), lambda *_: None)
     score_backlog(settings, lambda *_: None)
     lake = Lake(start_session(settings), settings)
     lake.create(TABLES)
-    few = lake.read(DECISIONS).withColumnRenamed("complaint_id", "of")
-    copies = lake.spark.range(max(0, size // 1_000 - 1)).withColumnRenamed("id", "copy")
-    rows = few.crossJoin(copies).selectExpr("*", "of + (copy + 1) * 1000000 AS complaint_id")
+    decided = lake.read(DECISIONS).withColumnRenamed("complaint_id", "of")
+    copies = lake.spark.range(size // few - 1).withColumnRenamed("id", "copy")
+    rows = decided.crossJoin(copies).selectExpr("*", "of + (copy + 1) * 1000000 AS complaint_id")
     files = rows.select(DECISIONS.column_names).repartition(max(1, size // ROWS_PER_FILE))
     # No news to the summarising query, as a compaction is none.
     files.write.format("delta").mode("append").option("dataChange", "false").save(str(lake.path(DECISIONS)))

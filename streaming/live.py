@@ -29,7 +29,7 @@ from streaming.score import Publishing
 from streaming.supervisor import Gate, Supervisor
 from streaming.tables import TABLES
 from streaming.topics import ensure_topics
-from streaming.upkeep import LOG_MINUTES, Chore, ModelWatch, Upkeep, keep_up
+from streaming.upkeep import LOG_MINUTES, Chore, ModelWatch, Upkeep, keeping_up
 
 SWITCH_SECONDS = 0.0005
 
@@ -178,8 +178,7 @@ class LiveStream:
         watch = ModelWatch(self.lake, registry, self._notify)
         chores = [Chore("The model could not be assessed", streaming.quality_minutes, watch)]
         if self._settings.is_local:  # on Databricks the job *maintain* does
-            keep = partial(keep_up, self.lake)
-            chores.append(Chore("The tables could not be maintained", streaming.upkeep_minutes, keep))
+            chores += keeping_up(self.lake, streaming.upkeep_minutes)
             logs = partial(checkpoint_log, self.lake, TABLES)
             chores.append(Chore("A table's log could not be put together", LOG_MINUTES, logs))
         return chores

@@ -4,11 +4,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 from pyspark.sql import SparkSession
 
 from gold.aggregates import INCREMENTS
+from lakehouse.catalogue import Table
 from lakehouse.lake import Lake
 from lakehouse.maintenance import Maintained, maintain
 from ml.registry import Registry
@@ -21,14 +23,15 @@ LOG_MINUTES = 0.25  # between two looks for a log that has grown long
 Say = Callable[[str], None]
 
 
-def keep_up(lake: Lake) -> list[Maintained]:
-    """Maintain every table of the lake; those that queries merge into are not compacted.
+def keep_up(lake: Lake, table: Table) -> Maintained:
+    """Maintain one table of the lake; one that queries merge into is not compacted.
 
-    The aggregates' rows are put together first.
+    An aggregate's rows are put together first.
     """
-    for table in INCREMENTS:
+    if table in INCREMENTS:
         consolidate(lake, table)
-    return maintain(lake, TABLES, [table for table in TABLES if table not in MERGED])
+    (done,) = maintain(lake, [table], [] if table in MERGED else [table])
+    return done
 
 
 class ModelWatch:
@@ -60,14 +63,28 @@ class Chore:
     """Something to be done every so often.
 
     Attributes:
-        what: begins the sentence that says it: "The tables could not be maintained".
-        minutes: between two rounds.
+        what: begins the sentence that says what went wrong: "The model could not be assessed".
+        minutes: between two rounds, and before the first.
         do: one round.
+        offset: minutes by which all of its rounds are later.
     """
 
     what: str
     minutes: float
     do: Callable[[], object]
+    offset: float = 0.0
+
+
+def keeping_up(lake: Lake, minutes: float) -> list[Chore]:
+    """Maintaining each table of the lake so often, one after another in even steps.
+
+    All of them at once would hold the batches of a whole minute up.
+    """
+    step = minutes / len(TABLES)
+    return [
+        Chore(f"The table {table.name} could not be maintained", minutes, partial(keep_up, lake, table), number * step)
+        for number, table in enumerate(TABLES)
+    ]
 
 
 class Upkeep:
@@ -96,7 +113,7 @@ class Upkeep:
 
     def _run(self) -> None:
         self._spark.sparkContext.setLocalProperty("spark.scheduler.pool", POOL)
-        due = {chore: time.monotonic() + chore.minutes * 60 for chore in self._chores}
+        due = {chore: time.monotonic() + (chore.minutes + chore.offset) * 60 for chore in self._chores}
         while True:
             chore = min(due, key=lambda one: due[one])
             if self._stop.wait(max(0.0, due[chore] - time.monotonic())):

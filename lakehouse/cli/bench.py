@@ -125,19 +125,24 @@ def batch(invocation: Invocation, /, rows: int, narratives: float, as_json: bool
 @bench.command()
 @click.option("--sizes", default="10000,1000000,10000000", show_default=True, help="Rows in gold, smallest first.")
 @click.option("--rate", type=click.FloatRange(min=1), default=10_000, show_default=True, help="Complaints a minute.")
+@click.option(
+    "--duration", type=click.FloatRange(min=0.01), default=2, show_default=True, help="Minutes; half of them warm up."
+)
 @json_option
 @click.pass_obj
-def growth(invocation: Invocation, /, sizes: str, rate: float, as_json: bool) -> None:  # noqa: FBT001
+def growth(invocation: Invocation, /, sizes: str, rate: float, duration: float, as_json: bool) -> None:  # noqa: FBT001
     r"""Measure the stream's batch times beside gold tables of several sizes.
+
+    Each size twice, there and back again.
 
     \b
     Example:
         complaints bench growth --sizes 10000,1000000
     """
-    from streaming.bench import GROWTH_MINUTES, bench_growth
+    from streaming.bench import bench_growth
 
     wanted = _whole_numbers(sizes, "10000,1000000")
-    plan = _plan(round(rate * GROWTH_MINUTES), 1.0, rate=rate, warm_up=GROWTH_MINUTES * 30)
+    plan = _plan(round(rate * duration), 1.0, rate=rate, warm_up=duration * 30)
     found = _measured(
         invocation, lambda watcher: bench_growth(invocation.settings(), plan, wanted, watcher), as_json=as_json
     )

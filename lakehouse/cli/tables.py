@@ -57,7 +57,7 @@ def maintain(invocation: Invocation) -> None:
     with writer(settings), terminal().status("maintaining"):
         lake = Lake(start_session(settings), settings)
         lake.create(TABLES)
-        done = keep_up(lake)
+        done = [keep_up(lake, table) for table in TABLES]
     print_grid(
         ("table", "files before", "after", "commits dropped", "files deleted"),
         [astuple(each) for each in done],

@@ -72,4 +72,4 @@ def test_the_runs_own_complaints_are_found_with_the_time_until_they_were_first_p
 
 
 def test_where_nothing_was_published_nothing_is_waited_for(spark: SparkSession, run: Settings) -> None:
-    assert read_back(spark, run, 0) == {}
+    assert read_back(spark, run, 1) == {}

@@ -1,16 +1,19 @@
 """Chores are done beside the stream, each at its own pace; one that fails is told, and is tried again."""
 
 import threading
+from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 from pyspark.sql import SparkSession
 
 from bronze.tables import FILES
+from lakehouse.catalogue import Table
 from lakehouse.lake import Lake
 from lakehouse.maintenance import LEAST_FILES
 from streaming import upkeep
 from streaming.tables import MERGED, TABLES
-from streaming.upkeep import POOL, Chore, Upkeep, keep_up
+from streaming.upkeep import POOL, Chore, Upkeep, keep_up, keeping_up
 from tests.streaming.conftest import wait_until
 
 
@@ -27,6 +30,7 @@ def test_each_chore_has_its_own_pace_and_one_that_fails_is_told_and_tried_again(
         Chore("The tables could not be maintained", 0.05 / 60, fail),
         Chore("The model could not be assessed", 0.1 / 60, lambda: done.append(str(pool(spark)))),
         Chore("Never due", 60, lambda: done.append("never")),
+        Chore("Due an hour later", 0.05 / 60, lambda: done.append("never"), offset=60),
     ]
     with Upkeep(spark, chores, told.append):
         wait_until(lambda: done.count(POOL) >= 3, 30, "the third round")
@@ -62,10 +66,25 @@ def test_every_table_is_kept_fit_and_those_that_queries_merge_into_keep_their_fi
     for number in range(LEAST_FILES):
         row = {"sha256": str(number), "file": "a.csv", "rows": 1}
         lake.append(lake.frame([row], FILES), FILES, f"load:{number}")
-    done = {each.table: each for each in keep_up(lake)}
+    done = {each.table: each for each in (keep_up(lake, table) for table in TABLES)}
     assert set(done) == {table.name for table in TABLES}
     assert (done["bronze.files"].files_before, done["bronze.files"].files_after) == (LEAST_FILES, 1)
     asked: list[str] = []
-    monkeypatch.setattr(upkeep, "maintain", lambda _, __, compacted: asked.extend(table.name for table in compacted))
-    keep_up(lake)
+
+    def noted(_: Lake, tables: Sequence[Table], compacted: Sequence[Table]) -> Sequence[Table]:
+        asked.extend(table.name for table in compacted)
+        return tables
+
+    monkeypatch.setattr(upkeep, "maintain", noted)
+    for chore in keeping_up(lake, 10):
+        chore.do()
     assert set(asked) == {table.name for table in TABLES} - {table.name for table in MERGED}
+
+
+def test_the_tables_are_maintained_one_after_another_in_even_steps(lake: Lake) -> None:
+    chores = keeping_up(lake, 10)
+    assert len(chores) == len(TABLES)
+    assert {chore.minutes for chore in chores} == {10}
+    steps = [later.offset - chore.offset for chore, later in pairwise(chores)]
+    assert steps == pytest.approx([10 / len(TABLES)] * len(steps))
+    assert chores[0].offset == 0

@@ -33,7 +33,7 @@ def measured(run: Run, lake: Lake, *words: str) -> dict[str, Any]:
     assert content["series"]
     assert stored.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     assert lake.version(COMPLAINTS) == before
-    assert not (root / "bench").exists()
+    assert not list(root.glob("bench*"))
     return told
 
 
@@ -70,6 +70,16 @@ def test_files_are_loaded_and_scored(run: Run, lake: Lake) -> None:
     told = measured(run, lake, "batch", "--rows", "60")
     assert told["steps"].keys() == {"load and refine", "score and summarise"}
     assert told["rows"] == 60
+
+
+def test_batches_are_measured_beside_so_many_decisions_and_beside_them_again(run: Run, lake: Lake) -> None:
+    told = measured(run, lake, "growth", "--sizes", "60", "--rate", "1200", "--duration", "0.1")
+    assert told["sizes"] == [60]
+    for query in ("ingest", "refine", "score"):
+        first, again = (times[query] for times in told["queries"]["60"])
+        assert query != "ingest" or min(first["batches"], again["batches"]) > 0
+        assert told["p50_ms"][query]["60"] == pytest.approx((first["p50_ms"] + again["p50_ms"]) / 2)
+        assert told["growth"][query] == 0
 
 
 def test_training_is_measured_at_several_sizes_in_a_process_of_its_own(
