@@ -5,6 +5,7 @@ JSON and its batches as a chart under ``<root>/reports``, and leaves the root's 
 """
 
 import json
+import math
 import os
 import threading
 import time
@@ -24,6 +25,7 @@ from lakehouse.settings import Settings
 from streaming.aside import lake_with_champion
 from streaming.backlog import score_backlog
 from streaming.bench_chart import chart
+from streaming.bench_rows import nothing_to_multiply
 from streaming.broker import Broker
 from streaming.generator import Generator, read_rows
 from streaming.live import LiveStream
@@ -37,6 +39,7 @@ FOLDER = "bench"
 TICK_SECONDS = 0.5
 ROWS_PER_FILE = 50_000
 FEW = 1_000  # decisions that are copied until there are as many as wanted
+ID_STEP = 10**10  # above every complaint's own number
 Say = Callable[[str], None]
 
 
@@ -144,16 +147,19 @@ def bench_batch(settings: Settings, plan: Plan, watcher: Watcher) -> Bench:
 
 
 def bench_growth(settings: Settings, plan: Plan, sizes: Sequence[int], watcher: Watcher) -> Bench:
-    """The stream's batch times with gold.decisions of several sizes, filled with copies of its own decisions.
+    """The stream's batch times with gold.decisions of several sizes, filled with copies of the root's own decisions.
 
     Java's compiler makes batches faster for many minutes. So the sizes are measured there and back again, the first
     after twice the warm-up, and a size's median is the mean of its two.
+
+    Raises:
+        ComplaintsError: the root has no decisions.
     """
-    start_session(settings)  # with its scratch in the root: it outlives each of the lakes
+    source = Lake(start_session(settings), settings)  # a session of the root, which outlives each of the lakes
     found: dict[int, list[Any]] = {size: [] for size in sizes}
     longer = replace(plan, total=2 * plan.total, warm_up_s=2 * (plan.warm_up_s or 0))
     for number, size in enumerate([*sizes, *reversed(sizes)]):
-        found[size].append(_beside(settings, plan if number else longer, size, watcher, f"{FOLDER}-{number}"))
+        found[size].append(_beside(source, plan if number else longer, size, watcher, f"{FOLDER}-{number}"))
     queries = found[sizes[0]][0]
     medians = {
         query: {size: mean(told[query]["p50_ms"] for told in found[size]) for size in sizes} for query in queries
@@ -165,11 +171,11 @@ def bench_growth(settings: Settings, plan: Plan, sizes: Sequence[int], watcher: 
     return Bench("growth", figures, {"p50_ms": medians})
 
 
-def _beside(settings: Settings, plan: Plan, size: int, watcher: Watcher, folder: str) -> Mapping[str, Any]:
+def _beside(source: Lake, plan: Plan, size: int, watcher: Watcher, folder: str) -> Mapping[str, Any]:
     """The queries' times beside so many decisions, in a folder of its own: Spark remembers tables by path."""
-    with lake_with_champion(settings, folder) as empty:
+    with lake_with_champion(source.settings, folder) as empty:
         watcher.notify(f"Filling gold.decisions with {size:,} rows.")
-        _fill(empty, plan, size)
+        _fill(source, Lake(source.spark, empty), size)
         watcher.notify(f"Streaming beside {size:,} rows.")
         told = run(empty, plan, notify=lambda _: None, on_view=watcher.on_view, stop=watcher.stop)
     return dict(told.as_json()["queries"])
@@ -189,19 +195,18 @@ def _files(plan: Plan, folder: Path) -> list[Path]:
     return files
 
 
-def _fill(settings: Settings, plan: Plan, size: int) -> None:
-    """Decisions of `FEW` complaints, over and over under ids of their own, until there are so many."""
-    few = min(size, FEW)
-    load_files(settings, _files(replace(plan, total=few), settings.folder / "input"), lambda *_: None)
-    score_backlog(settings, lambda *_: None)
-    lake = Lake(start_session(settings), settings)
-    lake.create(TABLES)
-    decided = lake.read(DECISIONS).withColumnRenamed("complaint_id", "of")
-    copies = lake.spark.range(size // few - 1).withColumnRenamed("id", "copy")
-    rows = decided.crossJoin(copies).selectExpr("*", "of + (copy + 1) * 1000000 AS complaint_id")
+def _fill(source: Lake, target: Lake, size: int) -> None:
+    """Some decisions of one lake, over and over under ids of their own, until the other has so many or a few more."""
+    few = source.read(DECISIONS).orderBy("complaint_id").limit(min(size, FEW)).localCheckpoint()
+    if not (count := few.count()):
+        raise nothing_to_multiply(source)
+    target.create(TABLES)
+    copies = target.spark.range(math.ceil(size / count)).withColumnRenamed("id", "copy")
+    decided = few.withColumnRenamed("complaint_id", "of").crossJoin(copies)
+    rows = decided.selectExpr("*", f"of + copy * {ID_STEP} AS complaint_id")
     files = rows.select(DECISIONS.column_names).repartition(max(1, size // ROWS_PER_FILE))
     # No news to the summarising query, as a compaction is none.
-    files.write.format("delta").mode("append").option("dataChange", "false").save(str(lake.path(DECISIONS)))
+    files.write.format("delta").mode("append").option("dataChange", "false").save(str(target.path(DECISIONS)))
 
 
 def machine() -> dict[str, Any]:

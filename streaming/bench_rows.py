@@ -66,13 +66,19 @@ def fill(source: Lake, target: Lake, rows: int, notify: Callable[[str], None] = 
         shaped.write.format("delta").mode("append").save(str(target.path(table)))
 
 
+def nothing_to_multiply(lake: Lake) -> ComplaintsError:
+    """What to say of a lake without decisions."""
+    return ComplaintsError(
+        f"There are no decisions in {lake.settings.folder} to multiply: run `complaints score` first."
+    )
+
+
 def _source(lake: Lake) -> _Source:
     rank = F.row_number().over(Window.orderBy("complaint_id")) - 1
     decisions = lake.read(DECISIONS).withColumn("rank", rank).localCheckpoint()
     count = decisions.count()
     if not count:
-        msg = f"There are no decisions in {lake.settings.folder} to multiply: run `complaints score` first."
-        raise ComplaintsError(msg)
+        raise nothing_to_multiply(lake)
     about = (F.col(intake).alias(name) for name, intake in ABOUT.items())
     outcomes = lake.read(OUTCOMES).drop(*ABOUT).join(decisions.select("complaint_id", "rank", *about), "complaint_id")
     return _Source(decisions, outcomes, count)

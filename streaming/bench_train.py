@@ -24,9 +24,8 @@ from lakehouse.session import start_session
 from lakehouse.settings import Settings
 from silver.tables import COMPLAINTS, NARRATIVES, OUTCOMES
 from streaming.aside import empty_lake
-from streaming.bench import FOLDER, Bench, machine
+from streaming.bench import FOLDER, ID_STEP, Bench, machine
 
-ID_STEP = 10**10  # above every complaint's own number
 LOOK_SECONDS = 0.2
 KINDS = ("python", "java")
 

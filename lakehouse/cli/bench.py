@@ -133,7 +133,8 @@ def batch(invocation: Invocation, /, rows: int, narratives: float, as_json: bool
 def growth(invocation: Invocation, /, sizes: str, rate: float, duration: float, as_json: bool) -> None:  # noqa: FBT001
     r"""Measure the stream's batch times beside gold tables of several sizes.
 
-    Each size twice, there and back again.
+    Each size twice, there and back again. Gold is filled with the root's own decisions over and over, so `complaints
+    demo` or `complaints score` comes before.
 
     \b
     Example:
