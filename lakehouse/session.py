@@ -50,10 +50,10 @@ LOCAL_CONF = {
     "FileSystemBasedCheckpointFileManager",
     "spark.jsl.settings.onnx.intraOpNumThreads": "1",
     # A batch of some hundred rows is one task, not two: what a task costs beside its rows is most of it. Large batches
-    # are still cut, at 1 MB.
+    # are still cut, at 4 MB.
     "spark.sql.files.minPartitionNum": "1",
     "spark.sql.files.openCostInBytes": "65536",
-    "spark.sql.files.maxPartitionBytes": "1m",
+    "spark.sql.files.maxPartitionBytes": "4m",
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",  # a VACUUM's tasks, 10,000 by default
     # The default, INT96, has no statistics, and DuckDB takes ten times as long to read it.
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",

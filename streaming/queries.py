@@ -125,7 +125,7 @@ class Queries:
 
     @property
     def _pace(self) -> dict[str, str | int]:
-        return {"maxFilesPerTrigger": FILES_PER_BATCH, "maxBytesPerTrigger": "4m"}
+        return {"maxFilesPerTrigger": FILES_PER_BATCH, "maxBytesPerTrigger": "16m"}
 
     def _start(
         self,
