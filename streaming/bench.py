@@ -9,7 +9,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -19,6 +19,7 @@ from statistics import mean
 from typing import Any
 
 from gold.tables import DECISIONS
+from lakehouse.errors import ComplaintsError
 from lakehouse.lake import Lake
 from lakehouse.session import start_session
 from lakehouse.settings import Settings
@@ -207,6 +208,28 @@ def _fill(source: Lake, target: Lake, size: int) -> None:
     files = rows.select(DECISIONS.column_names).repartition(max(1, size // ROWS_PER_FILE))
     # No news to the summarising query, as a compaction is none.
     files.write.format("delta").mode("append").option("dataChange", "false").save(str(target.path(DECISIONS)))
+
+
+def stored_numbers(path: Path) -> dict[str, float]:
+    """The numbers among the figures that a measurement stored, by where they stand: `queries.score.p50_ms`.
+
+    Raises:
+        ComplaintsError: the file is no measurement.
+    """
+    try:
+        return dict(_numbers(json.loads(path.read_text(encoding="utf-8"))["figures"]))
+    except (ValueError, KeyError, TypeError) as error:
+        msg = f"{path} is no measurement: give two files that `complaints bench` wrote."
+        raise ComplaintsError(msg) from error
+
+
+def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:  # noqa: ANN401 - as JSON has it
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key != "machine":
+                yield from _numbers(inner, f"{name}.{key}".lstrip("."))
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield name, float(value)
 
 
 def machine() -> dict[str, Any]:

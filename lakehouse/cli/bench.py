@@ -1,8 +1,6 @@
 """`complaints bench`: how fast the real path is on this machine, and against an earlier measurement."""
 # ruff: noqa: PLC0415 - imported when a command runs, so that help comes at once
 
-import json
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +15,8 @@ from lakehouse.cli.stream import grid, print_report, stopping
 from lakehouse.errors import ComplaintsError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from lakehouse.settings import Settings
     from streaming.bench import Bench, Watcher
     from streaming.run import Plan
@@ -205,7 +205,9 @@ def compare(_: Invocation, /, before: Path, after: Path, as_json: bool) -> None:
     Example:
         complaints bench compare before.json after.json
     """
-    old, new = (dict(_numbers(_stored_figures(path))) for path in (before, after))
+    from streaming.bench import stored_numbers
+
+    old, new = stored_numbers(before), stored_numbers(after)
     shared = [name for name in old if name in new]
     if as_json:
         print_json({name: {"before": old[name], "after": new[name]} for name in shared})
@@ -285,20 +287,3 @@ def _print_costs(told: Any) -> None:  # noqa: ANN401 - figures as JSON has them
     for query, times in told["queries"].items():
         parts = "   ".join(f"{part} {spent:,.0f} ms" for part, spent in times["parts_ms"].items())
         click.echo(f"{query:<10} {times['rows_per_batch']:>7,.0f} rows a batch   {parts}")
-
-
-def _stored_figures(path: Path) -> Any:  # noqa: ANN401
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))["figures"]
-    except (ValueError, KeyError, TypeError) as error:
-        msg = f"{path} is no measurement: give two files that `complaints bench` wrote."
-        raise ComplaintsError(msg) from error
-
-
-def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:  # noqa: ANN401
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if key != "machine":
-                yield from _numbers(inner, f"{name}.{key}".lstrip("."))
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield name, float(value)
