@@ -83,8 +83,10 @@ class Environment:
         return digest.hexdigest()
 
     def make_venv(self) -> None:
-        """Make the virtual environment; one whose installation broke off or whose Python is gone is made anew."""
-        usable = self.python.exists() and not self.unfinished.exists()
+        """Make the virtual environment; anew when its installation broke off, or its Python is gone or another one."""
+        # Made again over another Python's, it would have that one's executable and this one's libraries.
+        same = os.path.realpath(self.python) == os.path.realpath(sys.executable)
+        usable = self.python.exists() and same and not self.unfinished.exists()
         self.say("virtual environment")
         command = [sys.executable, "-m", "venv", str(self.venv), *([] if usable else ["--clear"])]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)

@@ -89,6 +89,17 @@ def test_an_interrupted_installation_is_begun_anew(project: Path, monkeypatch: p
     assert not (project / ".venv" / "half-a-package").exists()
 
 
+def test_an_environment_of_another_python_is_made_anew(project: Path) -> None:
+    _run(project)
+    venv = project / ".venv"
+    (venv / "of-another-python").touch()
+    (venv / "setup.stamp").write_text("of another Python")
+    (venv / "bin" / "python").unlink()
+    (venv / "bin" / "python").symlink_to(shutil.which("sh") or "")
+    assert len(_run(project)) == 3
+    assert not (venv / "of-another-python").exists()
+
+
 def test_a_missing_lock_is_named(project: Path) -> None:
     (project / "requirements.lock").unlink()
     with pytest.raises(SetupError, match=r"requirements\.lock is missing"):
