@@ -3,21 +3,30 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+from filelock import FileLock, Timeout
+
+from lakehouse.lake import BusyError
 from lakehouse.settings import Settings
 from ml.registry import Registry
 
 
 @contextmanager
 def empty_lake(settings: Settings, name: str) -> Iterator[Settings]:
-    """Settings of an empty lake in the root's folder of that name, removed afterwards."""
+    """Settings of an empty lake in the root's folder of that name, removed afterwards.
+
+    Raises:
+        BusyError: another process uses the folder, which would be emptied under its hands.
+    """
     folder = settings.folder / name
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    try:
-        yield settings.model_copy(update={"root": folder, "folder": folder})  # the copy keeps what was worked out
-    finally:
+    with _owned(folder):
         shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        try:
+            yield settings.model_copy(update={"root": folder, "folder": folder})  # the copy keeps what was worked out
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -25,6 +34,7 @@ def lake_with_champion(settings: Settings, name: str) -> Iterator[Settings]:
     """The same with the root's registry.
 
     Raises:
+        BusyError: as above.
         ComplaintsError: there is no champion.
     """
     champions = Registry(settings)
@@ -36,3 +46,18 @@ def lake_with_champion(settings: Settings, name: str) -> Iterator[Settings]:
             yield empty
         finally:
             registry.unlink(missing_ok=True)
+
+
+@contextmanager
+def _owned(folder: Path) -> Iterator[None]:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        msg = f"Another process uses {folder}: wait until it has ended, or set COMPLAINTS_ROOT to another folder."
+        raise BusyError(msg) from error
+    try:
+        yield
+    finally:
+        lock.release()
