@@ -46,18 +46,17 @@ class Maintained:
     files_deleted: int
 
 
-def maintain(lake: Lake, tables: Iterable[Table], appended_only: Iterable[Table]) -> list[Maintained]:
-    """Compact each table and rid it of what no reader needs.
+def maintain(lake: Lake, table: Table, *, is_compacted: bool) -> Maintained:
+    """Compact a table and rid it of what no reader needs.
 
     Args:
-        lake: locally, logs are shortened as well; on Databricks that is Delta's own to do.
-        tables: all that are maintained.
-        appended_only: those that are compacted as well. A MERGE puts its table's files together itself, and a
+        lake: locally, the log is shortened as well; on Databricks that is Delta's own to do.
+        table: what is maintained.
+        is_compacted: for a table that is only appended to. A MERGE puts its table's files together itself, and a
             compaction at the same time would make it fail.
     """
-    compacted = set(appended_only)
-    each = _maintained if lake.settings.is_local else _optimised
-    return [each(lake, table, is_compacted=table in compacted) for table in tables]
+    maintained = _maintained if lake.settings.is_local else _optimised
+    return maintained(lake, table, is_compacted=is_compacted)
 
 
 def checkpoint_log(lake: Lake, tables: Iterable[Table]) -> Table | None:

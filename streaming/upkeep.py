@@ -30,8 +30,7 @@ def keep_up(lake: Lake, table: Table) -> Maintained:
     """
     if table in INCREMENTS:
         consolidate(lake, table)
-    (done,) = maintain(lake, [table], [] if table in MERGED else [table])
-    return done
+    return maintain(lake, table, is_compacted=table not in MERGED)
 
 
 class ModelWatch:

@@ -68,13 +68,13 @@ def batches(lake: Lake) -> list[int]:
 
 
 def test_many_small_files_become_one_and_no_row_is_lost(appended: Lake) -> None:
-    (done,) = maintain(appended, [EXPECTATIONS], [EXPECTATIONS])
+    done = maintain(appended, EXPECTATIONS, is_compacted=True)
     assert (done.table, done.files_before, done.files_after) == ("silver.expectations", COMMITS, 1)
     assert done.commits_dropped > 0
     assert batches(appended) == list(range(COMMITS))
     appended.append(appended.frame([broken(99)], EXPECTATIONS), EXPECTATIONS, "q:99")
     assert batches(appended)[-1] == 99
-    (again,) = maintain(appended, [EXPECTATIONS], [EXPECTATIONS])
+    again = maintain(appended, EXPECTATIONS, is_compacted=True)
     assert (again.files_before, again.files_after) == (2, 2), "two files are not worth a commit"
 
 
@@ -83,7 +83,7 @@ def test_what_a_compaction_left_is_deleted_once_no_version_needs_it(
 ) -> None:
     monkeypatch.setattr(maintenance, "DEAD_FILES", 5)
     folder = appended.path(EXPECTATIONS)
-    (done,) = maintain(appended, [EXPECTATIONS], [EXPECTATIONS])
+    done = maintain(appended, EXPECTATIONS, is_compacted=True)
     assert done.files_deleted == 0, "the compaction is new, and the versions before it can still be read"
     for number in range(100, 105):
         appended.append(appended.frame([broken(number)], EXPECTATIONS), EXPECTATIONS, f"q:{number}")
@@ -91,7 +91,7 @@ def test_what_a_compaction_left_is_deleted_once_no_version_needs_it(
         os.utime(commit, (time.time() - 7200, time.time() - 7200))
     monkeypatch.setattr(maintenance, "LEAST_HOURS", 0)
     monkeypatch.setattr(maintenance, "CLOCK_HOURS", -3)  # as if all that had been two hours ago in Delta's time, too
-    (done,) = maintain(appended, [EXPECTATIONS], [])
+    done = maintain(appended, EXPECTATIONS, is_compacted=False)
     assert done.files_deleted == COMMITS
     assert len(list(folder.glob("*.parquet"))) == done.files_after == 6
     assert batches(appended) == [*range(COMMITS), *range(100, 105)]
@@ -102,13 +102,13 @@ def test_in_a_stream_s_first_hour_the_files_of_every_version_stay(
     appended: Lake, monkeypatch: pytest.MonkeyPatch, age: int
 ) -> None:
     before = appended.version(EXPECTATIONS)
-    maintain(appended, [EXPECTATIONS], [EXPECTATIONS])
+    maintain(appended, EXPECTATIONS, is_compacted=True)
     for path in appended.path(EXPECTATIONS).glob("*.parquet"):
         os.utime(path, (time.time() - 7200, time.time() - 7200))  # so that only their removal is new
     for commit in log(appended).glob("*.json"):
         os.utime(commit, (time.time() - age, time.time() - age))
     monkeypatch.setattr(maintenance, "DEAD_FILES", 0)
-    (done,) = maintain(appended, [EXPECTATIONS], [EXPECTATIONS])
+    done = maintain(appended, EXPECTATIONS, is_compacted=True)
     assert (done.files_after, done.files_deleted) == (1, 0)
     assert appended.read(EXPECTATIONS, version=before).count() == COMMITS
 
@@ -118,7 +118,7 @@ def test_large_files_do_not_make_a_few_small_ones_worth_a_commit(
 ) -> None:
     sizes = sorted(path.stat().st_size for path in appended.path(EXPECTATIONS).glob("*.parquet"))
     monkeypatch.setattr(maintenance, "SMALL_BYTES", sizes[0])  # to which all files are large
-    (done,) = maintain(appended, [EXPECTATIONS], [EXPECTATIONS])
+    done = maintain(appended, EXPECTATIONS, is_compacted=True)
     assert (done.files_before, done.files_after) == (COMMITS, COMMITS)
 
 
@@ -126,21 +126,21 @@ def test_how_long_commits_are_kept_is_a_setting(appended: Lake) -> None:
     settings = appended.settings
     longer = settings.lake.model_copy(update={"log_retention": "interval 3 hours"})
     kept = Lake(appended.spark, settings.model_copy(update={"lake": longer}))
-    (done,) = maintain(kept, [EXPECTATIONS], [])
+    done = maintain(kept, EXPECTATIONS, is_compacted=False)
     assert done.commits_dropped == 0
-    (done,) = maintain(appended, [EXPECTATIONS], [])
+    done = maintain(appended, EXPECTATIONS, is_compacted=False)
     assert done.commits_dropped > 0, "they are two hours old, and kept for one"
 
 
 def test_a_table_that_is_merged_into_keeps_its_files(appended: Lake) -> None:
-    (done,) = maintain(appended, [EXPECTATIONS], [])
+    done = maintain(appended, EXPECTATIONS, is_compacted=False)
     assert (done.files_before, done.files_after) == (COMMITS, COMMITS)
     assert batches(appended) == list(range(COMMITS))
 
 
 def test_what_a_query_still_has_to_read_stays(appended: Lake) -> None:
     stands_at(appended, 6, 17)
-    maintain(appended, [EXPECTATIONS], [EXPECTATIONS])
+    maintain(appended, EXPECTATIONS, is_compacted=True)
     kept = sorted(int(path.stem) for path in log(appended).glob("*.json"))
     assert kept[0] == 4, "the unfinished batch is read again from the end of the one before"
     assert kept == list(range(kept[0], kept[-1] + 1))
@@ -155,7 +155,7 @@ def test_a_batch_that_is_run_again_finds_the_version_before_its_own_commit(appen
     for commit in list(log(appended).glob("*.json")):
         if int(commit.stem) < 12:
             os.utime(commit, (began - 60, began - 60))
-    maintain(appended, [EXPECTATIONS], [])
+    maintain(appended, EXPECTATIONS, is_compacted=False)
     assert appended.read(EXPECTATIONS, version=11).count() > 0
 
 
@@ -192,5 +192,5 @@ def test_new_commits_stay(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(3):
         lake.append(lake.frame([broken(number)], EXPECTATIONS), EXPECTATIONS, f"q:{number}")
     monkeypatch.setattr(maintenance, "LEAST_FILES", 2)
-    (done,) = maintain(lake, [EXPECTATIONS], [EXPECTATIONS])
+    done = maintain(lake, EXPECTATIONS, is_compacted=True)
     assert (done.files_after, done.commits_dropped) == (1, 0)
