@@ -2,8 +2,11 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
+# The dashboards come last: Superset and a browser run from there on.
+LONGER := tests/databricks tests/ml tests/notebooks tests/dashboards
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-text test-dashboards test-databricks test-faults test-notebooks chromium check docs notebooks screenshots wheel lock lock-dashboards clean
+.PHONY: help setup demo test test-text test-dashboards test-databricks test-faults test-longer test-notebooks chromium check classes docs notebooks screenshots wheel lock lock-dashboards clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +30,10 @@ test-dashboards: setup chromium ## Run the tests of the dashboards: Superset, a 
 
 test-databricks: setup ## Run the tests that deploy the bundle and run its tasks; skipped without the CLI's sandbox
 	@$(BIN)/python -m pytest -m bundle
+
+test-longer: setup chromium ## Run the tests of test-text, -databricks, -notebooks and -dashboards in one go, on one trained lake
+	@$(BIN)/complaints setup --with sentiment --with embeddings
+	@$(BIN)/python -m pytest -m "text or bundle or notebooks or superset" $(LONGER)
 
 test-faults: setup ## Run the tests that kill the stream and the broker again and again, and count (an hour)
 	@$(BIN)/python -m pytest -m faults
@@ -52,6 +59,11 @@ docs: setup ## Write docs/tables.md, docs/dashboards.md and the SQL of the chart
 
 notebooks: setup ## Run the notebooks on the lake in .lakehouse (`make demo` makes it), and write them anew with what they show
 	@$(BIN)/python -m notebooks.run
+
+classes: setup ## Write the list of classes that Spark begins with anew, from what a demo in an empty folder loads
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && rm -rf .venv/shared-classes && \
+	JDK_JAVA_OPTIONS="-XX:DumpLoadedClassList=$$folder/%p" COMPLAINTS_ROOT="$$folder/lake" $(BIN)/complaints demo && \
+	gzip --best --no-name --stdout "$$(ls -S "$$folder"/[0-9]* | head -1)" > lakehouse/shared_classes.list.gz
 
 screenshots: setup chromium ## Write the pictures in docs/dashboards anew by the browser test
 	@SCREENSHOTS=docs/dashboards $(BIN)/python -m pytest -m superset tests/dashboards/live/test_dashboards.py -k draws_every_chart
