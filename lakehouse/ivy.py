@@ -1,6 +1,5 @@
 """Ivy, which comes with pyspark: fetches Java archives from Maven Central into folders."""
 
-import importlib.util
 import shutil
 import subprocess
 from collections.abc import Iterable
@@ -8,9 +7,8 @@ from pathlib import Path
 from typing import TextIO
 from xml.sax.saxutils import quoteattr
 
-from lakehouse.errors import ComplaintsError
 from lakehouse.jar_sets import Jar, JarSet
-from lakehouse.java import find_java, java_options
+from lakehouse.java import find_java, java_options, spark_home
 
 CACHE = ".ivy"
 IVY_LOG = "ivy.log"
@@ -76,13 +74,7 @@ def _dependency(jar: Jar, jar_set: JarSet) -> str:
 
 
 def _jar() -> Path:
-    pyspark = importlib.util.find_spec("pyspark")  # found, not imported: that would take half a second
-    folders = pyspark.submodule_search_locations if pyspark else None
-    found = sorted(Path(folders[0], "jars").glob("ivy-*.jar")) if folders else []
-    if not found:
-        msg = "pyspark, which brings Ivy, is not installed: run `make setup`."
-        raise ComplaintsError(msg)
-    return found[0]
+    return next((spark_home() / "jars").glob("ivy-*.jar"))
 
 
 def _run_showing_progress(command: list[str | Path], log: TextIO, expected: int) -> int:

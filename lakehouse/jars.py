@@ -2,7 +2,7 @@
 
 Ivy, which comes with pyspark, fetches them into a folder of ``.jars`` each; then no network is needed. A set of the
 optional features is fetched in the same way when it is first asked for.
-``python -m lakehouse.jars`` fetches what is missing, checks it, and sees to Java's own archive of classes; with
+``python -m lakehouse.jars`` fetches what is missing, checks it, and makes Java's archives of classes; with
 ``--lock`` it writes ``jars.lock`` anew.
 """
 
@@ -19,7 +19,7 @@ from filelock import FileLock
 from lakehouse.errors import ComplaintsError
 from lakehouse.ivy import CACHE, IVY_LOG, retrieved
 from lakehouse.jar_sets import BROKER, OPTIONAL, SETS, SPARK, TOOLS, JarSet
-from lakehouse.java import share_classes
+from lakehouse.shared_classes import share_java_classes, share_spark_classes
 
 PROJECT = Path(__file__).resolve().parent.parent
 LOCK = PROJECT / "jars.lock"
@@ -225,7 +225,8 @@ def main() -> int:
             write_lock()
         else:
             ensure_jars()
-            share_classes()
+            share_java_classes()
+            share_spark_classes(spark_jars())
     except ComplaintsError as error:
         if "--debug" in sys.argv[1:]:
             raise

