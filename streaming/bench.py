@@ -39,6 +39,7 @@ from streaming.topics import ensure_topics
 FOLDER = "bench"
 TICK_SECONDS = 0.5
 ROWS_PER_FILE = 50_000
+RUN_IN_RATE = 10_000  # complaints a minute
 FEW = 1_000  # decisions that are copied until there are as many as wanted
 ID_STEP = 10**10  # above every complaint's own number
 Say = Callable[[str], None]
@@ -74,13 +75,20 @@ class Watcher:
     stop: threading.Event
 
 
-def bench_stream(settings: Settings, plan: Plan, watcher: Watcher) -> Bench:
-    """The stream at a rate: batch times by query and part, waits, and the processor time that they cost."""
+def bench_stream(settings: Settings, plan: Plan, watcher: Watcher, run_in: float = 0.0) -> Bench:
+    """The stream at a rate: batch times by query and part, waits, and the processor time that they cost.
+
+    Before, the same process streams for `run_in` minutes at `RUN_IN_RATE`, as one at work did when the rate goes up.
+    """
     with lake_with_champion(settings, FOLDER) as empty:
+        if run_in:
+            watcher.notify(f"Running in for {run_in:g} minutes at {RUN_IN_RATE:,} a minute.")
+            slow = replace(plan, rate_per_minute=RUN_IN_RATE, total=max(1, round(RUN_IN_RATE * run_in)))
+            run(empty, slow, notify=watcher.notify, on_view=watcher.on_view, stop=watcher.stop)
         counted = [empty.folder / "tables", empty.folder / "checkpoints"]
         report = run(empty, plan, notify=watcher.notify, on_view=watcher.on_view, stop=watcher.stop, folders=counted)
     began = min((batch.started_at for batch in report.batches), default=datetime.now(UTC))
-    figures = {"machine": machine(), "narratives": plan.narratives, **report.as_json()}
+    figures = {"machine": machine(), "narratives": plan.narratives, "run_in_minutes": run_in, **report.as_json()}
     series = {
         "began_at": began,
         "warm_up_s": report.warm_up_s,

@@ -1,7 +1,8 @@
 """`complaints bench`: how fast the real path is on this machine, and against an earlier measurement."""
 # ruff: noqa: PLC0415 - imported when a command runs, so that help comes at once
 
-from contextlib import contextmanager
+import threading
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,9 @@ def bench() -> None:
 @click.option("--rate", type=click.FloatRange(min=1), default=10_000, show_default=True, help="Complaints a minute.")
 @click.option("--duration", type=click.FloatRange(min=0.01), default=5, show_default=True, help="Minutes.")
 @click.option("--warm-up", type=click.FloatRange(min=0), default=120, show_default=True, help="Seconds left out.")
+@click.option(
+    "--run-in", type=click.FloatRange(min=0), default=0, help="Minutes before, at 10,000 complaints a minute."
+)
 @narratives_option
 @json_option
 @click.pass_obj
@@ -55,22 +59,26 @@ def stream(
     rate: float,
     duration: float,
     warm_up: float,
+    run_in: float,
     narratives: float,
     as_json: bool,  # noqa: FBT001
 ) -> None:
     r"""Measure the stream at a rate: batches by query and part, waits from Kafka to gold, processor time.
 
-    The warm-up comes before the duration, so that so many minutes are measured.
+    The warm-up comes before the duration, so that so many minutes are measured. A high rate wants a running-in before:
+    a stream that has just begun takes less than it will.
 
     \b
     Example:
-        complaints bench stream --rate 10000 --duration 5 --narratives 0.25
+        complaints bench stream --rate 10000 --duration 5
+        complaints bench stream --rate 60000 --duration 3 --run-in 5 --narratives 0.25
     """
     from streaming.bench import bench_stream
 
     total = round(rate * (duration + warm_up / 60))
     plan = _plan(total, narratives, rate=rate, warm_up=warm_up)
-    found = _measured(invocation, lambda watcher: bench_stream(invocation.settings(), plan, watcher), as_json=as_json)
+    settings = invocation.settings()
+    found = _measured(invocation, lambda w: bench_stream(settings, plan, w, run_in), as_json=as_json, ends_early=True)
     if not as_json:
         print_report(dict(found.figures))
         _print_costs(found.figures)
@@ -91,7 +99,8 @@ def drain(invocation: Invocation, /, backlog: int, narratives: float, as_json: b
     from streaming.bench import bench_drain
 
     plan = _plan(backlog, narratives)
-    found = _measured(invocation, lambda watcher: bench_drain(invocation.settings(), plan, watcher), as_json=as_json)
+    settings = invocation.settings()
+    found = _measured(invocation, lambda w: bench_drain(settings, plan, w), as_json=as_json, ends_early=True)
     if not as_json:
         told = found.figures
         click.echo(
@@ -144,9 +153,7 @@ def growth(invocation: Invocation, /, sizes: str, rate: float, duration: float, 
 
     wanted = _whole_numbers(sizes, "10000,1000000")
     plan = _plan(round(rate * duration), 1.0, rate=rate, warm_up=duration * 30)
-    found = _measured(
-        invocation, lambda watcher: bench_growth(invocation.settings(), plan, wanted, watcher), as_json=as_json
-    )
+    found = _measured(invocation, lambda w: bench_growth(invocation.settings(), plan, wanted, w), as_json=as_json)
     if not as_json:
         medians = found.series["p50_ms"]
         rows = [(query, *by_size.values(), found.figures["growth"][query]) for query, by_size in medians.items()]
@@ -256,8 +263,11 @@ def _bench_queries(settings: "Settings", rows: int, watcher: "Watcher") -> "Benc
     return Bench("queries", figures, {"queries": [asdict(time) for time in times]}, markdown(times))
 
 
-def _measured(invocation: Invocation, measure: "Callable[[Watcher], Bench]", *, as_json: bool) -> "Bench":
-    with _watched() as watcher:
+def _measured(
+    invocation: Invocation, measure: "Callable[[Watcher], Bench]", *, as_json: bool, ends_early: bool = False
+) -> "Bench":
+    """Measure and store; at Ctrl-C one that can end early tells what it has, and another ends with nothing."""
+    with stopping() if ends_early else nullcontext(threading.Event()) as stop, _watched(stop) as watcher:
         found = measure(watcher)
     path = found.store(invocation.settings().folder / "reports")
     terminal().print(f"Figures: {path}; chart beside it.", soft_wrap=True)
@@ -267,11 +277,11 @@ def _measured(invocation: Invocation, measure: "Callable[[Watcher], Bench]", *, 
 
 
 @contextmanager
-def _watched() -> "Iterator[Watcher]":
+def _watched(stop: threading.Event) -> "Iterator[Watcher]":
     from streaming.bench import Watcher
 
     console = terminal()
-    with stopping() as stop, Live(console=console, auto_refresh=False, transient=True) as live:
+    with Live(console=console, auto_refresh=False, transient=True) as live:
         yield Watcher(
             notify=lambda sentence: live.console.print(sentence, markup=False, soft_wrap=True),
             on_view=lambda view: live.update(grid(view), refresh=True),

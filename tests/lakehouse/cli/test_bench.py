@@ -1,6 +1,7 @@
 """Each benchmark measures in a lake of its own, stores figures and a chart, and leaves the root's tables alone."""
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,11 @@ def measured(run: Run, lake: Lake, *words: str) -> dict[str, Any]:
     return told
 
 
-def test_the_stream_is_measured_by_query_and_part_without_its_warm_up(run: Run, lake: Lake) -> None:
-    told = measured(run, lake, "stream", "--rate", "1200", "--duration", "0.2", "--warm-up", "6")
+def test_the_stream_is_measured_by_query_and_part_without_what_was_to_warm_it_up(run: Run, lake: Lake) -> None:
+    times = ("--rate", "1200", "--duration", "0.2", "--warm-up", "6", "--run-in", "0.01")
+    told = measured(run, lake, "stream", *times)
     assert told["sent"] == told["gold"] == told["published"] == 1200 * 0.3
-    assert told["warm_up_s"] == 6
+    assert (told["warm_up_s"], told["run_in_minutes"]) == (6, 0.01)
     assert told["cpu_s_per_1000"] > 0
     assert 0 < told["published_ms"]["p50"] <= told["published_ms"]["max"]
     for query in ("ingest", "refine", "score"):
@@ -124,6 +126,14 @@ def test_without_a_model_nothing_is_measured(run: Run, tmp_path: Path) -> None:
     answer = run("--root", tmp_path / "empty", "bench", "stream")
     assert (answer.code, answer.out) == (1, "")
     assert "complaints train" in answer.err
+
+
+@pytest.mark.parametrize("name", ["batch", "growth"])
+def test_a_measurement_with_nothing_to_tell_yet_ends_at_ctrl_c(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(f"streaming.bench.bench_{name}", lambda *_: signal.raise_signal(signal.SIGINT))
+    assert run("--root", tmp_path, "bench", name).code == 130
 
 
 def test_two_measurements_are_compared_number_by_number(run: Run, tmp_path: Path) -> None:
