@@ -74,6 +74,7 @@ def _drain(figure: Figure, content: Mapping[str, Any]) -> None:
     axes, progress = figure.subplots(), content["series"]["progress"]
     axes.plot([step["seconds"] for step in progress], [step["scored"] for step in progress])
     axes.set(xlabel="seconds since the queries started", ylabel="complaints scored", ylim=(0, None))
+    axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.set_title(f"A backlog of {content['figures']['backlog']:,} complaints", loc="left")
 
 
