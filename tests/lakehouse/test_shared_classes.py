@@ -4,6 +4,7 @@ import gzip
 import logging
 import re
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,10 +56,9 @@ def test_spark_s_driver_takes_its_classes_from_the_archive_that_the_set_up_made(
     option = spark_options(spark_jars()).strip('"')
     bean = spark._jvm.java.lang.management.ManagementFactory.getRuntimeMXBean()  # type: ignore[union-attr]
     assert option in list(bean.getInputArguments())
-    command = [find_java().executable, "-Xshare:on", option, "-cp", spark_class_path(spark_jars())]
-    answer = subprocess.run(
-        [*command, "-Xlog:class+load", SPARK_SUBMIT, "--version"], capture_output=True, text=True, check=True
-    )
+    command = [str(find_java().executable), "-Xshare:on", option, "-cp", spark_class_path(spark_jars())]
+    command += ["-Xlog:class+load", SPARK_SUBMIT, "--version"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
     assert f"{SPARK_SUBMIT} source: shared objects file" in answer.stdout
 
 
@@ -87,7 +87,7 @@ def test_where_no_archive_can_be_made_spark_starts_without_one(
 ) -> None:
     broken = java_that_does(tmp_path, "echo no room >&2; exit 1")
     monkeypatch.setattr(shared_classes, "find_java", lambda: broken)
-    monkeypatch.setattr(shared_classes.sys, "prefix", str(tmp_path / "venv"))
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "venv"))
     with caplog.at_level(logging.INFO, "lakehouse.shared_classes"):
         share_spark_classes([])
     assert "could not be archived: no room" in caplog.text
