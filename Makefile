@@ -63,7 +63,7 @@ notebooks: setup ## Run the notebooks on the lake in .lakehouse (`make demo` mak
 classes: setup ## Write the list of classes that Spark begins with anew, from what a demo in an empty folder loads
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && rm -rf .venv/shared-classes && \
 	JDK_JAVA_OPTIONS="-XX:DumpLoadedClassList=$$folder/%p" COMPLAINTS_ROOT="$$folder/lake" $(BIN)/complaints demo && \
-	gzip --best --no-name --stdout "$$(ls -S "$$folder"/[0-9]* | head -1)" > lakehouse/shared_classes.list.gz
+	gzip --best --no-name --stdout "$$(ls -S "$$folder"/pid* | head -1)" > lakehouse/shared_classes.list.gz
 
 screenshots: setup chromium ## Write the pictures in docs/dashboards anew by the browser test
 	@SCREENSHOTS=docs/dashboards $(BIN)/python -m pytest -m superset tests/dashboards/live/test_dashboards.py -k draws_every_chart
