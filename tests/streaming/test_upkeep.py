@@ -1,7 +1,6 @@
 """Chores are done beside the stream, each at its own pace; one that fails is told, and is tried again."""
 
 import threading
-from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
@@ -69,16 +68,15 @@ def test_every_table_is_kept_fit_and_those_that_queries_merge_into_keep_their_fi
     done = {each.table: each for each in (keep_up(lake, table) for table in TABLES)}
     assert set(done) == {table.name for table in TABLES}
     assert (done["bronze.files"].files_before, done["bronze.files"].files_after) == (LEAST_FILES, 1)
-    asked: list[str] = []
+    asked: dict[str, bool] = {}
 
-    def noted(_: Lake, tables: Sequence[Table], compacted: Sequence[Table]) -> Sequence[Table]:
-        asked.extend(table.name for table in compacted)
-        return tables
+    def noted(_: Lake, table: Table, *, is_compacted: bool) -> None:
+        asked[table.name] = is_compacted
 
     monkeypatch.setattr(upkeep, "maintain", noted)
     for chore in keeping_up(lake, 10):
         chore.do()
-    assert set(asked) == {table.name for table in TABLES} - {table.name for table in MERGED}
+    assert asked == {table.name: table not in MERGED for table in TABLES}
 
 
 def test_the_tables_are_maintained_one_after_another_in_even_steps(lake: Lake) -> None:
