@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TextIO
 from xml.sax.saxutils import quoteattr
 
+from lakehouse.errors import ComplaintsError
 from lakehouse.jar_sets import Jar, JarSet
 from lakehouse.java import find_java, java_options, spark_home
 
@@ -74,7 +75,11 @@ def _dependency(jar: Jar, jar_set: JarSet) -> str:
 
 
 def _jar() -> Path:
-    return next((spark_home() / "jars").glob("ivy-*.jar"))
+    found = sorted((spark_home() / "jars").glob("ivy-*.jar"))
+    if not found:
+        msg = "pyspark, which brings Ivy, is not whole: remove .venv and run `make setup`."
+        raise ComplaintsError(msg)
+    return found[0]
 
 
 def _run_showing_progress(command: list[str | Path], log: TextIO, expected: int) -> int:

@@ -32,7 +32,7 @@ USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 
 
 class BusyError(ComplaintsError):
-    """Raised when another process has the right to write the lake."""
+    """Raised when another process has the right that this one wants."""
 
 
 class Lake:
@@ -236,13 +236,22 @@ def writer(settings: Settings) -> FileLock:
     place = settings.folder / "writer.lock"
     if settings.lake.catalog:
         place = Path(tempfile.gettempdir()) / f"complaints-{settings.folder.as_posix().replace('/', '-')}.lock"
+    return right_to(
+        place,
+        f"Another process is writing the lake in {settings.folder}: stop it first, "
+        "or set COMPLAINTS_ROOT to another folder.",
+    )
+
+
+def right_to(place: Path, refusal: str) -> FileLock:
+    """The lock in this file, held until it is released; who comes second is refused in this sentence.
+
+    Raises:
+        BusyError: another process holds it.
+    """
     lock = FileLock(place, timeout=0)
     try:
         lock.acquire()
     except Timeout as error:
-        msg = (
-            f"Another process is writing the lake in {settings.folder}: stop it first, "
-            "or set COMPLAINTS_ROOT to another folder."
-        )
-        raise BusyError(msg) from error
+        raise BusyError(refusal) from error
     return lock

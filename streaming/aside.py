@@ -3,11 +3,8 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from lakehouse.lake import BusyError
+from lakehouse.lake import right_to
 from lakehouse.settings import Settings
 from ml.registry import Registry
 
@@ -20,13 +17,18 @@ def empty_lake(settings: Settings, name: str) -> Iterator[Settings]:
         BusyError: another process uses the folder, which would be emptied under its hands.
     """
     folder = settings.folder / name
-    with _owned(folder):
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    right = right_to(
+        settings.folder / f".{name}.lock",
+        f"Another process uses {folder}: wait until it has ended, or set COMPLAINTS_ROOT to another folder.",
+    )
+    try:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        try:
-            yield settings.model_copy(update={"root": folder, "folder": folder})  # the copy keeps what was worked out
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        yield settings.model_copy(update={"root": folder, "folder": folder})  # the copy keeps what was worked out
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        right.release()
 
 
 @contextmanager
@@ -46,18 +48,3 @@ def lake_with_champion(settings: Settings, name: str) -> Iterator[Settings]:
             yield empty
         finally:
             registry.unlink(missing_ok=True)
-
-
-@contextmanager
-def _owned(folder: Path) -> Iterator[None]:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        msg = f"Another process uses {folder}: wait until it has ended, or set COMPLAINTS_ROOT to another folder."
-        raise BusyError(msg) from error
-    try:
-        yield
-    finally:
-        lock.release()
