@@ -64,11 +64,11 @@ def has_started(stream: Stream, times: int) -> bool:
 @pytest.mark.faults
 @pytest.mark.timeout(36_000)
 def test_killed_at_random_moments_the_stream_loses_nothing(
-    trained: Trained, tmp_path: Path, streams: list[Stream], pytestconfig: pytest.Config
+    trained_lake: Settings, tmp_path: Path, streams: list[Stream], pytestconfig: pytest.Config
 ) -> None:
     kills = KILLS_BY_NIGHT if pytestconfig.getoption("nightly") else KILLS
     with Broker(tmp_path / "broker") as broker:
-        settings = lake_with_topics(trained, tmp_path, broker)
+        settings = lake_with_topics(trained_lake, tmp_path, broker)
         made, dice, sent = generator(), random.Random(3), 0
         for number in range(kills):
             sent += send(settings, made)
@@ -84,10 +84,10 @@ def test_killed_at_random_moments_the_stream_loses_nothing(
 @pytest.mark.faults
 @pytest.mark.timeout(3600)
 def test_a_broker_that_dies_again_and_again_costs_time_and_no_message(
-    trained: Trained, tmp_path: Path, streams: list[Stream]
+    trained_lake: Settings, tmp_path: Path, streams: list[Stream]
 ) -> None:
     with Broker(tmp_path / "broker") as broker:
-        settings = lake_with_topics(trained, tmp_path, broker)
+        settings = lake_with_topics(trained_lake, tmp_path, broker)
         streams.append(start(settings))
         made, dice, sent = generator(), random.Random(5), 0
         for _ in range(OUTAGES):
