@@ -26,6 +26,8 @@ VIEWS = Views(HOME)
 SQL_LAB = Views(HOME, "sql_lab")  # what fills its memory there leaves the charts theirs
 # What DuckDB raises when a view, or a table or column below it, is not there.
 UNREADABLE = (duckdb.BinderException, duckdb.CatalogException, duckdb.IOException)
+# What it raises when a query has broken it: from then on it answers nothing more.
+UNUSABLE = (duckdb.InternalException, duckdb.FatalException)
 turns = cache(Turns)  # of this process
 
 
@@ -49,18 +51,22 @@ class LakeCursor:
             RefusedError: the guard refuses it, or a table that it reads is gone from the lake.
             LimitError: it took too long, or the account runs too many.
         """
-        checked = self._guard.checked(self._opened, statement)
         seconds = self._limits["seconds"]
-        with (
-            turns(self._limits["running"], self._limits["waiting"], seconds).one(asker()),
-            stopped_after(self._opened, seconds, end_process),
-        ):
-            try:
-                self._opened.execute(checked, parameters or [])
-            except UNREADABLE as error:
-                if said := VIEWS.why(statement):
-                    raise RefusedError(said) from error
-                raise
+        with turns(self._limits["running"], self._limits["waiting"], seconds).one(asker()):
+            checked = self._guard.checked(self._opened, statement)
+            with stopped_after(self._opened, seconds, lambda: end_process(signal.SIGKILL)):
+                self._run(checked, statement, parameters)
+
+    def _run(self, checked: duckdb.Statement, statement: str, parameters: Any) -> None:
+        try:
+            self._opened.execute(checked, parameters or [])
+        except UNUSABLE:
+            end_process(signal.SIGTERM)
+            raise
+        except UNREADABLE as error:
+            if said := VIEWS.why(statement):
+                raise RefusedError(said) from error
+            raise
 
     def executemany(self, statement: str, *_: Any) -> None:
         """Refuse: only writes come in many."""
@@ -183,7 +189,10 @@ def asker() -> Hashable:
     return getattr(user, "id", None), is_sql_lab()
 
 
-def end_process() -> None:
-    """End this worker, in place of which gunicorn starts another: its query can't be stopped in any other way."""
-    logging.getLogger(__name__).error("A query did not heed its time limit: this worker ends itself.")
-    os.kill(os.getpid(), signal.SIGKILL)
+def end_process(number: signal.Signals) -> None:
+    """End this worker, in place of which gunicorn starts another.
+
+    At once when a query can't be stopped in any other way, and after what it is answering when DuckDB is broken.
+    """
+    logging.getLogger(__name__).error("A query broke DuckDB or did not heed its time limit: this worker ends itself.")
+    os.kill(os.getpid(), number)

@@ -106,7 +106,6 @@ PLACES = [
     "SELECT count(*) FILTER (WHERE {x} IS NOT NULL) OVER () FROM gold.decisions",
     "SELECT first_value(n ORDER BY {x}) OVER () FROM gold.decisions",
     "SELECT lag(s, 1, {x}::VARCHAR) OVER () FROM gold.decisions",
-    "SELECT lag(s, length({x}::VARCHAR)) OVER () FROM gold.decisions",
     "SELECT sum(n) OVER (ORDER BY n ROWS length({x}::VARCHAR) PRECEDING) FROM gold.decisions",
     "SELECT sum(n) OVER (ORDER BY n ROWS BETWEEN 1 PRECEDING AND length({x}::VARCHAR) FOLLOWING) FROM gold.decisions",
     "SELECT * REPLACE ({x} AS n) FROM gold.decisions",
@@ -366,7 +365,7 @@ def test_anything_but_one_select_is_refused(
     [
         ("SELECT " + "+".join(["1"] * 5_000), "nested too deeply|Parser Error"),
         ("SELECT " + "[" * 900 + "1" + "]" * 900, "nested too deeply|Parser Error|run here"),
-        ("SELECT '" + "x" * 200_000 + "'", "longer than 200,000 characters"),
+        ("SELECT '" + "x" * 100_000 + "'", "longer than 100,000 characters"),
         ("SELECT 1 \0; DROP TABLE gold.decisions", "Only one SELECT"),
     ],
 )
