@@ -84,6 +84,23 @@ def test_a_query_that_is_wrong_is_told_with_its_rule(engine: Callable[[Lake], Qu
             evaluated(engine(lake), [AlertRule(id="mine", query=sql, above=1, says="x")])
 
 
+@ENGINES
+def test_a_rule_can_do_nothing_but_select(engine: Callable[[Lake], Query], lake: Lake, tmp_path: Path) -> None:
+    lake.create([DECISIONS])
+    for sql in (
+        f"CREATE TABLE mine USING csv LOCATION '{tmp_path / 'mine'}' AS SELECT 1 AS n",
+        f"INSERT OVERWRITE DIRECTORY '{tmp_path / 'mine'}' USING csv SELECT 1",
+        f"COPY (SELECT 1) TO '{tmp_path / 'mine'}'",
+        "SET spark.sql.ansi.enabled = true",
+        "DROP VIEW gold.decisions",
+        "SELECT 1) -- \n",
+    ):
+        with pytest.raises(ComplaintsError, match=r"'mine' can't be evaluated"):
+            evaluated(engine(lake), [AlertRule(id="mine", query=sql, above=1, says="x")])
+    assert not (tmp_path / "mine").exists()
+    assert lake.spark.conf.get("spark.sql.ansi.enabled") == "false"
+
+
 def test_a_wrong_rule_is_told_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "alerts.yaml"
     path.write_text("alerts:\n  - id: lag\n    query: SELECT 1\n    over: 3\n    says: x\n")
