@@ -19,7 +19,7 @@ from flask import g, has_request_context, request
 from lake_views import Views
 from sql_guard import Guard, RefusedError
 from sql_limits import Turns, stopped_after
-from sqlalchemy.types import String
+from sqlalchemy.types import Float, String
 
 HOME = Path(os.environ["LAKE_SUPERSET_HOME"])
 VIEWS = Views(HOME)
@@ -158,7 +158,8 @@ class LakeDialect(Dialect):
     def get_columns(self, _: Any, table_name: str, schema: str | None = None, **__: Any) -> list[dict[str, Any]]:
         """The columns of a view."""
         columns = VIEWS.columns(f"{schema}.{table_name}") if self.has_table(None, table_name, schema) else []
-        kinds = ((name, self.ischema_names.get(type_.partition("(")[0].lower(), String)) for name, type_ in columns)
+        known = {**self.ischema_names, "double": Float}
+        kinds = ((name, known.get(type_.partition("(")[0].lower(), String)) for name, type_ in columns)
         return [{"name": name, "type": kind(), "nullable": True, "default": None} for name, kind in kinds]
 
     def _nothing(self, *_: Any, **__: Any) -> list[Any]:

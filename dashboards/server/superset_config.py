@@ -94,3 +94,16 @@ def lookup_password(url: URL) -> str | None:
 
 
 SQLALCHEMY_CUSTOM_PASSWORD_STORE = lookup_password
+
+
+DRIVERS = ("duckdb+lake", "databricks")
+
+
+def refuse_other_databases(url: URL) -> None:
+    """Refuse any database but the lake's: plain DuckDB would have no guard, and every file to read."""
+    if url.drivername not in DRIVERS:
+        msg = f"Only {' and '.join(DRIVERS)} can be connected to."
+        raise ValueError(msg)
+
+
+DB_SQLA_URI_VALIDATOR = refuse_other_databases
