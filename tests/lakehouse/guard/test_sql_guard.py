@@ -376,6 +376,29 @@ def test_what_would_wear_the_parser_out_is_refused(
         guard.checked(connection, statement)
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "json_structure(repeat('[', 200000))",
+        "from_json('{}', repeat('[', 200000))",
+        "json_merge_patch('{}', '{}')",
+        "reservoir_quantile(1, 0.5, 2000000000)",
+        "'{}'::JSON::VARIANT",
+        "'POINT (1 1)'::GEOMETRY",
+        "TRY_CAST('a' AS silver.quarantine)",
+        "'a'::ENUM('a')",
+        "NULL::STRUCT(a VARIANT)",
+        "NULL::UNION(a INT)",
+        "NULL::DECIMAL(3, 1)[]::VARIANT[]",
+        "lag(1, -9223372036854775808) OVER ()",
+        "lead(1, length('a')) OVER ()",
+    ],
+)
+def test_what_ends_duckdb_is_refused(connection: duckdb.DuckDBPyConnection, guard: Guard, value: str) -> None:
+    with pytest.raises(RefusedError, match=r"can't be used here|not known to be safe"):
+        guard.checked(connection, f"SELECT {value}")
+
+
 def test_a_node_with_a_field_that_is_not_known_is_refused() -> None:
     node = {"class": "LAMBDA", "type": "LAMBDA", "alias": "", "query_location": 1, "lhs": None, "expr": None}
     assert declared_nodes().know(node)
