@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,6 +23,7 @@ from lakehouse.errors import ComplaintsError
 from lakehouse.lake import Lake
 
 STAGED_ROWS = 20_000
+STAGED_CHARACTERS = 64 * 1024 * 1024  # a chunk that has this many ends early: records may have millions each
 SUFFIXES = (".csv", ".json", ".jsonl", ".ndjson", ".gz", ".zip")
 
 _STAGED = pa.schema(
@@ -102,14 +104,26 @@ def land_file(
     return landed
 
 
-def _stage(records: Iterator[Mapping[str, object]], target: Path, on_rows: Callable[[int], None]) -> int:
+def _stage(records: Iterator[Mapping[str, Any]], target: Path, on_rows: Callable[[int], None]) -> int:
     rows = 0
     with pq.ParquetWriter(target, _STAGED, compression="zstd") as writer:
-        while chunk := list(islice(records, STAGED_ROWS)):
+        while chunk := _chunk(records):
             writer.write_table(pa.Table.from_pylist(chunk, _STAGED))
             rows += len(chunk)
             on_rows(rows)
     return rows
+
+
+def _chunk(records: Iterator[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The next records, as many as may be held at a time; none at the end."""
+    chunk: list[Mapping[str, Any]] = []
+    characters = 0
+    for record in islice(records, STAGED_ROWS):
+        chunk.append(record)
+        characters += len(record["payload"] or record["payload_bytes"] or "")
+        if characters >= STAGED_CHARACTERS:
+            break
+    return chunk
 
 
 def _commit(lake: Lake, staging: Path, sha256: str) -> None:

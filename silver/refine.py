@@ -25,14 +25,17 @@ STAMPED = ("refined_at", "observed_at", *ABOUT)  # where the batch is written
 NARRATIVE_WITHOUT_COMPLAINT = "narrative_without_complaint"
 # The rules that a row of the CFPB's narrative archive (complaint id and narrative, nothing else) breaks by its nature.
 BARE_NARRATIVE = ("date_received_missing", "product_missing")
+PAYLOAD_SHOWN = 100_000
 
 
 def refined(taxonomy: Taxonomy, expectations: tuple[Expectation, ...], settings: SilverSettings) -> Step:
     """The step from bronze to judged complaints.
 
-    The returned step gives, for each row of bronze: `COORDINATES` and `payload`; the columns of silver.complaints and
+    The returned step gives, for each row of bronze: `COORDINATES`; the columns of silver.complaints and
     silver.outcomes, short of what is `STAMPED` later; `reasons` and `warnings`; `bare_narrative`, true for a row of the
-    narrative archive, whose reasons are set aside until it is known whether its complaint is there.
+    narrative archive, whose reasons are set aside until it is known whether its complaint is there; `payload`, cut to
+    `PAYLOAD_SHOWN` characters, for a row that is or may yet be refused. A refused row has no narrative. So what a batch
+    holds of a row has a bound, whatever the row was sent with.
     """
 
     def refine(bronze: DataFrame) -> DataFrame:
@@ -45,6 +48,7 @@ def refined(taxonomy: Taxonomy, expectations: tuple[Expectation, ...], settings:
             .transform(with_narrative_features)
             .transform(with_outcome_facts(settings.successful_resolution))
             .transform(_with_bare_narratives)
+            .transform(_bounded)
             .select(*dict.fromkeys((*COORDINATES, "payload", *_SILVER, "reasons", "bare_narrative")))
         )
 
@@ -71,3 +75,9 @@ def _with_bare_narratives(rows: DataFrame) -> DataFrame:
     return rows.withColumn("bare_narrative", bare).withColumn(
         "reasons", F.when(F.col("bare_narrative"), F.array().cast("array<string>")).otherwise(F.col("reasons"))
     )
+
+
+def _bounded(rows: DataFrame) -> DataFrame:
+    is_refused = F.size("reasons") > 0
+    shown = F.when(is_refused | F.col("bare_narrative"), F.substring("payload", 1, PAYLOAD_SHOWN))
+    return rows.withColumns({"payload": shown, "narrative": F.when(~is_refused, F.col("narrative"))})

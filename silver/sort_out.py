@@ -16,7 +16,6 @@ from silver.refine import NARRATIVE_WITHOUT_COMPLAINT
 from silver.tables import COMPLAINTS, DUPLICATES, NARRATIVES, QUARANTINE
 
 COMPARED = tuple(field.name for field in INTAKE if field.name not in {"complaint_id", "narrative"})
-PAYLOAD_SHOWN = 100_000
 
 
 def sorted_without_repeats(rows: DataFrame) -> DataFrame:
@@ -137,9 +136,7 @@ def quarantine(rows: DataFrame) -> DataFrame:
     """The refused rows, as rows of silver.quarantine."""
     return (
         rows.where("destination = 'quarantine'")
-        .withColumns(
-            {"payload": F.substring("payload", 1, PAYLOAD_SHOWN), "replayed_at": F.lit(None).cast("timestamp")}
-        )
+        .withColumn("replayed_at", F.lit(None).cast("timestamp"))
         .select(QUARANTINE.column_names)
     )
 

@@ -16,7 +16,7 @@ from lakehouse.errors import ComplaintsError
 from lakehouse.lake import Lake, writer
 from lakehouse.maintenance import checkpoint_log
 from lakehouse.session import start_session
-from lakehouse.settings import Settings
+from lakehouse.settings import Settings, check_heap
 from ml.registry import Registry
 from ml.scoring import Model
 from streaming.broker import Broker
@@ -28,7 +28,7 @@ from streaming.queries import Queries, Trigger, spark_kafka_options
 from streaming.score import Publishing
 from streaming.supervisor import Gate, Supervisor
 from streaming.tables import TABLES
-from streaming.topics import ensure_topics
+from streaming.topics import ensure_topics, largest_message
 from streaming.upkeep import LOG_MINUTES, Chore, ModelWatch, Upkeep, keeping_up
 
 SWITCH_SECONDS = 0.0005
@@ -124,6 +124,8 @@ class LiveStream:
         self._tell_losses(servers)
         for sentence in ensure_topics(self._settings.kafka, servers):
             self._notify(sentence)
+        kafka = self._settings.kafka
+        check_heap(self._settings, largest_message(kafka, servers), f"the topic {kafka.input.name}")
         return servers
 
     def _start_queries(self, stack: ExitStack) -> None:

@@ -167,7 +167,7 @@ class _Replay:
         landing = (
             candidates.where(is_text).transform(landed_from_quarantine).withColumn("record_id", F.col("replay_of"))
         )
-        verdict = landing.transform(step).select("record_id", "payload", "complaint_id", "bare_narrative", "reasons")
+        verdict = landing.transform(step).select("record_id", "complaint_id", "bare_narrative", "reasons")
         usable = verdict.where("size(reasons) = 0 AND NOT bare_narrative").select("complaint_id")
         bare = verdict.where("bare_narrative").select("complaint_id")
         known = self._lake.read(COMPLAINTS).select("complaint_id").union(usable)
@@ -176,9 +176,10 @@ class _Replay:
         )
         orphan = F.col("bare_narrative") & F.col("is_known").isNull()
         reasons = F.when(orphan, F.array(F.lit(NARRATIVE_WITHOUT_COMPLAINT))).otherwise(F.col("reasons"))
-        texts = verdict.join(there, "complaint_id", "left").select("record_id", "payload", reasons.alias("reasons"))
-        others = candidates.where(~is_text).select("record_id", "payload", F.col("refused_for").alias("reasons"))
-        return texts.unionByName(others)
+        texts = verdict.join(there, "complaint_id", "left").select("record_id", reasons.alias("now"))
+        return candidates.join(texts, "record_id", "left").select(
+            "record_id", "payload", F.coalesce("now", "refused_for").alias("reasons")
+        )
 
     def send(self, judged: DataFrame) -> dict[str, int]:
         """Append those that pass to bronze in one commit, refine them, note them, and count where they went."""

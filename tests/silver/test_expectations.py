@@ -57,6 +57,9 @@ BROKEN: dict[str, list[tuple[str | bytes | None, list[str], list[str]]]] = {
         ("[]", ["array_not_object"], []),
         ("[1, 2", ["not_json"], []),
         (but()[:-1] + ', "product": "Debt collection"}', ["duplicated_key"], []),
+        (but(Narrative="word " * 210_000), ["payload_too_large"], []),
+        ("[" + "1, " * 400_000 + "]", ["payload_too_large"], []),
+        (but(Narrative="\u00e9" * 100_000), [], []),
     ],
     "complaint_id": [
         (but(Complaint_ID=None), ["complaint_id_missing"], []),
@@ -87,6 +90,8 @@ BROKEN: dict[str, list[tuple[str | bytes | None, list[str], list[str]]]] = {
         (but(Narrative={"a": 1}), ["field_not_scalar"], []),
         (but(Company=["A", "B"]), ["field_not_scalar"], []),
         (but(State={}), ["field_not_scalar"], ["state_unknown"]),
+        (but(Company="A" * 4_001), ["field_too_long"], []),
+        (but(Company="A" * 4_000), [], []),
         (but(Product=None), [], ["product_missing"]),
         (but(Product="Teleportation"), [], ["product_unknown"]),
         (but(Issue=""), [], ["issue_missing"]),

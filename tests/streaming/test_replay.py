@@ -14,7 +14,7 @@ from bronze.tables import COMPLAINTS as BRONZE
 from lakehouse.errors import ComplaintsError
 from lakehouse.lake import Lake, writer
 from lakehouse.settings import Settings, load_settings
-from silver.sort_out import PAYLOAD_SHOWN
+from silver.refine import PAYLOAD_SHOWN
 from silver.tables import COMPLAINTS, DUPLICATES, NARRATIVES, QUARANTINE
 from streaming import replay as module
 from streaming.load import load_files
