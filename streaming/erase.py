@@ -7,8 +7,7 @@ offset once. Killed at any point, the same erasure is finished by asking for it 
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import reduce
@@ -33,13 +32,13 @@ from lakehouse.session import start_session
 from lakehouse.settings import Settings
 from ml.registry import Registry
 from silver.tables import COMPLAINTS, DUPLICATES, NARRATIVES, OUTCOMES, QUARANTINE
-from streaming.broker import Broker
+from streaming.lake_kafka import kafka_of
 from streaming.load import follow
 from streaming.queries import Queries, Trigger, spark_kafka_options
 from streaming.score import Publishing
 from streaming.summarise import replace_consolidated
 from streaming.tables import TABLES
-from streaming.topics import client_config, ensure_topics, unreachable
+from streaming.topics import client_config, unreachable
 from streaming.trace import unknown
 from streaming.whereabouts import destinations, erasures, records_of
 
@@ -101,7 +100,7 @@ def erase_complaint(settings: Settings, complaint_id: int, say: Say) -> Erased:
     try:
         to_erase(settings, complaint_id)
         _sweep(settings.folder / "scratch")
-        with _kafka(settings, say) as servers:
+        with kafka_of(settings, say) as servers:
             say("Starting Spark.")
             lake = Lake(start_session(settings), settings)
             lake.create(TABLES)
@@ -114,22 +113,6 @@ def erase_complaint(settings: Settings, complaint_id: int, say: Say) -> Erased:
     finally:
         lock.release()
     return Erased(complaint_id, rows, erasing.records, servers is not None, time.monotonic() - began)
-
-
-@contextmanager
-def _kafka(settings: Settings, say: Say) -> Iterator[str | None]:
-    """The broker's address, the embedded one started; None for a lake that never had one."""
-    folder = settings.folder / "broker"
-    if settings.kafka.bootstrap_servers is not None:
-        ensure_topics(settings.kafka, settings.kafka.bootstrap_servers)
-        yield settings.kafka.bootstrap_servers
-    elif folder.is_dir():
-        say("Starting the embedded broker.")
-        with Broker(folder) as broker:
-            ensure_topics(settings.kafka, broker.bootstrap_servers)
-            yield broker.bootstrap_servers
-    else:
-        yield None
 
 
 def _sweep(scratch: Path) -> None:
