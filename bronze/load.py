@@ -49,6 +49,23 @@ class LandedFile:
     is_known: bool
 
 
+@dataclass(frozen=True)
+class FileState:
+    """By which it is seen that a file has changed: its size, and when it was last written, replaced or moved."""
+
+    bytes: int
+    changed_us: int
+
+
+def state_of(path: Path) -> FileState | None:
+    """The state of a file as it is now; None when it isn't there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return FileState(found.st_size, max(found.st_mtime_ns, found.st_ctime_ns) // 1000)
+
+
 def files_of(paths: Iterable[Path]) -> list[Path]:
     """The files named, and those with a fitting suffix in the folders named, in order, each once.
 
@@ -80,8 +97,9 @@ def land_file(
         on_rows: told how many rows were read so far.
 
     Raises:
-        ComplaintsError: the file can't be read; names it, and nothing of it is landed.
+        ComplaintsError: the file can't be read, or was changed meanwhile; names it, and nothing of it is landed.
     """
+    state = state_of(path)
     members = open_members(path, known_keys)
     sha256 = digest(path)
     known = lake.read(FILES).where(F.col("sha256") == sha256).first()
@@ -96,6 +114,9 @@ def land_file(
             for r in member.records()
         )  # fmt: skip
         rows = _stage(records, staging / "records.parquet", on_rows)
+        if state_of(path) != state:
+            msg = f"{path.name} was changed while it was read, so nothing of it was landed: load it once it is whole."
+            raise ComplaintsError(msg)
         _commit(lake, staging, sha256)
     finally:
         shutil.rmtree(staging)

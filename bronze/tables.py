@@ -50,4 +50,17 @@ ERASURES = Table(
     ),
 )
 
-TABLES = (COMPLAINTS, FILES, ERASURES)
+ARRIVALS = Table(
+    name="bronze.arrivals",
+    grain="one file of the landing folder, as one load found it",
+    comment="What came of each file that arrived: what was not landed is tried again while it is there.",
+    columns=(
+        Column("path", "string", "The file.", nullable=False),
+        Column("bytes", "bigint", "Its size."),
+        Column("changed_us", "bigint", "When it was last changed, in microseconds since 1970."),
+        Column("problem", "string", "Why it was not landed; null when it was."),
+        Column("noted_at", "timestamp", "When it was found so; of several notes the latest counts.", nullable=False),
+    ),
+)
+
+TABLES = (COMPLAINTS, FILES, ERASURES, ARRIVALS)
