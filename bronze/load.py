@@ -20,7 +20,7 @@ from bronze.land import landed_from_files
 from bronze.tables import COMPLAINTS, FILES
 from lakehouse.commits import find, mark
 from lakehouse.errors import ComplaintsError
-from lakehouse.lake import Lake
+from lakehouse.lake import STAGING, Lake
 
 STAGED_ROWS = 20_000
 STAGED_CHARACTERS = 64 * 1024 * 1024  # a chunk that has this many ends early: records may have millions each
@@ -105,7 +105,7 @@ def land_file(
     known = lake.read(FILES).where(F.col("sha256") == sha256).first()
     if known is not None:
         return LandedFile(path, sha256, int(known.rows), is_known=True)
-    staging = Path(tempfile.mkdtemp(prefix="staging-", dir=lake.settings.folder))
+    staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=lake.settings.folder))
     try:
         records = (
             {"number": r.number, "line": r.line, "payload": r.payload, "payload_bytes": r.payload_bytes,

@@ -146,7 +146,8 @@ def _board(board: Mapping[str, Any]) -> str:
 
 
 def _kept(content: Mapping[str, Any]) -> str:
-    return f"{content['cache_seconds']} s" if content["cache_seconds"] < 60 else "a day"  # noqa: PLR2004
+    minutes, seconds = divmod(content["cache_seconds"], 60)
+    return f"{minutes} min" if minutes else f"{seconds} s"
 
 
 def _section(dataset: Mapping[str, Any]) -> str:

@@ -5,7 +5,6 @@ command line's options; every value is checked at the start, and a wrong one is 
 """
 
 import difflib
-import math
 import os
 import re
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from pydantic_settings import (
 )
 
 from lakehouse.errors import ComplaintsError
+from lakehouse.heap import check_heap
 from lakehouse.sections import (
     AlertSettings,
     CostSettings,
@@ -40,8 +40,6 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 NOT_SETTINGS = {"COMPLAINTS_JARS"}  # read before there are settings: where the jars lie
 SCHEMA = r"^[a-z_][a-z0-9_]{0,99}$"
 Environment = Literal["local", "dev", "staging", "prod"]
-HEAP_ALONE = 1 << 30  # bytes that Spark, Delta and the model take without any rows
-COPIES = 24  # of one message that landing it holds at a time: bytes, text, row, page, compressed page
 SECRETS = {"kafka.password", "superset.metadata", "superset.warehouse", "alerts.webhook"}
 
 
@@ -77,11 +75,6 @@ class SparkSettings(Section):
 
     cores: int = Field(ge=1, le=256)
     memory: str = Field(pattern=r"^\d+[mg]$")
-
-    @property
-    def heap_bytes(self) -> int:
-        """`memory` in bytes."""
-        return int(self.memory[:-1]) << {"m": 20, "g": 30}[self.memory[-1]]
 
 
 class TopicSettings(Section):
@@ -245,7 +238,8 @@ def load_settings(**options: Any) -> Settings:  # noqa: ANN401
         options: top-level settings given on the command line; None means not given.
 
     Raises:
-        ComplaintsError: a key is unknown or a value isn't allowed; names key, value and what is right.
+        ComplaintsError: a key is unknown or a value isn't allowed; names key, value and what is right. Or Spark's heap
+            can't carry the largest message that the settings let in.
     """
     _refuse_unknown_variables()
     try:
@@ -257,29 +251,9 @@ def load_settings(**options: Any) -> Settings:  # noqa: ANN401
         variable = f"{PREFIX}{named[1].upper()}" if named else f"A variable {PREFIX}…"
         msg = f"{variable} can't be read: a group of settings is given as a JSON object, or one by one ({PREFIX}A__B)."
         raise ComplaintsError(msg) from error
-    check_heap(settings, settings.kafka.input.max_message_bytes, "kafka.input.max_message_bytes")
+    if settings.is_local:  # on Databricks the cluster has the heap
+        check_heap(settings.spark.memory, settings.kafka.input.max_message_bytes, "kafka.input.max_message_bytes")
     return settings
-
-
-def check_heap(settings: Settings, message_bytes: int, limit: str) -> None:
-    """Refuse a heap in which a message of the largest size that is let in could not be landed.
-
-    Args:
-        settings: this run's; on Databricks the cluster has the heap, and nothing is refused.
-        message_bytes: the largest size.
-        limit: what lets messages of that size in.
-
-    Raises:
-        ComplaintsError: the heap is too small; says how large it must be.
-    """
-    needed = HEAP_ALONE + COPIES * message_bytes
-    if settings.is_local and settings.spark.heap_bytes < needed:
-        msg = (
-            f"spark.memory is {settings.spark.memory}, too small for messages of {message_bytes:,} bytes, which "
-            f"{limit} lets in: set COMPLAINTS_SPARK__MEMORY to {math.ceil(needed / (1 << 20))}m or more, or lower the "
-            "limit."
-        )
-        raise ComplaintsError(msg)
 
 
 def _refuse_unknown_variables() -> None:

@@ -13,10 +13,11 @@ from filelock import BaseFileLock
 from pyspark.sql.streaming.query import StreamingQuery
 
 from lakehouse.errors import ComplaintsError
+from lakehouse.heap import check_heap
 from lakehouse.lake import Lake, writer
 from lakehouse.maintenance import checkpoint_log
 from lakehouse.session import start_session
-from lakehouse.settings import Settings, check_heap
+from lakehouse.settings import Settings
 from ml.registry import Registry
 from ml.scoring import Model
 from streaming.broker import Broker
@@ -125,7 +126,9 @@ class LiveStream:
         for sentence in ensure_topics(self._settings.kafka, servers):
             self._notify(sentence)
         kafka = self._settings.kafka
-        check_heap(self._settings, largest_message(kafka, servers), f"the topic {kafka.input.name}")
+        if self._settings.is_local:
+            largest = largest_message(kafka, servers)
+            check_heap(self._settings.spark.memory, largest, f"the topic {kafka.input.name}")
         return servers
 
     def _start_queries(self, stack: ExitStack) -> None:

@@ -134,7 +134,7 @@ def _load(settings: Settings, land: Callable[[Lake], Landed], on_progress: OnPro
 
 
 def _land_arrivals(lake: Lake, on_progress: OnProgress) -> Landed:
-    """Land what is due again, and what Spark's file source has not handed out before; a batch run again adds nothing."""
+    """Land what is due again, and what Spark's source has not handed out before; a batch run again adds nothing."""
     arrivals = Arrivals(lake, partial(_land_file, lake, on_progress))
     arrivals.take(arrivals.due())
 

@@ -137,6 +137,9 @@ def _mended_row(line: str, where: str) -> tuple[str, str | None]:
     except json.JSONDecodeError as error:
         msg = f"{where} is not JSON ({error.msg} at character {error.pos + 1}): each line is one JSON object."
         raise ComplaintsError(msg) from error
+    except (ValueError, RecursionError) as error:
+        msg = f"{where} can't be read ({error}): give such a payload as text."
+        raise ComplaintsError(msg) from error
     if not isinstance(row, dict) or not isinstance(row.get("record_id"), str) or "payload" not in row:
         msg = f"{where} is no quarantined row: each line is a JSON object with record_id and payload."
         raise ComplaintsError(msg)

@@ -20,6 +20,7 @@ from gold import tables as gold
 from gold.decide import load_decisions
 from gold.decisions import decisions
 from lakehouse.commits import Guard
+from lakehouse.heap import heap_bytes
 from lakehouse.lake import Lake
 from lakehouse.logs import about
 from lakehouse.planned import Planned, Step
@@ -128,7 +129,7 @@ class Queries:
     def _polled(self) -> int:
         """Messages that a client may unpack at a time: as many as a quarter of the heap takes, however large."""
         settings = self._lake.settings
-        return max(1, min(500, settings.spark.heap_bytes // 4 // settings.kafka.input.max_message_bytes))
+        return max(1, min(500, heap_bytes(settings.spark.memory) // 4 // settings.kafka.input.max_message_bytes))
 
     @property
     def _pace(self) -> dict[str, str | int]:

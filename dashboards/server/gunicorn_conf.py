@@ -1,7 +1,16 @@
-"""Gunicorn's hooks: each worker opens the lake's views before it is asked, so that the first dashboard doesn't wait."""
+"""Gunicorn's hooks: cached rows are forgotten in time, and each worker opens the lake's views before it is asked."""
 
+import os
 import threading
+from pathlib import Path
 from typing import Any
+
+
+def when_ready(_: Any) -> None:
+    """Called in the first process once the server listens."""
+    import row_cache
+
+    row_cache.keep_forgetting(Path(os.environ["LAKE_SUPERSET_HOME"]))
 
 
 def post_worker_init(_: Any) -> None:
