@@ -171,7 +171,7 @@ class _Erasing:
         conditions = {**dict.fromkeys(BY_NUMBER, number), **dict.fromkeys(BY_RECORD, record)}
         rows = {table.name: erase(self._lake, table, condition, self._mark) for table, condition in conditions.items()}
         say("Removing the files of older versions.")
-        forget(self._lake, (*conditions, *INCREMENTS))
+        forget(self._lake, TABLES)  # all of them: what a killed writer left of a file can't be searched
         if left := records_of(self._lake.settings, self._id):
             msg = f"The row {left[0]} of the complaint {self._id} is still there: erase it again."
             raise ComplaintsError(msg)

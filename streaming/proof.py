@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
@@ -81,72 +80,77 @@ def prove(settings: Settings, complaint_id: int, words: Sequence[str], say: Call
     Raises:
         ComplaintsError: a file still holds the complaint, or can't be searched; names it.
     """
-    root = settings.folder
-    spoken = "|".join(map(re.escape, words))
-    numbered = rf"(?i)complaint[ _]?id[\"']\s*:\s*[\"']?0*{complaint_id}\b"
+    search = _Search(settings, complaint_id, words)
     searched, found, kept = 0, [], dict[str, list[str]]()
-    for path in files_below(root):
+    for path in files_below(settings.folder):
         say(f"Searching what is left: {searched:,} files.")
-        top, *_ = place = path.relative_to(root).parts
-        wanted = "|".join(filter(None, (spoken, whole_number(complaint_id) if top == "landing" else numbered)))
-        if _is_data(place):
-            held = bool(_rows_with(path, place, complaint_id, spoken))
-        elif "_delta_log" in place:  # statistics name a number, and nothing that was said
-            held = bool(spoken) and _held(path, spoken)
+        name = path.relative_to(settings.folder).as_posix()
+        top = name.partition("/")[0]
+        if not search.holds(path):
+            searched += 1
+        elif top in _TOLD_SEPARATELY:
+            kept.setdefault(top, []).append(name)
         else:
-            held = _held(path, wanted)
-        if held and top in _TOLD_SEPARATELY:
-            kept.setdefault(top, []).append(path.relative_to(root).as_posix())
-        elif held:
-            found.append(path.relative_to(root).as_posix())
-        searched += not held
+            found.append(name)
     if found:
         msg = (
-            f"{len(found)} files in {root} still hold the complaint {complaint_id}, the first is {found[0]}: "
-            "remove what made it, then erase it again."
+            f"{len(found)} files in {settings.folder} still hold the complaint {complaint_id}, the first is "
+            f"{found[0]}: remove them, then erase it again."
         )
         raise ComplaintsError(msg)
     return Proof(searched, tuple(_told(settings, kept)))
 
 
-def _held(path: Path, wanted: str) -> bool:
-    try:
-        return holds(path, wanted)
-    except UnreadableError as error:
-        msg = f"{path} can't be searched ({error}): mend or remove it, then erase the complaint again."
-        raise ComplaintsError(msg) from error
+class _Search:
+    """Looks for one complaint in one file after the other."""
 
+    def __init__(self, settings: Settings, complaint_id: int, words: Sequence[str]) -> None:
+        self._root = settings.folder
+        self._id = complaint_id
+        self._spoken = "|".join(map(re.escape, words))
+        numbered = rf"(?i:complaint[ _]?id[\"']\s*:\s*[\"']?0*{complaint_id}\b)"
+        self._anywhere = "|".join(filter(None, (self._spoken, numbered)))
+        self._in_exports = "|".join(filter(None, (self._spoken, whole_number(complaint_id))))
+        self._connection = duckdb.connect()
 
-def _is_data(place: Sequence[str]) -> bool:
-    return place[0] == "tables" and place[-1].endswith(".parquet") and "_delta_log" not in place
+    def holds(self, path: Path) -> bool:
+        """Whether a file holds the complaint.
 
+        Raises:
+            ComplaintsError: it can't be searched.
+        """
+        place = path.relative_to(self._root).parts
+        try:
+            if place[0] == "landing":
+                return holds(path, self._in_exports)
+            if "_delta_log" in place:  # statistics name a number, and nothing that was said
+                return bool(self._spoken) and holds(path, self._spoken)
+            if place[0] == "tables" and path.suffix == ".parquet":
+                return f"{place[1]}.{place[2]}" != ERASURES.name and self._rows_hold(path)
+            return holds(path, self._anywhere)
+        except (UnreadableError, duckdb.Error) as error:
+            if place[0] in _TOLD_SEPARATELY:
+                return True
+            msg = f"{path} can't be searched ({error}): remove it or put it right, then erase the complaint again."
+            raise ComplaintsError(msg) from error
 
-def _rows_with(path: Path, place: Sequence[str], complaint_id: int, spoken: str) -> list[Mapping[str, Any]]:
-    """The rows of a table's file that are of this complaint, or say its words and are of no other.
+    def _rows_hold(self, path: Path) -> bool:
+        """Whether a row of a table's file is of this complaint, or says its words and is of no other.
 
-    Many complaints are copies of one letter: a row with the words and another complaint's number is that one's own.
-    """
-    if f"{place[1]}.{place[2]}" == ERASURES.name:
-        return []
-    with duckdb.connect() as connection:
-        rows = connection.read_parquet(str(path))
-        conditions = [f"complaint_id = {complaint_id}"] if "complaint_id" in rows.columns else []
-        conditions += [f"regexp_matches(concat_ws(chr(10), *COLUMNS(*)), {_literal(spoken)})"] if spoken else []
-        if not conditions:
-            return []
-        found = rows.filter(" OR ".join(conditions)).fetchall()
-        return [row for each in found if _is_of(row := dict(zip(rows.columns, each, strict=True)), complaint_id)]
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _is_of(row: Mapping[str, Any], complaint_id: int) -> bool:
-    number = row.get("complaint_id")
-    if number is not None:
-        return bool(number == complaint_id)
-    return names(complaint_id, row.get("payload"), row.get("payload_bytes"))
+        Many complaints are copies of one letter: a row with the words and another complaint's number is that one's own.
+        """
+        described = self._connection.execute("DESCRIBE SELECT * FROM read_parquet($path)", {"path": str(path)})
+        there = {str(row[0]) for row in described.fetchall()}
+        columns = [
+            name if name in there else f"NULL AS {name}" for name in ("complaint_id", "payload", "payload_bytes")
+        ]
+        spoken = "regexp_matches(concat_ws(chr(10), *COLUMNS(*)), $spoken)" if self._spoken else "$spoken <> ''"
+        is_own = f"complaint_id = {self._id}" if "complaint_id" in there else "false"
+        statement = f"SELECT {', '.join(columns)} FROM read_parquet($path) WHERE {spoken} OR {is_own}"  # noqa: S608
+        rows = self._connection.execute(statement, {"path": str(path), "spoken": self._spoken}).fetchall()
+        return any(
+            names(self._id, payload, raw) if number is None else number == self._id for number, payload, raw in rows
+        )
 
 
 def _told(settings: Settings, kept: Mapping[str, Sequence[str]]) -> Iterable[str]:
@@ -158,4 +162,4 @@ def _told(settings: Settings, kept: Mapping[str, Sequence[str]]) -> Iterable[str
             f"old, and decisions on it on {kafka.predictions.name} until it compacts{held}."
         )
     for name in kept.get("landing", ()):
-        yield f"The file {name} holds it, and is not the lake's to change: take it out of there."
+        yield f"The file {name} holds it or can't be searched, and is not the lake's to change: take it out of there."
