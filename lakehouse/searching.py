@@ -57,7 +57,7 @@ def holds(path: Path, wanted: str) -> bool:
         raise UnreadableError(str(error)) from error
 
 
-def _stream_holds(stream: IO[bytes], wanted: re.Pattern[bytes]) -> bool:
+def _stream_holds(stream: IO[bytes] | gzip.GzipFile, wanted: re.Pattern[bytes]) -> bool:
     """The same of bytes, and of what a gzip stream or a zip archive in them unpacks to."""
     magic = stream.read(4)
     stream.seek(0)
