@@ -3,6 +3,7 @@
 Removes files below the root. For who holds the right to write the lake and has not started Spark yet.
 """
 
+import json
 import re
 import shutil
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 from lakehouse.lake import BusyError, right_to
 from lakehouse.searching import UnreadableError, files_below, holds
 from lakehouse.settings import Settings
+from ml.pipeline import EXAMPLE
 
 CACHED_ROWS = "superset/cache/data"  # what charts were shown: asked for anew when it is missing
 
@@ -32,8 +34,9 @@ def sweep(settings: Settings, words: Sequence[str]) -> None:
         _remove_lake_aside(root / lock.name.removeprefix(".").removesuffix(".lock"), lock)
     for file in files_below(root / CACHED_ROWS):
         file.unlink(missing_ok=True)
-    for example in (root / "mlflow").rglob("input_example.json"):  # of real rows, in a registry of before
-        example.unlink()
+    for example in (root / "mlflow").rglob("input_example.json"):
+        if example.read_bytes() != json.dumps([EXAMPLE]).encode():  # of real rows, as earlier versions kept them
+            example.unlink()
     spoken = "|".join(map(re.escape, words))
     for log in files_below(root / "logs"):
         if spoken and _may_hold(log, spoken):

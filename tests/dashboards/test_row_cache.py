@@ -17,5 +17,5 @@ def test_what_was_cached_longer_ago_is_deleted_and_the_rest_stays(tmp_path: Path
     assert [path.name for path in folder(tmp_path).iterdir()] == ["new"]
 
 
-def test_no_dataset_asks_for_longer(assets: Assets) -> None:
-    assert max(dataset.content["cache_timeout"] for dataset in assets.datasets) <= KEPT_SECONDS <= 300
+def test_no_dataset_asks_for_longer() -> None:
+    assert max(dataset.content["cache_timeout"] for dataset in Assets().datasets) <= KEPT_SECONDS <= 300
