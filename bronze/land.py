@@ -48,13 +48,14 @@ def landed_from_files(staged: DataFrame) -> DataFrame:
 
 
 def landed_from_quarantine(mended: DataFrame) -> DataFrame:
-    """Quarantined rows (record_id, payload) that go through once more, as new rows of bronze.complaints."""
+    """Quarantined rows (record_id, payload, arrived_at) that go through once more, as new rows of bronze.complaints."""
     return _as_bronze(
         mended,
         record_id=F.concat_ws("@", "record_id", F.date_format(F.current_timestamp(), "yyyyMMddHHmmssSSS")),
         payload=F.col("payload"),
         source=F.lit("replay"),
         replay_of=F.col("record_id"),
+        first_arrived_at=F.col("arrived_at"),
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,9 +20,10 @@ from bronze.land import landed_from_files
 from bronze.tables import COMPLAINTS, FILES
 from lakehouse.commits import find, mark
 from lakehouse.errors import ComplaintsError
-from lakehouse.lake import Lake
+from lakehouse.lake import STAGING, Lake
 
 STAGED_ROWS = 20_000
+STAGED_CHARACTERS = 64 * 1024 * 1024  # a chunk that has this many ends early: records may have millions each
 SUFFIXES = (".csv", ".json", ".jsonl", ".ndjson", ".gz", ".zip")
 
 _STAGED = pa.schema(
@@ -45,6 +47,23 @@ class LandedFile:
     sha256: str
     rows: int
     is_known: bool
+
+
+@dataclass(frozen=True)
+class FileState:
+    """By which it is seen that a file has changed: its size, and when it was last written, replaced or moved."""
+
+    bytes: int
+    changed_us: int
+
+
+def state_of(path: Path) -> FileState | None:
+    """The state of a file as it is now; None when it isn't there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return FileState(found.st_size, max(found.st_mtime_ns, found.st_ctime_ns) // 1000)
 
 
 def files_of(paths: Iterable[Path]) -> list[Path]:
@@ -78,14 +97,15 @@ def land_file(
         on_rows: told how many rows were read so far.
 
     Raises:
-        ComplaintsError: the file can't be read; names it, and nothing of it is landed.
+        ComplaintsError: the file can't be read, or was changed meanwhile; names it, and nothing of it is landed.
     """
+    state = state_of(path)
     members = open_members(path, known_keys)
     sha256 = digest(path)
     known = lake.read(FILES).where(F.col("sha256") == sha256).first()
     if known is not None:
         return LandedFile(path, sha256, int(known.rows), is_known=True)
-    staging = Path(tempfile.mkdtemp(prefix="staging-", dir=lake.settings.folder))
+    staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=lake.settings.folder))
     try:
         records = (
             {"number": r.number, "line": r.line, "payload": r.payload, "payload_bytes": r.payload_bytes,
@@ -94,6 +114,9 @@ def land_file(
             for r in member.records()
         )  # fmt: skip
         rows = _stage(records, staging / "records.parquet", on_rows)
+        if state_of(path) != state:
+            msg = f"{path.name} was changed while it was read, so nothing of it was landed: load it once it is whole."
+            raise ComplaintsError(msg)
         _commit(lake, staging, sha256)
     finally:
         shutil.rmtree(staging)
@@ -102,14 +125,26 @@ def land_file(
     return landed
 
 
-def _stage(records: Iterator[Mapping[str, object]], target: Path, on_rows: Callable[[int], None]) -> int:
+def _stage(records: Iterator[Mapping[str, Any]], target: Path, on_rows: Callable[[int], None]) -> int:
     rows = 0
     with pq.ParquetWriter(target, _STAGED, compression="zstd") as writer:
-        while chunk := list(islice(records, STAGED_ROWS)):
+        while chunk := _chunk(records):
             writer.write_table(pa.Table.from_pylist(chunk, _STAGED))
             rows += len(chunk)
             on_rows(rows)
     return rows
+
+
+def _chunk(records: Iterator[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The next records, as many as may be held at a time; none at the end."""
+    chunk: list[Mapping[str, Any]] = []
+    characters = 0
+    for record in islice(records, STAGED_ROWS):
+        chunk.append(record)
+        characters += len(record["payload"] or record["payload_bytes"] or "")
+        if characters >= STAGED_CHARACTERS:
+            break
+    return chunk
 
 
 def _commit(lake: Lake, staging: Path, sha256: str) -> None:

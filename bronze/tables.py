@@ -19,6 +19,7 @@ COMPLAINTS = Table(
         Column("line", "bigint", "Line of the file on which the row begins, from 1; null for Kafka."),
         Column("replay_of", "string", "record_id of the quarantined row that this one mends; otherwise null."),
         Column("ingested_at", "timestamp", "Start of the batch that landed the row.", nullable=False),
+        Column("first_arrived_at", "timestamp", "When the row that this one mends had arrived; otherwise null."),
     ),
     properties={"delta.appendOnly": "true", "delta.dataSkippingNumIndexedCols": "0"},
 )
@@ -49,4 +50,17 @@ ERASURES = Table(
     ),
 )
 
-TABLES = (COMPLAINTS, FILES, ERASURES)
+ARRIVALS = Table(
+    name="bronze.arrivals",
+    grain="one file of the landing folder, as one load found it",
+    comment="What came of each file that arrived: what was not landed is tried again while it is there.",
+    columns=(
+        Column("path", "string", "The file.", nullable=False),
+        Column("bytes", "bigint", "Its size."),
+        Column("changed_us", "bigint", "When it was last changed, in microseconds since 1970."),
+        Column("problem", "string", "Why it was not landed; null when it was."),
+        Column("noted_at", "timestamp", "When it was found so; of several notes the latest counts.", nullable=False),
+    ),
+)
+
+TABLES = (COMPLAINTS, FILES, ERASURES, ARRIVALS)

@@ -34,8 +34,8 @@ the browser back to the files.
 
 Rates carry their meaning below. Credit reporting is most of the public data, so counts and relief are also shown
 without it. Resolution days are days from receipt until the complaint was sent to the company: the public data hold no
-other span. Historical datasets are kept for a day (the refresh button of a dashboard asks anew), real-time ones for
-5 seconds.
+other span. What a chart was shown is kept for 5 minutes where the dataset is historical (the refresh button of a
+dashboard asks anew), for 5 seconds where it is real-time, and is then deleted.
 
 **When something is missing**: over a lake without tables the dashboards open and *Data as of* says "no data yet". A
 table that is gone, or has lost a column, is named by the charts that read it; the others stay. A server that was
@@ -146,7 +146,8 @@ def _board(board: Mapping[str, Any]) -> str:
 
 
 def _kept(content: Mapping[str, Any]) -> str:
-    return f"{content['cache_seconds']} s" if content["cache_seconds"] < 60 else "a day"  # noqa: PLR2004
+    minutes, seconds = divmod(content["cache_seconds"], 60)
+    return f"{minutes} min" if minutes else f"{seconds} s"
 
 
 def _section(dataset: Mapping[str, Any]) -> str:

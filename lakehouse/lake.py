@@ -6,6 +6,7 @@ Nothing outside this module and the session knows the difference.
 
 import json
 import logging
+import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ from lakehouse.settings import Settings
 log = logging.getLogger(__name__)
 
 ROWS_PER_FILE = 5_000  # so that what reads the table takes bounded batches, and large ones in several tasks
+STAGING = "staging-"  # what folders below the root begin with that hold rows on their way into a table
 CONSTRAINT = "delta.constraints."
 FILE = "path string, modificationTime timestamp, length bigint, content binary"  # as Spark describes a file
 USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
@@ -226,6 +228,8 @@ def table_path(settings: Settings, table: Table) -> Path:
 def writer(settings: Settings) -> FileLock:
     """The right to write this lake, held until it is released; a second writer is refused.
 
+    What a writer had staged when it was killed is removed: no other can need it.
+
     Local Delta commits are atomic within one process only, hence one writer a lake. On Databricks they always are, and
     its volumes know no locks: there the lock is on the driver's own disk, against a second process on it.
 
@@ -236,11 +240,14 @@ def writer(settings: Settings) -> FileLock:
     place = settings.folder / "writer.lock"
     if settings.lake.catalog:
         place = Path(tempfile.gettempdir()) / f"complaints-{settings.folder.as_posix().replace('/', '-')}.lock"
-    return right_to(
+    lock = right_to(
         place,
         f"Another process is writing the lake in {settings.folder}: stop it first, "
         "or set COMPLAINTS_ROOT to another folder.",
     )
+    for left in settings.folder.glob(f"{STAGING}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    return lock
 
 
 def right_to(place: Path, refusal: str) -> FileLock:

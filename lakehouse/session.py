@@ -16,6 +16,14 @@ from lakehouse.java import find_java
 from lakehouse.settings import Settings
 from lakehouse.shared_classes import spark_options
 
+# Parquet holds a row group while it writes or reads it, and looks at its size only after a hundred rows: of large ones
+# that is more than the heap. Looked at row by row, a group ends at 4 MB, the size at which scans are split locally.
+PARQUET_CONF = {
+    "parquet.block.size": str(4 * 1024 * 1024),
+    "parquet.page.size.row.check.min": "1",
+    "parquet.page.size.row.check.max": "4",
+}
+
 # Locally Delta's commits, Spark's batches and the JVM's compilers share two cores. Each line was measured or has its
 # reason beside it.
 LOCAL_CONF = {
@@ -63,6 +71,7 @@ LOCAL_CONF = {
     "spark.sql.inMemoryColumnarStorage.compressed": "false",
     "spark.serializer": "org.apache.spark.serializer.KryoSerializer",
     "spark.kryoserializer.buffer.max": "512m",
+    **{f"spark.hadoop.{key}": value for key, value in PARQUET_CONF.items()},
 }
 
 # Heap and classes have their room from the start: while they grow, all is collected again and again, 0.3 s each time.
@@ -78,6 +87,9 @@ EVERYWHERE_CONF = {
     # The optimiser follows what each column equals through every step: with the rules' long expressions that takes
     # minutes for one plan, to find filters that the steps have anyway.
     "spark.sql.constraintPropagation.enabled": "false",
+    # Rows of one complaint that a window holds as objects before it may spill them: the default, 4,096, has no bound in
+    # bytes.
+    "spark.sql.windowExec.buffer.in.memory.threshold": "64",
 }
 
 
@@ -99,7 +111,7 @@ def start_session(settings: Settings) -> SparkSession:
     if settings.lake.catalog:
         spark = SparkSession.builder.getOrCreate()
         spark.catalog.setCurrentCatalog(settings.lake.catalog)
-        for key, value in EVERYWHERE_CONF.items():
+        for key, value in (EVERYWHERE_CONF | PARQUET_CONF).items():
             spark.conf.set(key, value)
         return spark
     return _local_session(settings)

@@ -22,6 +22,7 @@ from pydantic_settings import (
 )
 
 from lakehouse.errors import ComplaintsError
+from lakehouse.heap import check_heap
 from lakehouse.sections import (
     AlertSettings,
     CostSettings,
@@ -240,11 +241,12 @@ def load_settings(**options: Any) -> Settings:  # noqa: ANN401
         options: top-level settings given on the command line; None means not given.
 
     Raises:
-        ComplaintsError: a key is unknown or a value isn't allowed; names key, value and what is right.
+        ComplaintsError: a key is unknown or a value isn't allowed; names key, value and what is right. Or Spark's heap
+            can't carry the largest message that the settings let in.
     """
     _refuse_unknown_variables()
     try:
-        return Settings(**{key: value for key, value in options.items() if value is not None})
+        settings = Settings(**{key: value for key, value in options.items() if value is not None})
     except ValidationError as error:
         raise ComplaintsError(_sentence(error)) from error
     except SettingsError as error:
@@ -252,6 +254,9 @@ def load_settings(**options: Any) -> Settings:  # noqa: ANN401
         variable = f"{PREFIX}{named[1].upper()}" if named else f"A variable {PREFIX}…"
         msg = f"{variable} can't be read: a group of settings is given as a JSON object, or one by one ({PREFIX}A__B)."
         raise ComplaintsError(msg) from error
+    if settings.is_local:  # on Databricks the cluster has the heap
+        check_heap(settings.spark.memory, settings.kafka.input.max_message_bytes, "kafka.input.max_message_bytes")
+    return settings
 
 
 def _refuse_unknown_variables() -> None:

@@ -26,7 +26,7 @@ from ml.history import lookup, with_history
 from ml.influences import raw_logit
 from ml.judging import Judged, Metrics, judge
 from ml.material import counted, judged_material, refuse_one_sided, refuse_unfit
-from ml.pipeline import INPUTS, artifact, represented
+from ml.pipeline import EXAMPLE, INPUTS, artifact, represented
 from ml.plots import plots
 from ml.promotion import WorseError, promote
 from ml.provenance import signature
@@ -37,7 +37,6 @@ from ml.split import CALIBRATE, FIT, TEST, Rule, parted, rule_of
 from ml.strongest import fitted_classifier, nothing_learned
 from ml.validation import Output
 
-EXAMPLE_ROWS = 3
 MOST_CHARACTERS = 6000  # of a parameter in MLflow
 Progress = Callable[[str], None]
 
@@ -136,7 +135,6 @@ def _registered(lake: Lake, registry: Registry, fitted: Fitted, parts: DataFrame
     judged, unknown = found
     figures = judged.metrics.figures()
     first, last = parts.agg(F.min("date_received"), F.max("date_received")).collect()[0]
-    example = parts.where(F.col("part") == TEST).select(*INPUTS).limit(EXAMPLE_ROWS)
     text = card(
         registry.name,
         rows={
@@ -155,12 +153,12 @@ def _registered(lake: Lake, registry: Registry, fitted: Fitted, parts: DataFrame
         fitted.artifact,
         parameters=_parameters(lake, fitted, judged.output, unknown),
         metrics=figures,
-        signature=signature(example),
+        signature=signature(parts.select(*INPUTS)),
         figures=plots(judged.drawn),
         texts={
             CARD: text,
             REFERENCE: json.dumps(asdict(judged.seen)),
-            "input_example.json": json.dumps([row.asDict() for row in example.collect()], default=str),
+            "input_example.json": json.dumps([EXAMPLE]),
         },
     )
 

@@ -24,7 +24,8 @@ PARSED = (
     "record_id string, payload string, payload_bytes binary, source string, topic string, partition int, "
     "offset bigint, kafka_timestamp timestamp, file string, line bigint, replay_of string, ingested_at timestamp, "
     f"keys array<string>, raw struct<{', '.join(f'{field.name}: string' for field in FIELDS)}>, "
-    f"typed struct<{', '.join(f'{field.name}: {field.type}' for field in FIELDS if field.type != 'string')}>"
+    f"typed struct<{', '.join(f'{field.name}: {field.type}' for field in FIELDS if field.type != 'string')}>, "
+    "oversized boolean, followed boolean"
 )
 
 

@@ -17,7 +17,8 @@ NOT_FINAL = "in_progress"
 REPORTED = tuple(field.name for field in OUTCOME)
 ANSWER = ("company_response", "response_class")  # of one row, so that the class is that of the text beside it
 _MERGED = (
-    "complaint_id", *REPORTED, "response_class", "is_final", "record_id", "observed_at", "stored", "position",
+    "complaint_id", *REPORTED, "response_class", "is_final", "record_id", "observed_at", "reported_at", "stored",
+    "position",
 )  # fmt: skip
 
 
@@ -53,8 +54,17 @@ def has_outcome() -> Column:
 def outcomes(rows: DataFrame) -> DataFrame:
     """Refined rows with an outcome as rows of silver.outcomes, one a row."""
     about = {name: F.col(intake) for name, intake in ABOUT.items()}
-    observed = rows.where(has_outcome()).withColumns({"observed_at": F.col("refined_at"), **about})
+    observed = rows.where(has_outcome()).withColumns({**_times(), **about})
     return observed.select(OUTCOMES.column_names)
+
+
+def _times() -> dict[str, Column]:
+    return {"observed_at": F.col("refined_at"), "reported_at": F.col("arrived_at")}
+
+
+def last_reported() -> Column:
+    """When the newest report in a row of silver.outcomes arrived; a row of an earlier version says when it was read."""
+    return F.coalesce("reported_at", "observed_at")
 
 
 def is_stale(known_is_final: Column) -> Column:
@@ -66,26 +76,28 @@ def latest_outcomes(rows: DataFrame, stored: DataFrame, successful_resolution: s
     """What silver.outcomes should say of the complaints of these rows, where that is new.
 
     Args:
-        rows: refined rows of complaints known or new, several of one complaint at will, with `position`, their order,
-            and `first_received`, the date of receipt that the complaint has in silver.
+        rows: refined rows of complaints known or new, several of one complaint at will, with `position`, their order
+            of arrival, and `first_received`, the date of receipt that the complaint has in silver.
         stored: rows of silver.outcomes of these complaints.
         successful_resolution: the setting.
 
     Returns:
         Rows of silver.outcomes, one a complaint whose outcome is new or has changed. A field not reported leaves what
-        was known; what was said while the answer was in progress never replaces what was said with a final one. What
-        the complaint is about stays as it was reported first.
+        was known; a row that arrived before the newest report that is known adds what was not reported, and replaces
+        nothing; what was said while the answer was in progress never replaces what was said with a final one. What the
+        complaint is about stays as it was reported first.
     """
-    reported = rows.where(has_outcome()).withColumns({"observed_at": F.col("refined_at"), "stored": F.lit(col=False)})
-    known = stored.withColumns({"stored": F.lit(col=True), "position": F.lit(-1).cast("bigint")})
+    reported = rows.where(has_outcome()).withColumns({**_times(), "stored": F.lit(col=False)})
+    before = {"stored": F.lit(col=True), "position": F.lit(-1).cast("bigint"), "reported_at": last_reported()}
+    known = stored.withColumns(before)
     received = F.col("first_received")
     about = [received.alias(name) if i == "date_received" else F.col(i).alias(name) for name, i in ABOUT.items()]
     both = reported.select(*_MERGED, *about, received.alias("date_received")).unionByName(
         known.select(*_MERGED, *ABOUT, "processing_days"), allowMissingColumns=True
     )
     ever_final = F.max("is_final").over(Window.partitionBy("complaint_id"))
-    order = F.struct("is_fresh", "position")
-    answered = F.when(F.col("company_response").isNotNull(), F.struct("is_final", "position"))
+    order = F.struct("is_fresh", "reported_at", "position")
+    answered = F.when(F.col("company_response").isNotNull(), F.struct("is_final", "reported_at", "position"))
     latest = (
         both.withColumn("is_fresh", ~is_stale(ever_final))
         .groupBy("complaint_id")
@@ -94,8 +106,9 @@ def latest_outcomes(rows: DataFrame, stored: DataFrame, successful_resolution: s
             *(_last(name, order).alias(name) for name in REPORTED if name not in ANSWER),
             *(_last(name, order).alias(name) for name in ("date_received", "processing_days")),
             *(F.min_by(name, F.when(F.col(name).isNotNull(), F.col("position"))).alias(name) for name in ABOUT),
-            F.max_by("record_id", F.col("position")).alias("record_id"),
-            F.max_by("observed_at", F.col("position")).alias("observed_at"),
+            F.max_by("record_id", F.struct("reported_at", "position")).alias("record_id"),
+            F.max("observed_at").alias("observed_at"),
+            F.max("reported_at").alias("reported_at"),
             F.max_by(F.struct(*REPORTED), F.when(F.col("stored"), 1)).alias("before"),
             F.max(~F.col("stored")).alias("is_reported"),
         )
@@ -116,6 +129,6 @@ def _last(name: str, order: Column) -> Column:
 
 
 def in_order(rows: DataFrame) -> DataFrame:
-    """Adds `position` (bigint): a row's place among those of its complaint, by arrival, then by file and offset."""
-    order = Window.partitionBy("complaint_id").orderBy("ingested_at", "file", "offset", "record_id")
+    """Adds `position` (bigint): a row's place among those of its complaint, by arrival, then by file or partition."""
+    order = Window.partitionBy("complaint_id").orderBy("arrived_at", "file", "partition", "offset", "record_id")
     return rows.withColumn("position", F.row_number().over(order).cast("bigint"))

@@ -1,9 +1,11 @@
 """Bronze payloads to the 18 fields: raw text under one name each, and typed values.
 
-Reads rows of bronze.complaints. Adds `keys`, `raw` and `typed`; drops nothing. Grain: one row of bronze.
+Reads rows of bronze.complaints. Adds `oversized`, `followed`, `keys`, `raw` and `typed`; drops no row. Grain: one row
+of bronze.
 """
 
 import string
+from uuid import uuid4
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -17,29 +19,54 @@ FALSE = ("no", "false", "n", "0")
 PUNCTUATION = string.punctuation + string.whitespace + "\u00a0"
 BLANKS = " \t\r\n\u00a0"
 
+MAX_PAYLOAD_BYTES = 1 << 20  # a narrative of 100,000 characters fits, even with each written as an escape
+_END = f"end-{uuid4().hex}"  # a key that no payload has
+OVERSIZED_SHOWN = 1_000  # characters of a larger payload that go on to quarantine
+
 _US_DATE = r"^(\d{1,2})/(\d{1,2})/(\d{4})(?: .*)?$"
 _SHORT_US_DATE = r"^(\d{1,2})/(\d{1,2})/(\d{2})(?: .*)?$"
 _ISO_DATE = r"^\d{4}-\d{1,2}-\d{1,2}(?:[T ].*)?$"
 
 
 def parsed(bronze: DataFrame) -> DataFrame:
-    """Bronze rows with `keys`, `raw` and `typed` beside all their columns.
+    """Bronze rows with `oversized`, `followed`, `keys`, `raw` and `typed` beside all their columns.
 
+    `oversized`: whether the payload has more than `MAX_PAYLOAD_BYTES`. Such a payload is never parsed, so that one row
+    can't take the memory of a batch: only its first `OVERSIZED_SHOWN` characters go on, and keys and fields are null.
+    `followed`: whether anything but blanks follows the JSON object; false when the payload is no JSON object.
     `keys`: array of the payload's normalised keys in order, repeats kept; null when the payload is no JSON object.
     `raw`: struct of the 18 fields as text, trimmed; null when absent or one of `MISSING`. A value that is itself an
     object or an array comes as its JSON text.
     `typed`: struct of complaint_id, the two dates and the two booleans; null where the text can't be read as one.
     """
-    entries = F.from_json("payload", "map<string,string>")
+    readable = F.when(~F.col("oversized"), F.col("payload"))
+    entries = F.from_json(readable, "map<string,string>")
     keys = F.transform(F.map_keys("entries"), lambda key: F.translate(F.lower(key), PUNCTUATION, ""))
     values = F.map_values("entries")
     return (
-        bronze.withColumn("entries", entries)
+        bronze.transform(_measured)
+        .withColumn("entries", entries)
         .withColumns({"keys": keys, "values": values})
+        .withColumn("followed", F.col("entries").isNotNull() & ~_stands_alone(readable))
         .withColumn("raw", F.struct(*(_raw(field).alias(field.name) for field in FIELDS)))
         .withColumn("typed", F.struct(*(_typed(field).alias(field.name) for field in FIELDS if field.type != "string")))
         .drop("entries", "values")
     )
+
+
+def _measured(bronze: DataFrame) -> DataFrame:
+    oversized = F.coalesce(F.octet_length("payload") > MAX_PAYLOAD_BYTES, F.lit(col=False))
+    shown = F.when(oversized, F.substring("payload", 1, OVERSIZED_SHOWN)).otherwise(F.col("payload"))
+    return bronze.withColumns({"oversized": oversized, "payload": shown})
+
+
+def _stands_alone(payload: Column) -> Column:
+    """Whether the payload is one JSON value: put before another in an object, it leaves that other one readable.
+
+    Spark reads one value and passes over the rest of the text, so that a second object would be lost without a word.
+    """
+    whole = F.concat(F.lit('{"payload": '), payload, F.lit(f', "{_END}": "here"}}'))
+    return F.from_json(whole, f"struct<`{_END}`: string>").getField(_END).isNotNull()
 
 
 def _raw(field: Field) -> Column:

@@ -4,7 +4,7 @@ Reads rows of bronze.complaints. Drops nothing: each row carries its verdict (`r
 where it goes. Grain: one row of bronze.
 """
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from lakehouse.planned import Step
@@ -20,19 +20,22 @@ from silver.tables import ABOUT, COMPLAINTS, OUTCOMES
 COORDINATES = ("record_id", "source", "topic", "partition", "offset", "kafka_timestamp", "file", "line", "ingested_at")
 STANDARDISED = frozenset({"product", "state", "zip_code", "submitted_via", "tags"})
 
-STAMPED = ("refined_at", "observed_at", *ABOUT)  # where the batch is written
+STAMPED = ("refined_at", "observed_at", "reported_at", *ABOUT)  # where the batch is written
 
 NARRATIVE_WITHOUT_COMPLAINT = "narrative_without_complaint"
 # The rules that a row of the CFPB's narrative archive (complaint id and narrative, nothing else) breaks by its nature.
 BARE_NARRATIVE = ("date_received_missing", "product_missing")
+PAYLOAD_SHOWN = 100_000
 
 
 def refined(taxonomy: Taxonomy, expectations: tuple[Expectation, ...], settings: SilverSettings) -> Step:
     """The step from bronze to judged complaints.
 
-    The returned step gives, for each row of bronze: `COORDINATES` and `payload`; the columns of silver.complaints and
+    The returned step gives, for each row of bronze: `COORDINATES`, `arrived_at`; the columns of silver.complaints and
     silver.outcomes, short of what is `STAMPED` later; `reasons` and `warnings`; `bare_narrative`, true for a row of the
-    narrative archive, whose reasons are set aside until it is known whether its complaint is there.
+    narrative archive, whose reasons are set aside until it is known whether its complaint is there; `payload`, cut to
+    `PAYLOAD_SHOWN` characters, for a row that is or may yet be refused. A refused row has no narrative. So what a batch
+    holds of a row has a bound, whatever the row was sent with.
     """
 
     def refine(bronze: DataFrame) -> DataFrame:
@@ -45,10 +48,17 @@ def refined(taxonomy: Taxonomy, expectations: tuple[Expectation, ...], settings:
             .transform(with_narrative_features)
             .transform(with_outcome_facts(settings.successful_resolution))
             .transform(_with_bare_narratives)
-            .select(*dict.fromkeys((*COORDINATES, "payload", *_SILVER, "reasons", "bare_narrative")))
+            .transform(_bounded)
+            .withColumn("arrived_at", arrived())
+            .select(*dict.fromkeys((*COORDINATES, "arrived_at", "payload", *_SILVER, "reasons", "bare_narrative")))
         )
 
     return refine
+
+
+def arrived() -> Column:
+    """When a row of bronze first arrived: of a mended row, when the one that it mends did."""
+    return F.coalesce("first_arrived_at", "kafka_timestamp", "ingested_at")
 
 
 _SILVER = tuple(name for name in (*COMPLAINTS.column_names, *OUTCOMES.column_names) if name not in STAMPED)
@@ -71,3 +81,9 @@ def _with_bare_narratives(rows: DataFrame) -> DataFrame:
     return rows.withColumn("bare_narrative", bare).withColumn(
         "reasons", F.when(F.col("bare_narrative"), F.array().cast("array<string>")).otherwise(F.col("reasons"))
     )
+
+
+def _bounded(rows: DataFrame) -> DataFrame:
+    is_refused = F.size("reasons") > 0
+    shown = F.when(is_refused | F.col("bare_narrative"), F.substring("payload", 1, PAYLOAD_SHOWN))
+    return rows.withColumns({"payload": shown, "narrative": F.when(~is_refused, F.col("narrative"))})

@@ -11,12 +11,11 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from silver.fields import INTAKE
-from silver.outcomes import REPORTED, is_stale
+from silver.outcomes import NOT_FINAL, REPORTED, is_stale, last_reported
 from silver.refine import NARRATIVE_WITHOUT_COMPLAINT
 from silver.tables import COMPLAINTS, DUPLICATES, NARRATIVES, QUARANTINE
 
 COMPARED = tuple(field.name for field in INTAKE if field.name not in {"complaint_id", "narrative"})
-PAYLOAD_SHOWN = 100_000
 
 
 def sorted_without_repeats(rows: DataFrame) -> DataFrame:
@@ -49,7 +48,7 @@ def sorted_out(rows: DataFrame, complaints: DataFrame, narratives: DataFrame, ou
     """
     usable = (F.size("reasons") == 0) & ~F.col("bare_narrative")
     first = Window.partitionBy("complaint_id").orderBy(F.col("usable").desc(), "position")
-    own = F.struct("usable", _known(F.col("narrative"), F.struct(*REPORTED, "is_final")).alias("known"))
+    own = F.struct("usable", _known(F.col("narrative"), _outcome(F.col("arrived_at"))).alias("known"))
     turned = rows.withColumn("usable", usable).withColumns(
         {"turn": F.row_number().over(first), "first": F.first(own).over(first)}
     )
@@ -87,9 +86,13 @@ def _known(narrative: Column, outcome: Column) -> Column:
     )
 
 
+def _outcome(reported_at: Column) -> Column:
+    return F.struct(*REPORTED, "response_class", "is_final", reported_at.alias("reported_at"))
+
+
 def _stored(complaints: DataFrame, narratives: DataFrame, outcomes: DataFrame) -> DataFrame:
     later = narratives.groupBy("complaint_id").agg(F.min("narrative").alias("later"))
-    reported = outcomes.select("complaint_id", F.struct(*REPORTED, "is_final").alias("reported"))
+    reported = outcomes.select("complaint_id", _outcome(last_reported()).alias("reported"))
     joined = complaints.join(later, on="complaint_id", how="left").join(reported, on="complaint_id", how="left")
     return joined.select("complaint_id", _known(F.coalesce("narrative", "later"), F.col("reported")).alias("stored"))
 
@@ -106,7 +109,10 @@ def _changed_fields() -> Column:
 
 def _brings_outcome() -> Column:
     """Whether a row says something of the outcome that wasn't known and isn't outdated."""
-    is_fresh = ~is_stale(F.col("known.outcome.is_final"))
+    outcome = F.col("known.outcome")
+    is_later = F.coalesce(F.col("arrived_at") >= outcome.reported_at, F.lit(col=True))
+    ends_it = F.col("is_final") & F.coalesce(outcome.response_class == NOT_FINAL, F.lit(col=False))
+    is_fresh = (is_later | ends_it) & ~is_stale(outcome.is_final)
     came = []
     for name in REPORTED:
         reported, known = F.col(name), F.col(f"known.outcome.{name}")
@@ -137,9 +143,7 @@ def quarantine(rows: DataFrame) -> DataFrame:
     """The refused rows, as rows of silver.quarantine."""
     return (
         rows.where("destination = 'quarantine'")
-        .withColumns(
-            {"payload": F.substring("payload", 1, PAYLOAD_SHOWN), "replayed_at": F.lit(None).cast("timestamp")}
-        )
+        .withColumn("replayed_at", F.lit(None).cast("timestamp"))
         .select(QUARANTINE.column_names)
     )
 

@@ -113,6 +113,7 @@ OUTCOMES = Table(
         Column("complaint_channel", "string", "How it reached the CFPB."),
         RECORD,
         Column("observed_at", "timestamp", "Start of the batch that wrote this outcome."),
+        Column("reported_at", "timestamp", "When the latest row that reported it arrived, on Kafka or with its file."),
     ),
     cluster_by=("complaint_id",),
     properties={STATISTICS: "complaint_id,observed_at"},

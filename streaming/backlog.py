@@ -2,15 +2,22 @@
 
 from collections.abc import Callable
 
+from pyspark.sql import functions as F
+
+from gold.tables import DECISIONS
+from lakehouse.commits import Guard
 from lakehouse.errors import ComplaintsError
 from lakehouse.lake import Lake, writer
 from lakehouse.session import start_session
 from lakehouse.settings import Settings
 from ml.records import CHALLENGER
 from ml.registry import Registry
+from streaming.checkpoints import unfinished
 from streaming.duty import no_champion, streams
+from streaming.lake_kafka import kafka_of
 from streaming.load import follow
-from streaming.queries import Queries, Trigger
+from streaming.queries import Queries, Trigger, spark_kafka_options
+from streaming.score import Publishing, messages, publish
 from streaming.tables import TABLES
 
 STREAMED = "a stream scores here all the time (streaming.live is true)."
@@ -24,12 +31,14 @@ def not_due(settings: Settings) -> str | None:
 def score_backlog(settings: Settings, on_progress: Callable[[str, int], None]) -> int:
     """Score the backlog with the champion; decisions are stored, not published.
 
+    But a batch that a stream stored and may not have published whole, since it was killed, is published first.
+
     Returns:
         Complaints scored.
 
     Raises:
-        ComplaintsError: another process writes the lake, there is no champion, or a query failed; or a stream does this
-            all the time (`streaming.live`), beside which nobody else may.
+        ComplaintsError: another process writes the lake, there is no champion, a query failed, or Kafka is needed and
+            can't be reached; or a stream does this all the time (`streaming.live`), beside which nobody else may.
     """
     if streams(settings):
         msg = f"Nothing was scored: {STREAMED}"
@@ -40,6 +49,7 @@ def score_backlog(settings: Settings, on_progress: Callable[[str, int], None]) -
         registry.check(registry.champion_version())
         lake = Lake(start_session(settings), settings)
         lake.create(TABLES)
+        _publish_rest(lake, lambda what: on_progress(what, 0))
         model = registry.champion()
         challenger = registry.version_of(CHALLENGER) if settings.streaming.shadow else None
         shadow = registry.load(challenger) if challenger else None
@@ -55,3 +65,16 @@ def score_backlog(settings: Settings, on_progress: Callable[[str, int], None]) -
         return scored[0]
     finally:
         lock.release()
+
+
+def _publish_rest(lake: Lake, say: Callable[[str], None]) -> None:
+    """Publish the decisions of a batch that is stored and not done: its query was killed amid publishing, or before."""
+    begun = unfinished(lake, "score")
+    version = begun and Guard(lake, begun[0]).written(DECISIONS, begun[1])
+    if begun is None or version is None:
+        return
+    with kafka_of(lake.settings, say) as servers:
+        if servers is not None:
+            topic = lake.settings.kafka.predictions.name
+            stored = lake.read(DECISIONS, version=version).where(F.col("batch_id") == begun[1])
+            publish(stored.transform(messages), Publishing(topic, spark_kafka_options(lake, servers)))

@@ -93,6 +93,19 @@ def progress_of(folder: Path, query: str) -> Progress:
     )
 
 
+def unfinished(lake: Lake, query: str) -> tuple[str, int] | None:
+    """The query's id and the number of its batch that was planned and isn't done, which the next start runs again.
+
+    Raises:
+        ComplaintsError: its checkpoint is damaged.
+    """
+    folder = Path(lake.checkpoint(query))
+    progress = progress_of(folder, query)
+    if progress.planned is None or progress.planned == progress.done:
+        return None
+    return str(_parsed(folder / "metadata", query)["id"]), progress.planned
+
+
 def _numbers(folder: Path) -> set[int]:
     return {int(path.name) for path in folder.glob("*") if path.name.isdigit()}
 

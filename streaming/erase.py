@@ -5,10 +5,8 @@ bronze = silver + quarantine + duplicates holds afterwards as before, and bronze
 offset once. Killed at any point, the same erasure is finished by asking for it again.
 """
 
-import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import reduce
@@ -33,13 +31,15 @@ from lakehouse.session import start_session
 from lakehouse.settings import Settings
 from ml.registry import Registry
 from silver.tables import COMPLAINTS, DUPLICATES, NARRATIVES, OUTCOMES, QUARANTINE
-from streaming.broker import Broker
+from streaming.lake_kafka import kafka_of
+from streaming.leftovers import sweep
 from streaming.load import follow
+from streaming.proof import prove, words_of
 from streaming.queries import Queries, Trigger, spark_kafka_options
 from streaming.score import Publishing
 from streaming.summarise import replace_consolidated
 from streaming.tables import TABLES
-from streaming.topics import client_config, ensure_topics, unreachable
+from streaming.topics import client_config, unreachable
 from streaming.trace import unknown
 from streaming.whereabouts import destinations, erasures, records_of
 
@@ -57,6 +57,8 @@ class Erased:
         rows: by table, the rows that are gone.
         records: the rows of bronze among them, by where they had gone.
         tombstone: whether Kafka was told to drop the decision; False where the lake never published.
+        searched: files below the root that were searched for its words and its number afterwards, and hold neither.
+        left: a sentence for each thing that still holds it and that the lake can't change, such as Kafka.
         seconds: from start to end, Spark's start included.
     """
 
@@ -64,11 +66,13 @@ class Erased:
     rows: Mapping[str, int]
     records: Mapping[str, str]
     tombstone: bool
+    searched: int
+    left: tuple[str, ...]
     seconds: float
 
     def as_json(self) -> dict[str, Any]:
         """The attributes by name."""
-        return {**vars(self), "seconds": round(self.seconds, 1)}
+        return {**vars(self), "left": list(self.left), "seconds": round(self.seconds, 1)}
 
 
 def to_erase(settings: Settings, complaint_id: int) -> list[str]:
@@ -91,7 +95,7 @@ def erase_complaint(settings: Settings, complaint_id: int, say: Say) -> Erased:
 
     Raises:
         ComplaintsError: a stream runs on the lake, there is no such complaint, Kafka can't be reached, or a query
-            failed; nothing was erased then.
+            failed; nothing was erased then. Or a file still holds the complaint; then it isn't noted as erased.
     """
     if not settings.is_local:
         msg = "This command erases from a local lake only: docs/databricks.md says how it is done on a workspace."
@@ -99,43 +103,23 @@ def erase_complaint(settings: Settings, complaint_id: int, say: Say) -> Erased:
     began = time.monotonic()
     lock = writer(settings)
     try:
-        to_erase(settings, complaint_id)
-        _sweep(settings.folder / "scratch")
-        with _kafka(settings, say) as servers:
+        sweep(settings, words_of(settings, to_erase(settings, complaint_id)))
+        with kafka_of(settings, say) as servers:
             say("Starting Spark.")
             lake = Lake(start_session(settings), settings)
             lake.create(TABLES)
             _settle(lake, servers, say)
             erasing = _Erasing(lake, complaint_id)
+            words = words_of(settings, sorted(erasing.records))
             rows = erasing.delete(say)
             if servers is not None:
                 _bury(settings, servers, complaint_id)
+            proof = prove(settings, complaint_id, words, say)
             erasing.confirm()
     finally:
         lock.release()
-    return Erased(complaint_id, rows, erasing.records, servers is not None, time.monotonic() - began)
-
-
-@contextmanager
-def _kafka(settings: Settings, say: Say) -> Iterator[str | None]:
-    """The broker's address, the embedded one started; None for a lake that never had one."""
-    folder = settings.folder / "broker"
-    if settings.kafka.bootstrap_servers is not None:
-        ensure_topics(settings.kafka, settings.kafka.bootstrap_servers)
-        yield settings.kafka.bootstrap_servers
-    elif folder.is_dir():
-        say("Starting the embedded broker.")
-        with Broker(folder) as broker:
-            ensure_topics(settings.kafka, broker.bootstrap_servers)
-            yield broker.bootstrap_servers
-    else:
-        yield None
-
-
-def _sweep(scratch: Path) -> None:
-    """Remove what Spark left there when it was killed: its blocks hold rows. No session of this lake runs yet."""
-    for left in scratch.glob("*"):
-        shutil.rmtree(left, ignore_errors=True)
+    told = (servers is not None, proof.searched, proof.left)
+    return Erased(complaint_id, rows, erasing.records, *told, time.monotonic() - began)
 
 
 def _settle(lake: Lake, servers: str | None, say: Say) -> None:
@@ -187,7 +171,7 @@ class _Erasing:
         conditions = {**dict.fromkeys(BY_NUMBER, number), **dict.fromkeys(BY_RECORD, record)}
         rows = {table.name: erase(self._lake, table, condition, self._mark) for table, condition in conditions.items()}
         say("Removing the files of older versions.")
-        forget(self._lake, (*conditions, *INCREMENTS))
+        forget(self._lake, TABLES)  # all of them: what a killed writer left of a file can't be searched
         if left := records_of(self._lake.settings, self._id):
             msg = f"The row {left[0]} of the complaint {self._id} is still there: erase it again."
             raise ComplaintsError(msg)

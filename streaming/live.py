@@ -13,6 +13,7 @@ from filelock import BaseFileLock
 from pyspark.sql.streaming.query import StreamingQuery
 
 from lakehouse.errors import ComplaintsError
+from lakehouse.heap import check_heap
 from lakehouse.lake import Lake, writer
 from lakehouse.maintenance import checkpoint_log
 from lakehouse.session import start_session
@@ -28,7 +29,7 @@ from streaming.queries import Queries, Trigger, spark_kafka_options
 from streaming.score import Publishing
 from streaming.supervisor import Gate, Supervisor
 from streaming.tables import TABLES
-from streaming.topics import ensure_topics
+from streaming.topics import ensure_topics, largest_message
 from streaming.upkeep import LOG_MINUTES, Chore, ModelWatch, Upkeep, keeping_up
 
 SWITCH_SECONDS = 0.0005
@@ -124,6 +125,10 @@ class LiveStream:
         self._tell_losses(servers)
         for sentence in ensure_topics(self._settings.kafka, servers):
             self._notify(sentence)
+        kafka = self._settings.kafka
+        if self._settings.is_local:
+            largest = largest_message(kafka, servers)
+            check_heap(self._settings.spark.memory, largest, f"the topic {kafka.input.name}")
         return servers
 
     def _start_queries(self, stack: ExitStack) -> None:

@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from lakehouse.session import start_session
 from lakehouse.settings import Settings
 from silver.fields import FIELDS
 from silver.tables import COMPLAINTS, DUPLICATES, OUTCOMES, QUARANTINE
+from streaming.arrivals import Arrivals
 from streaming.duty import streams
 from streaming.queries import Queries, Trigger
 from streaming.supervisor import failure
@@ -32,7 +33,15 @@ KNOWN_KEYS = frozenset(key for field in FIELDS for key in field.keys)
 COUNTED = {"silver": COMPLAINTS, "quarantined": QUARANTINE, "duplicates": DUPLICATES, "outcomes": OUTCOMES}
 
 OnProgress = Callable[[str, int, int | None], None]
-Landed = tuple[list[LandedFile], list[str]]  # and a sentence a file that could not be read
+
+
+@dataclass
+class Landed:
+    """What landing gave: files, a sentence for each that could not be read, and those that are still being written."""
+
+    files: list[LandedFile]
+    errors: list[str]
+    waiting: list[Path] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -43,12 +52,14 @@ class LoadResult:
         files: what landing each file gave.
         counts: for the digest of each file's content, rows by where they went (`COUNTED`); None when only landed.
         errors: a sentence a file that could not be read.
+        waiting: files that are still being written, which the next load takes.
         seconds: from start to end, Spark's start included.
     """
 
     files: tuple[LandedFile, ...]
     counts: dict[str, dict[str, int]] | None
     errors: tuple[str, ...]
+    waiting: tuple[Path, ...]
     seconds: float
 
     @property
@@ -91,6 +102,8 @@ def load_files(settings: Settings, paths: Iterable[Path], on_progress: OnProgres
 def load_arrivals(settings: Settings, on_progress: OnProgress) -> LoadResult:
     """The same for the files that have arrived in the landing folder since this was last done.
 
+    A file that could not be read is tried again each time while it is there; one that is still being written waits.
+
     Raises:
         ComplaintsError: there is no such folder; or as `load_files`.
     """
@@ -108,32 +121,30 @@ def _load(settings: Settings, land: Callable[[Lake], Landed], on_progress: OnPro
         on_progress("making tables", 0, None)
         lake.create(TABLES)
         since = lake.spark.sql("SELECT current_timestamp()").first()[0]  # type: ignore[index]
-        landed, errors = land(lake)
+        landed = land(lake)
         counts = None
         if not streams(settings):
-            expected = sum(file.rows for file in landed if not file.is_known)
+            expected = sum(file.rows for file in landed.files if not file.is_known)
             refine(lake, lambda done: on_progress("refining", done, expected or None))
-            counts = _counts(lake, landed, since)
+            counts = _counts(lake, landed.files, since)
     finally:
         lock.release()
-    return LoadResult(tuple(landed), counts, tuple(errors), time.monotonic() - began)
+    seconds = time.monotonic() - began
+    return LoadResult(tuple(landed.files), counts, tuple(landed.errors), tuple(landed.waiting), seconds)
 
 
 def _land_arrivals(lake: Lake, on_progress: OnProgress) -> Landed:
-    """Land what Spark's file source has not handed out before; a batch that is run again lands nothing twice."""
-    landed: list[LandedFile] = []
-    errors: list[str] = []
+    """Land what is due again, and what Spark's source has not handed out before; a batch run again adds nothing."""
+    arrivals = Arrivals(lake, partial(_land_file, lake, on_progress))
+    arrivals.take(arrivals.due())
 
     def land(batch: DataFrame, _: int) -> None:
-        rows = batch.select("path").collect()  # bounded: a row a file
-        more, wrong = _land(lake, sorted(_path(row.path) for row in rows), on_progress)
-        landed.extend(more)
-        errors.extend(wrong)
+        arrivals.take(_path(row.path) for row in batch.select("path").collect())  # bounded: a row a file
 
-    arrivals = lake.read_arrivals(lake.settings.landing).writeStream.queryName("arrivals").foreachBatch(land)
-    arrivals = arrivals.option("checkpointLocation", lake.checkpoint("arrivals"))
-    follow(Trigger(until_done=True).applied(arrivals).start(), lambda _: None)
-    return landed, errors
+    new = lake.read_arrivals(lake.settings.landing).writeStream.queryName("arrivals").foreachBatch(land)
+    new = new.option("checkpointLocation", lake.checkpoint("arrivals"))
+    follow(Trigger(until_done=True).applied(new).start(), lambda _: None)
+    return Landed(arrivals.landed, arrivals.errors, arrivals.waiting)
 
 
 def _path(uri: str) -> Path:
@@ -142,13 +153,17 @@ def _path(uri: str) -> Path:
 
 
 def _land(lake: Lake, files: Iterable[Path], on_progress: OnProgress) -> Landed:
-    landed, errors = [], []
+    landed = Landed([], [])
     for path in files:
         try:
-            landed.append(land_file(lake, path, KNOWN_KEYS, partial(_told, on_progress, path.name)))
+            landed.files.append(_land_file(lake, on_progress, path))
         except ComplaintsError as error:
-            errors.append(str(error))
-    return landed, errors
+            landed.errors.append(str(error))
+    return landed
+
+
+def _land_file(lake: Lake, on_progress: OnProgress, path: Path) -> LandedFile:
+    return land_file(lake, path, KNOWN_KEYS, partial(_told, on_progress, path.name))
 
 
 def _told(on_progress: OnProgress, name: str, rows: int) -> None:

@@ -16,8 +16,8 @@ from lakehouse.rules import read_rules
 from lakehouse.settings import CONF, Settings
 from lakehouse.sql import query
 from silver.expectations import Expectation
-from silver.refine import NARRATIVE_WITHOUT_COMPLAINT
-from silver.sort_out import PAYLOAD_SHOWN
+from silver.parse import OVERSIZED_SHOWN
+from silver.refine import NARRATIVE_WITHOUT_COMPLAINT, PAYLOAD_SHOWN
 from streaming.tables import TABLES
 
 COUNTS = """
@@ -34,6 +34,7 @@ ROWS = """
 """
 WHOLE = "SELECT record_id, payload FROM bronze.complaints WHERE list_contains($ids, record_id)"
 NO_LIMIT = 2**62
+_CUT_LENGTHS = {PAYLOAD_SHOWN, OVERSIZED_SHOWN}  # of payloads that silver has cut
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def waiting(settings: Settings, reason: str | None, limit: int | None) -> Waitin
 
 def _with_whole_payloads(settings: Settings, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows with the payloads that quarantine has cut as bronze has them."""
-    cut = [row["record_id"] for row in rows if row["payload"] and len(row["payload"]) >= PAYLOAD_SHOWN]
+    cut = [row["record_id"] for row in rows if row["payload"] and len(row["payload"]) in _CUT_LENGTHS]
     found = query(settings, TABLES, WHOLE, {"ids": cut}).rows if cut else ()
     whole = {str(record_id): payload for record_id, payload in found}
     return [{**row, "payload": whole.get(row["record_id"], row["payload"])} for row in rows]
@@ -135,6 +136,9 @@ def _mended_row(line: str, where: str) -> tuple[str, str | None]:
         row = json.loads(line)
     except json.JSONDecodeError as error:
         msg = f"{where} is not JSON ({error.msg} at character {error.pos + 1}): each line is one JSON object."
+        raise ComplaintsError(msg) from error
+    except (ValueError, RecursionError) as error:
+        msg = f"{where} can't be read ({error}): give such a payload as text."
         raise ComplaintsError(msg) from error
     if not isinstance(row, dict) or not isinstance(row.get("record_id"), str) or "payload" not in row:
         msg = f"{where} is no quarantined row: each line is a JSON object with record_id and payload."

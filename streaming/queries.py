@@ -20,6 +20,7 @@ from gold import tables as gold
 from gold.decide import load_decisions
 from gold.decisions import decisions
 from lakehouse.commits import Guard
+from lakehouse.heap import heap_bytes
 from lakehouse.lake import Lake
 from lakehouse.logs import about
 from lakehouse.planned import Planned, Step
@@ -79,6 +80,7 @@ class Queries:
             .option("startingOffsets", "earliest")
             .option("failOnDataLoss", not self._lake.settings.streaming.accept_data_loss)
             .option("maxOffsetsPerTrigger", self._rows)
+            .option("kafka.max.poll.records", self._polled)
             .load()
         )
         return self._start(
@@ -122,6 +124,12 @@ class Queries:
         """gold.decisions to the aggregates."""
         rows = self._lake.read_stream(gold.DECISIONS, **self._pace)
         return self._start("summarise", rows, lambda guard, _: SummariseBatch(self._lake, guard), trigger)
+
+    @property
+    def _polled(self) -> int:
+        """Messages that a client may unpack at a time: as many as a quarter of the heap takes, however large."""
+        settings = self._lake.settings
+        return max(1, min(500, heap_bytes(settings.spark.memory) // 4 // settings.kafka.input.max_message_bytes))
 
     @property
     def _pace(self) -> dict[str, str | int]:

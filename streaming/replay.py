@@ -25,10 +25,11 @@ from lakehouse.lake import Lake, writer
 from lakehouse.session import start_session
 from lakehouse.settings import Settings
 from silver.expectations import load_expectations
-from silver.refine import NARRATIVE_WITHOUT_COMPLAINT, refined
+from silver.refine import NARRATIVE_WITHOUT_COMPLAINT, arrived, refined
 from silver.standardise import load_taxonomy
 from silver.tables import COMPLAINTS, DUPLICATES, QUARANTINE
 from streaming.load import refine
+from streaming.tables import TABLES
 
 REFUSED_SHOWN = 1000
 
@@ -83,6 +84,8 @@ def replay(
     lock = writer(settings)
     try:
         lake = Lake(start_session(settings), settings)
+        lake.read(QUARANTINE)  # refused where there is no lake yet, which `create` would make
+        lake.create(TABLES)
         replaying = _Replay(lake, on_progress)
         replaying.settle()
         given = None if mended is None else replaying.given(mended)
@@ -147,16 +150,16 @@ class _Replay:
         return given.join(gone, "record_id", "left_semi").count()
 
     def candidates(self, reason: str | None, given: DataFrame | None) -> DataFrame:
-        """The waiting rows to be judged: record_id, payload (whole from bronze, or as mended) and refused_for."""
+        """The waiting rows to be judged: record_id, arrived_at, payload (whole, or as mended) and refused_for."""
         waiting = self._lake.read(QUARANTINE).where("replayed_at IS NULL")
         if reason is not None:
             waiting = waiting.where(F.array_contains("reasons", reason))
         wanted = waiting.select("record_id", F.col("reasons").alias("refused_for"))
-        whole = self._lake.read(BRONZE).select("record_id", "payload")
+        whole = self._lake.read(BRONZE).select("record_id", "payload", arrived().alias("arrived_at"))
         if given is None:
             return whole.join(F.broadcast(wanted), "record_id")
         own = whole.join(F.broadcast(wanted.join(given, "record_id")), "record_id")
-        return own.select("record_id", F.coalesce("mended", "payload").alias("payload"), "refused_for")
+        return own.withColumn("payload", F.coalesce("mended", "payload")).drop("mended")
 
     def judged(self, candidates: DataFrame) -> DataFrame:
         """The candidates with the reasons for which they would be refused; none for those that pass."""
@@ -167,7 +170,7 @@ class _Replay:
         landing = (
             candidates.where(is_text).transform(landed_from_quarantine).withColumn("record_id", F.col("replay_of"))
         )
-        verdict = landing.transform(step).select("record_id", "payload", "complaint_id", "bare_narrative", "reasons")
+        verdict = landing.transform(step).select("record_id", "complaint_id", "bare_narrative", "reasons")
         usable = verdict.where("size(reasons) = 0 AND NOT bare_narrative").select("complaint_id")
         bare = verdict.where("bare_narrative").select("complaint_id")
         known = self._lake.read(COMPLAINTS).select("complaint_id").union(usable)
@@ -176,13 +179,14 @@ class _Replay:
         )
         orphan = F.col("bare_narrative") & F.col("is_known").isNull()
         reasons = F.when(orphan, F.array(F.lit(NARRATIVE_WITHOUT_COMPLAINT))).otherwise(F.col("reasons"))
-        texts = verdict.join(there, "complaint_id", "left").select("record_id", "payload", reasons.alias("reasons"))
-        others = candidates.where(~is_text).select("record_id", "payload", F.col("refused_for").alias("reasons"))
-        return texts.unionByName(others)
+        texts = verdict.join(there, "complaint_id", "left").select("record_id", reasons.alias("now"))
+        return candidates.join(texts, "record_id", "left").select(
+            "record_id", "payload", "arrived_at", F.coalesce("now", "refused_for").alias("reasons")
+        )
 
     def send(self, judged: DataFrame) -> dict[str, int]:
         """Append those that pass to bronze in one commit, refine them, note them, and count where they went."""
-        passing = judged.where("size(reasons) = 0").select("record_id", "payload")
+        passing = judged.where("size(reasons) = 0").drop("reasons")
         count = passing.count()
         if not count:
             return {"replayed": 0, "silver": 0, "duplicates": 0}

@@ -1,12 +1,12 @@
 """The records of export files as Kafka messages, exactly as they are."""
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from bronze.files import open_members
 from bronze.records import FileRecord
 from silver.fields import BY_NAME, FIELDS, normalised
+from silver.payload import cells_of
 from streaming.generator import Message
 
 _KNOWN_KEYS = frozenset(key for field in FIELDS for key in field.keys)
@@ -28,11 +28,6 @@ def _message(record: FileRecord) -> Message:
 
 
 def _key(payload: str) -> bytes:
-    try:
-        cells = json.loads(payload)
-    except (json.JSONDecodeError, RecursionError):
-        return b""
-    if not isinstance(cells, dict):
-        return b""
+    cells = cells_of(payload) or {}
     ids = (str(value) for name, value in cells.items() if normalised(name) in BY_NAME["complaint_id"].keys)
     return next(ids, "").encode(errors="replace")

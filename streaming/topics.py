@@ -77,6 +77,16 @@ def ensure_topics(kafka: KafkaSettings, bootstrap_servers: str) -> list[str]:
         return [sentence for topic in (kafka.input, kafka.predictions) for sentence in _ensure(admin, topic)]
 
 
+def largest_message(kafka: KafkaSettings, bootstrap_servers: str) -> int:
+    """The bytes of the largest message that the input topic takes, as the broker has it.
+
+    Raises:
+        ComplaintsError: the broker can't be reached, or there is no such topic.
+    """
+    with admin_client(kafka, bootstrap_servers) as admin:
+        return int(_found(admin, kafka.input)["max.message.bytes"])
+
+
 @contextmanager
 def admin_client(kafka: KafkaSettings, bootstrap_servers: str) -> Iterator[KafkaAdminClient]:
     """A client for the admin's work, closed at the end; what the broker refuses becomes a sentence.

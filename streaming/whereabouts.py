@@ -3,7 +3,6 @@
 Reads all layers; quarantine has no column for the complaint's number, so bronze's payloads are searched for it.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from lakehouse.lake import table_path
 from lakehouse.settings import Settings
 from lakehouse.sql import query
 from silver.fields import BY_NAME, normalised
+from silver.payload import cells_of
 from streaming.tables import TABLES
 
 KNOWN = """
@@ -119,15 +119,12 @@ def whole_number(complaint_id: int) -> str:
 def names(complaint_id: int, payload: str | None, payload_bytes: bytes | None) -> bool:
     """Whether a payload is of this complaint; one that is no JSON object is, when the number stands in it."""
     text = payload if payload is not None else (payload_bytes or b"").decode(errors="replace")
-    try:
-        cells = json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
-        cells = None
-    if not isinstance(cells, dict):
+    cells = cells_of(text)
+    if cells is None:
         return re.search(whole_number(complaint_id), text) is not None
     keys = BY_NAME["complaint_id"].keys
     ids = (str(value).strip() for name, value in cells.items() if normalised(name) in keys)
-    return any(text.isascii() and text.isdigit() and int(text) == complaint_id for text in ids)
+    return any(text.isascii() and text.isdigit() and text.lstrip("0") == str(complaint_id) for text in ids)
 
 
 def steps(settings: Settings, complaint_id: int, records: Sequence[str]) -> list[Step]:

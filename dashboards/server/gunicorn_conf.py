@@ -1,4 +1,4 @@
-"""Gunicorn's hooks: what holds each worker to reading, and what opens the lake's views before it is asked."""
+"""Gunicorn's hooks: each worker only reads the lake and has its views open, and cached rows are forgotten in time."""
 
 import os
 import threading
@@ -17,6 +17,13 @@ def post_fork(server: Any, _: Any) -> None:
     is_limited = limit_memory(VIEWS.described()["limits"]["bytes"])
     if not (is_held and is_limited):
         server.log.warning("This system can't keep Superset from writing the lake, or limit its memory.")
+
+
+def when_ready(_: Any) -> None:
+    """Called in the first process once the server listens."""
+    import row_cache
+
+    row_cache.keep_forgetting(Path(os.environ["LAKE_SUPERSET_HOME"]))
 
 
 def post_worker_init(_: Any) -> None:

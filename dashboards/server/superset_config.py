@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import row_cache
 from sqlalchemy.dialects import registry
 from sqlalchemy.engine.url import URL
 
@@ -81,7 +82,7 @@ def cache(name: str, seconds: int) -> dict[str, Any]:
 
 
 CACHE_CONFIG = cache("metadata", DAY)
-DATA_CACHE_CONFIG = cache("data", DAY)
+DATA_CACHE_CONFIG = cache("data", row_cache.KEPT_SECONDS)
 FILTER_STATE_CACHE_CONFIG = cache("filters", 90 * DAY)
 EXPLORE_FORM_DATA_CACHE_CONFIG = cache("explore", 7 * DAY)
 

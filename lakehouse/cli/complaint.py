@@ -57,7 +57,6 @@ def erase(invocation: Invocation, /, complaint_id: int, yes: bool, as_json: bool
         print_json(done.as_json())
         return
     print_grid(("table", "rows erased"), list(done.rows.items()), numbers=True)
-    if done.tombstone:
-        click.echo(f"Decisions on it: Kafka drops them from {settings.kafka.predictions.name} when it compacts.")
-    hours = settings.kafka.input.retention_hours
-    click.echo(f"Messages with it: Kafka keeps them on {settings.kafka.input.name} until they are {hours} hours old.")
+    click.echo(f"{done.searched:,} files in {settings.folder} were searched: none holds its words or its number.")
+    for sentence in done.left:
+        click.echo(sentence)

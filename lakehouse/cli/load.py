@@ -42,6 +42,8 @@ def load(invocation: Invocation, /, paths: tuple[Path, ...], arrived: bool, as_j
         print_load(result.as_json())
     for sentence in result.errors:
         terminal().print(f"Error: {sentence}", style="red", markup=False, soft_wrap=True)
+    for path in result.waiting:
+        terminal().print(f"{path.name} is still being written: the next load takes it.", markup=False, soft_wrap=True)
     if result.errors:
         sys.exit(1)
 

@@ -70,9 +70,9 @@ def test_every_column_and_metric_says_what_it_means(assets: Assets) -> None:
         assert silent == [], dataset.path
 
 
-def test_real_time_datasets_are_kept_5_seconds_and_historical_ones_a_day(assets: Assets) -> None:
+def test_real_time_datasets_are_kept_5_seconds_and_historical_ones_5_minutes(assets: Assets) -> None:
     kept = {d.content["description"].split(":")[0]: d.content["cache_timeout"] for d in assets.datasets}
-    assert kept == {"Real-time": 5, "Historical": 86_400}
+    assert kept == {"Real-time": 5, "Historical": 300}
 
 
 def test_the_live_dashboard_refreshes_itself_every_10_seconds(assets: Assets) -> None:

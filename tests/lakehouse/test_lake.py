@@ -130,3 +130,11 @@ def test_a_second_process_may_not_write_until_the_first_has_ended(settings: Sett
         other.kill()
     writer(settings).release()  # a killed process holds nothing
     writer(settings).release()
+
+
+def test_what_a_killed_writer_had_staged_goes_with_the_next_one(settings: Settings) -> None:
+    left = settings.folder / "staging-1" / "records.parquet"
+    left.parent.mkdir(parents=True)
+    left.write_text("rows")
+    with writer(settings):
+        assert not left.parent.exists()

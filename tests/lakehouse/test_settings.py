@@ -150,3 +150,11 @@ def test_a_password_of_another_type_in_a_file_is_not_shown(conf: Path) -> None:
     with pytest.raises(ComplaintsError, match=r"kafka\.password is wrong") as error:
         load_settings()
     assert "424242" not in str(error.value)
+
+
+def test_a_heap_that_cannot_carry_the_largest_message_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMPLAINTS_SPARK__MEMORY", "1100m")
+    with pytest.raises(ComplaintsError, match=r"^spark\.memory is 1100m, too small for messages of 8,388,608 bytes"):
+        load_settings()
+    monkeypatch.setenv("COMPLAINTS_KAFKA__INPUT__MAX_MESSAGE_BYTES", "1048576")
+    assert load_settings().spark.memory == "1100m"

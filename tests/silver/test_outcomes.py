@@ -22,7 +22,8 @@ TEXT_OF = {
 }
 DAY = "2024-05-03"
 ROW = (
-    "complaint_id bigint, date_received date, first_received date, refined_at timestamp, record_id string, "
+    "complaint_id bigint, date_received date, first_received date, refined_at timestamp, arrived_at timestamp, "
+    "record_id string, "
     "position bigint, date_sent_to_company date, company_response string, company_public_response string, "
     "timely_response boolean, consumer_disputed boolean, response_class string, product_family string, issue string, "
     "company string, state string, submitted_via string"
@@ -41,6 +42,7 @@ def row(answer: str | None = None, position: int = 1, complaint_id: int = 1, **f
         "date_received": DAY,
         "first_received": DAY,
         "refined_at": f"2024-06-0{position} 00:00:00",
+        "arrived_at": f"2024-06-0{position} 00:00:00",
         "record_id": f"record-{position}",
         "position": position,
         "company_response": TEXT_OF[answer],
@@ -144,6 +146,7 @@ def test_of_a_complaint_not_known_yet_every_reported_field_is_taken(updates: Upd
         "complaint_channel": None,
         "record_id": "record-1",
         "observed_at": outcome["observed_at"],
+        "reported_at": outcome["observed_at"],
     }
 
 
@@ -239,8 +242,26 @@ def test_rows_of_a_complaint_are_ordered_by_arrival_then_by_place(frame: Frame) 
         ("e", "2024-05-03 00:00:00", None, 8),
         ("d", "2024-05-03 00:00:00", None, 7),
     ]
-    names = ("record_id", "ingested_at", "file", "offset")
-    columns = "record_id string, ingested_at timestamp, file string, offset bigint, complaint_id bigint"
+    names = ("record_id", "arrived_at", "file", "offset")
+    columns = "record_id string, arrived_at timestamp, file string, partition int, offset bigint, complaint_id bigint"
     records = [dict(zip(names, each, strict=True)) | {"complaint_id": 1} for each in rows]
     ordered = frame(records, columns).transform(in_order).orderBy("position").collect()
     assert [(each.record_id, each.position) for each in ordered] == list(zip("abcde", range(1, 6), strict=True))
+
+
+def test_of_two_partitions_the_message_that_is_later_on_kafka_counts_whatever_its_offset(frame: Frame) -> None:
+    columns = "record_id string, arrived_at timestamp, file string, partition int, offset bigint, complaint_id bigint"
+    newer = {"record_id": "in/2/0", "arrived_at": "2024-05-02 00:00:00", "partition": 2, "offset": 0}
+    older = {"record_id": "in/0/900", "arrived_at": "2024-05-01 00:00:00", "partition": 0, "offset": 900}
+    records = [{**each, "complaint_id": 1} for each in (newer, older)]
+    ordered = frame(records, columns).transform(in_order).orderBy("position").collect()
+    assert [each.record_id for each in ordered] == ["in/0/900", "in/2/0"]
+
+
+def test_what_arrived_first_adds_to_a_later_report_and_replaces_nothing_whenever_it_is_read(updates: Updates) -> None:
+    updates.batch(row("monetary_relief", 3, timely_response=True))
+    older = row("explanation", 1, timely_response=False, company_public_response="Ours", refined_at="2024-06-09")
+    (outcome,) = updates.batch(older)
+    assert (outcome["response_class"], outcome["timely_response"]) == ("monetary_relief", True)
+    assert (outcome["company_public_response"], outcome["record_id"]) == ("Ours", "record-3")
+    assert updates.batch(older) == []

@@ -15,6 +15,7 @@ from lakehouse.planned import Step
 from lakehouse.settings import Settings
 from silver import sort_out
 from silver.outcomes import in_order, latest_outcomes
+from silver.refine import PAYLOAD_SHOWN
 from silver.tables import COMPLAINTS, DUPLICATES, NARRATIVES, OUTCOMES, QUARANTINE
 
 Landed = Callable[[Sequence[str], int], DataFrame]
@@ -216,7 +217,7 @@ def test_an_outcome_beside_a_late_narrative_is_not_lost(silver: Silver) -> None:
 
 def test_a_refused_payload_is_shown_up_to_a_length_and_waits_for_replay(silver: Silver) -> None:
     (row,) = silver.feed('{"x": "' + "y" * 200_000).quarantine
-    assert len(row.payload) == sort_out.PAYLOAD_SHOWN
+    assert len(row.payload) == PAYLOAD_SHOWN
     assert row.replayed_at is None
     assert (row.source, row.topic, row.partition, row.offset) == ("kafka", "complaints-input", 0, 0)
 

@@ -3,6 +3,7 @@
 Real messages on a real broker: a complaint, its repeat, its outcome and a message of it that broke off, among others.
 """
 
+import gzip
 import json
 import shutil
 from pathlib import Path
@@ -48,6 +49,7 @@ MESSAGES = (
     json.dumps(complaint(MINE, complaint_what_happened=WORDS))[:-20],  # broke off
     json.dumps(complaint(MINE, date_received="soon", complaint_what_happened=WORDS)),
     json.dumps(complaint(MINE + 10)),
+    f'{json.dumps(complaint(MINE))[:-1]}, "reference": {"9" * 5000}}}',
 )
 
 
@@ -135,6 +137,7 @@ def test_a_complaint_is_followed_from_its_message_to_its_published_decision(stre
         f"{topic}/0/2": "duplicate: revised, narrative",
         f"{topic}/0/3": "quarantine: not_json",
         f"{topic}/0/4": "quarantine: date_received_unreadable",
+        f"{topic}/0/6": "quarantine: not_json",
     }
     assert WORDS not in json.dumps(found.as_json(), default=str)
 
@@ -161,7 +164,7 @@ def test_after_an_erasure_no_file_holds_a_word_of_it_and_the_counts_still_balanc
     done = erase_complaint(settings, MINE, lambda _: None)
     assert dict(done.rows) == {
         "silver.complaints": 1, "silver.narratives": 0, "silver.outcomes": 1, "silver.duplicates": 2,
-        "gold.decisions": 1, "bronze.complaints": 5, "silver.quarantine": 2,
+        "gold.decisions": 1, "bronze.complaints": 6, "silver.quarantine": 3,
     }  # fmt: skip
     assert files_with(settings.folder, WORDS) == []
     assert balance(settings) == (0, bronze, 0)
@@ -209,3 +212,30 @@ def test_beside_a_running_stream_nothing_is_erased(lake: Lake) -> None:
     ):
         erase_complaint(lake.settings, MINE, lambda _: None)
     assert lake.read(BRONZE).count() >= len(MESSAGES)
+
+
+def test_an_erasure_sweeps_the_whole_root_and_is_confirmed_once_no_file_holds_the_complaint(lake: Lake) -> None:
+    root = lake.settings.folder
+    said = f"They say: {WORDS}, and then some."
+    swept = ("superset/cache/data/1f", "mlflow/artifacts/1/input_example.json", "standby/rows", "staging-1/records")
+    for place in (*swept, "scratch/blockmgr-1/0c/shuffle", "logs/spark.log.1"):
+        (root / place).parent.mkdir(parents=True, exist_ok=True)
+        (root / place).write_text(said)
+    (root / ".standby.lock").touch()  # of a process that was killed
+    (root / "landing").mkdir()
+    (root / "landing" / "export.json.gz").write_bytes(gzip.compress(MESSAGES[0].encode()))
+    copied = root / "notes" / "copied.json.gz"
+    copied.parent.mkdir()
+    copied.write_bytes(gzip.compress(json.dumps({"complaint_id": MINE}).encode()))
+
+    with pytest.raises(ComplaintsError, match=r"1 files .* still hold .*, the first is notes/copied\.json\.gz"):
+        erase_complaint(lake.settings, MINE, lambda _: None)
+    copied.unlink()
+    done = erase_complaint(lake.settings, MINE, lambda _: None)
+    assert [path for path in files_with(root, WORDS) if not path.startswith("landing/")] == []
+    assert done.searched > 100
+    kafka, landing = done.left
+    assert kafka.startswith(
+        f"Kafka keeps messages with it on {lake.settings.kafka.input.name} until they are 168 hours"
+    )
+    assert landing.startswith("The file landing/export.json.gz holds it")

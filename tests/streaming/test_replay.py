@@ -14,8 +14,8 @@ from bronze.tables import COMPLAINTS as BRONZE
 from lakehouse.errors import ComplaintsError
 from lakehouse.lake import Lake, writer
 from lakehouse.settings import Settings, load_settings
-from silver.sort_out import PAYLOAD_SHOWN
-from silver.tables import COMPLAINTS, DUPLICATES, NARRATIVES, QUARANTINE
+from silver.refine import PAYLOAD_SHOWN
+from silver.tables import COMPLAINTS, DUPLICATES, NARRATIVES, OUTCOMES, QUARANTINE
 from streaming import replay as module
 from streaming.load import load_files
 from streaming.quarantine import export, read_mended, waiting
@@ -204,3 +204,12 @@ def test_payloads_of_mended_rows_are_read_as_they_are(tmp_path: Path) -> None:
         read_mended(tmp_path / "missing.jsonl")
     with pytest.raises(ComplaintsError, match=r"can't be written \(Is a directory\)"):
         export([], tmp_path)
+
+
+def test_an_old_row_that_is_replayed_leaves_the_newer_outcome_as_it_is(lake: Lake, tmp_path: Path) -> None:
+    (tmp_path / "newer.json").write_text(json.dumps(complaint(2, company_response="Closed with monetary relief")))
+    assert not load_files(lake.settings, [tmp_path / "newer.json"], lambda *_: None).errors
+    older = complaint(2, company_response="Closed with explanation", company_public_response="Ours")
+    assert counts(mend(lake, {ids(lake.settings)[2]: json.dumps(older)})) == (1, 0, 1, 0)
+    (outcome,) = lake.read(OUTCOMES).where("complaint_id = 2").collect()
+    assert (outcome.company_response, outcome.company_public_response) == ("Closed with monetary relief", "Ours")

@@ -1,21 +1,28 @@
 """A batch of decisions is stored once and published at least once, with the same content each time."""
 
 import json
+from pathlib import Path
 
+import pytest
 from pyspark.sql import functions as F
 
 from gold.decide import load_decisions
 from gold.decisions import decisions
 from gold.tables import DECISIONS
 from lakehouse.commits import Guard
+from lakehouse.errors import ComplaintsError
 from lakehouse.lake import Lake
 from ml.scoring import Model, scored
 from silver.tables import COMPLAINTS
+from streaming import score as module
+from streaming.backlog import score_backlog
 from streaming.broker import Broker
-from streaming.queries import spark_kafka_options
+from streaming.load import follow
+from streaming.queries import Queries, Trigger, spark_kafka_options
 from streaming.score import Publishing, ScoreBatch
+from streaming.tables import TABLES
 from streaming.topics import ensure_topics
-from tests.conftest import Trained
+from tests.conftest import Trained, copy_of
 from tests.streaming.conftest import messages, with_topics
 
 
@@ -62,3 +69,29 @@ def test_a_later_batch_of_the_same_start_is_written_without_a_look_back(trained:
     write(rows.where(F.col("complaint_id") >= lowest[10]), 1)
     found = {row.batch_id: row["count"] for row in lake.read(DECISIONS).groupBy("batch_id").count().collect()}
     assert found == {0: 10, 1: 10}
+
+
+def test_scoring_without_a_stream_first_publishes_what_a_stream_that_was_killed_had_stored(
+    trained: Trained, tmp_path: Path, shared_broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = copy_of(trained, tmp_path / "lake")
+    lake = Lake(copy.spark, with_topics(copy.settings, shared_broker, "rest"))
+    kafka = lake.settings.kafka
+    ensure_topics(kafka, shared_broker.bootstrap_servers)
+    lake.create(TABLES)
+    publishing = Publishing(kafka.predictions.name, spark_kafka_options(lake, shared_broker.bootstrap_servers))
+
+    def killed(*_: object) -> None:
+        raise InterruptedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "publish", killed)
+        with pytest.raises(ComplaintsError, match="InterruptedError"):
+            follow(Queries(lake).score(trained.model, publishing, Trigger(until_done=True)), lambda _: None)
+    stored = {row.complaint_id for row in lake.read(DECISIONS).select("complaint_id").collect()}
+    assert stored
+    assert messages(shared_broker, kafka.predictions.name) == []
+
+    assert score_backlog(lake.settings, lambda *_: None) > 0
+    assert {int(key) for key, _ in messages(shared_broker, kafka.predictions.name)} == stored
+    assert lake.read(DECISIONS).count() == lake.read(COMPLAINTS).count()
