@@ -1,0 +1,281 @@
+"""What must hold of a lake at any moment, as SQL over its pinned tables and copies of its topics.
+
+Each invariant has two queries: how many things it is about, and its findings (`verdict`, `id`, `n`): what isn't simply
+as it should be, n times. Findings with a verdict in `APART` are accounted for; all others break the invariant.
+
+Besides the views of the tables there are, made by `streaming.verify`:
+asked (topic, started, publishing_since), reached (partition, end): what the queries said before the tables were pinned;
+unrefined (record_id), unscored and unsummed (complaint_id): what a query may not have read yet;
+on_input and on_predictions: the topics' messages; cut (reach_ms): up to when Kafka may have dropped predictions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bronze import tables as bronze
+from bronze.land import DIGEST_SHOWN, FROM_FILE
+from gold import tables as gold
+from gold.aggregates import KEYS
+from lakehouse.catalogue import Table
+from silver import tables as silver
+
+UNDER_WAY = "under way"
+ERASED = "erased"
+BEYOND = "beyond retention"
+UNPUBLISHED = "scored without publishing"
+APART = (UNDER_WAY, ERASED, BEYOND, UNPUBLISHED)
+
+# The columns that the queries read, by table, in the order in which tables are pinned: what is written later is pinned
+# earlier, so that each row of a table has its origin in those that follow. The erasures come first, and are looked at
+# again in the end: nobody may erase meanwhile.
+COLUMNS: dict[Table, tuple[str, ...]] = {
+    bronze.ERASURES: ("record_id", "complaint_id", "erased_at"),
+    gold.STREAM_HEALTH: ("query", "started_at", "batch_ms"),
+    gold.BY_MINUTE: (*KEYS[gold.BY_MINUTE], *(measure.name for measure in gold.MEASURES), "latency_ms_sum"),
+    gold.BY_DAY: (*KEYS[gold.BY_DAY], *(measure.name for measure in gold.MEASURES)),
+    gold.DECISIONS: (
+        *("complaint_id", "record_id", "date_received", "product_family", "issue", "company", "state", "probability"),
+        *("scored_with", "urgency", "escalate", "kafka_timestamp", "ingested_at", "scored_at"),
+    ),
+    silver.COMPLAINTS: ("complaint_id", "record_id"),
+    silver.NARRATIVES: ("complaint_id",),
+    silver.OUTCOMES: ("complaint_id",),
+    silver.QUARANTINE: ("record_id", "replayed_at"),
+    silver.DUPLICATES: ("record_id",),
+    bronze.FILES: ("sha256", "rows"),
+    bronze.COMPLAINTS: ("record_id", "source", "topic", "partition", "offset", "kafka_timestamp", "replay_of"),
+}
+
+# The records that are not, once each, in bronze and in one place of silver; found in one pass, for two invariants.
+ODD_RECORDS = """
+    CREATE TABLE odd_records AS
+    SELECT record_id, sum(b) AS bronze, sum(p) AS places, sum(e) AS erased, sum(u) AS erasing
+    FROM (
+        SELECT record_id, 1 AS b, 0 AS p, 0 AS e, 0 AS u FROM bronze.complaints
+        UNION ALL SELECT record_id, 0, 1, 0, 0 FROM silver.complaints
+        UNION ALL SELECT record_id, 0, 1, 0, 0 FROM silver.quarantine
+        UNION ALL SELECT record_id, 0, 1, 0, 0 FROM silver.duplicates
+        UNION ALL SELECT record_id, 0, 0, 1, (erased_at IS NULL)::INTEGER FROM bronze.erasures
+    )
+    GROUP BY record_id
+    HAVING NOT (sum(b) = 1 AND sum(p) = 1 AND sum(e) = 0) AND NOT (sum(b) = 0 AND sum(p) = 0 AND sum(u) = 0)
+"""
+
+_MESSAGES = f"""
+    WITH mine AS (
+        SELECT "partition", "offset", epoch_ms(kafka_timestamp) AS sent_ms
+        FROM bronze.complaints WHERE source = 'kafka' AND topic = (SELECT topic FROM asked)
+    ), matched AS (
+        SELECT "partition", max("offset") + 1 AS "end"
+        FROM on_input SEMI JOIN mine USING ("partition", "offset", sent_ms) GROUP BY "partition"
+    ), missing AS (
+        SELECT "partition", "offset", concat_ws('/', (SELECT topic FROM asked), "partition", "offset") AS record_id
+        FROM on_input ANTI JOIN mine USING ("partition", "offset", sent_ms)
+    )
+    SELECT CASE WHEN record_id IN (SELECT record_id FROM bronze.erasures) THEN '{ERASED}'
+                WHEN "offset" < greatest(coalesce(reached."end", 0), coalesce(matched."end", 0)) THEN 'lost'
+                ELSE '{UNDER_WAY}' END AS verdict, record_id AS id, 1 AS n
+    FROM missing LEFT JOIN reached USING ("partition") LEFT JOIN matched USING ("partition")
+"""  # noqa: S608 - our own names; so below
+
+_ONCE = """
+    SELECT 'twice' AS verdict, record_id AS id, bronze - 1 AS n FROM odd_records WHERE bronze > 1
+    UNION ALL
+    SELECT 'twice under other ids', min(record_id), count(DISTINCT record_id) - 1
+    FROM bronze.complaints WHERE source = 'kafka'
+    GROUP BY topic, "partition", "offset", kafka_timestamp HAVING count(DISTINCT record_id) > 1
+"""
+
+_FILES = f"""
+    WITH noted AS (
+        SELECT left(sha256, {DIGEST_SHOWN}) AS digest, max("rows") AS "rows" FROM bronze.files GROUP BY digest
+    ), there AS (
+        SELECT digest, count(*) AS "rows"
+        FROM (SELECT regexp_extract(record_id, '{FROM_FILE}', 1) AS digest FROM bronze.complaints
+              WHERE source IN ('csv', 'json')
+              UNION ALL SELECT regexp_extract(record_id, '{FROM_FILE}', 1)
+              FROM bronze.erasures ANTI JOIN bronze.complaints USING (record_id))
+        WHERE digest <> '' GROUP BY digest
+    )
+    SELECT CASE WHEN noted.digest IS NULL THEN '{UNDER_WAY}'
+                WHEN coalesce(there."rows", 0) < noted."rows" THEN 'lost' ELSE 'too many' END AS verdict,
+           digest AS id, abs(coalesce(noted."rows", 0) - coalesce(there."rows", 0)) AS n
+    FROM noted FULL JOIN there USING (digest) WHERE noted."rows" IS DISTINCT FROM there."rows"
+"""  # noqa: S608
+
+_REPLAYS = """
+    SELECT 'twice' AS verdict, replay_of AS id, count(*) - 1 AS n
+    FROM bronze.complaints WHERE replay_of IS NOT NULL GROUP BY replay_of HAVING count(*) > 1
+    UNION ALL
+    SELECT 'noted and never sent', record_id, 1
+    FROM (SELECT record_id FROM silver.quarantine WHERE replayed_at IS NOT NULL) AS gone
+    ANTI JOIN bronze.complaints ON replay_of = gone.record_id
+"""
+
+_PLACES = f"""
+    SELECT CASE WHEN erasing > 0 THEN '{UNDER_WAY}'
+                WHEN erased > 0 THEN 'erased and there again'
+                WHEN bronze = 0 THEN 'not in bronze'
+                WHEN places > 1 THEN 'in several places'
+                WHEN record_id IN (SELECT record_id FROM unrefined) THEN '{UNDER_WAY}'
+                ELSE 'lost' END AS verdict, record_id AS id, 1 AS n
+    FROM odd_records WHERE NOT (bronze > 0 AND places = 1 AND erased = 0)
+"""  # noqa: S608
+
+_UNIQUE = """
+    SELECT 'twice' AS verdict, complaint_id::VARCHAR AS id, count(*) - 1 AS n
+    FROM {table} GROUP BY complaint_id HAVING count(*) > 1
+"""
+
+_DECISIONS = f"""
+    WITH erasing AS (SELECT complaint_id FROM bronze.erasures WHERE erased_at IS NULL)
+    SELECT CASE WHEN complaint_id IN (SELECT complaint_id FROM unscored UNION ALL FROM erasing) THEN '{UNDER_WAY}'
+                ELSE 'without a decision' END AS verdict, complaint_id::VARCHAR AS id, 1 AS n
+    FROM silver.complaints ANTI JOIN gold.decisions USING (complaint_id)
+    UNION ALL
+    SELECT CASE WHEN complaint_id IN (FROM erasing) THEN '{UNDER_WAY}' ELSE 'of no complaint in silver' END,
+           complaint_id::VARCHAR, 1
+    FROM gold.decisions ANTI JOIN silver.complaints USING (complaint_id, record_id)
+"""  # noqa: S608
+
+_PUBLISHED = f"""
+    WITH erasing AS (
+        SELECT complaint_id FROM bronze.erasures WHERE erased_at IS NULL
+    ), buried AS (
+        SELECT complaint_id, max(row(sent_ms, "offset")) AS at
+        FROM on_predictions WHERE content IS NULL GROUP BY complaint_id
+    ), live AS (
+        SELECT m.complaint_id, min(content) <> max(content) AS differ, min(m.record_id) AS record_id,
+               min(sent_ms) AS sent_ms
+        FROM on_predictions AS m LEFT JOIN buried USING (complaint_id)
+        WHERE content IS NOT NULL AND complaint_id IS NOT NULL
+              AND (buried.at IS NULL OR row(sent_ms, "offset") > buried.at)
+        GROUP BY m.complaint_id
+    ), absent AS (
+        SELECT complaint_id, scored_at FROM gold.decisions ANTI JOIN live USING (complaint_id)
+    ), seen AS (
+        SELECT DISTINCT scored_at FROM gold.decisions SEMI JOIN live USING (complaint_id)
+    ), streamed AS (
+        SELECT scored_at FROM (SELECT DISTINCT scored_at FROM absent) AS batches
+        WHERE EXISTS (FROM gold.stream_health WHERE query = 'score' AND scored_at BETWEEN started_at
+                      AND started_at + to_milliseconds(batch_ms))
+    )
+    SELECT 'with several contents' AS verdict, complaint_id::VARCHAR AS id, 1 AS n FROM live WHERE differ
+    UNION ALL
+    SELECT CASE WHEN complaint_id IN (FROM erasing) THEN '{UNDER_WAY}' ELSE 'not as in gold' END,
+           complaint_id::VARCHAR, 1
+    FROM live ANTI JOIN gold.decisions USING (complaint_id, record_id)
+    WHERE NOT differ AND sent_ms < (SELECT epoch_ms(started) FROM asked)
+    UNION ALL
+    SELECT CASE WHEN complaint_id IN (FROM erasing) OR scored_at >= publishing_since THEN '{UNDER_WAY}'
+                WHEN epoch_ms(scored_at) < (SELECT max(reach_ms) FROM cut) THEN '{BEYOND}'
+                WHEN scored_at IN (FROM seen) THEN 'not published'
+                WHEN scored_at IN (FROM streamed)
+                     AND epoch_ms(scored_at) >= (SELECT min(sent_ms) FROM on_predictions) THEN 'not published'
+                ELSE '{UNPUBLISHED}' END, complaint_id::VARCHAR, 1
+    FROM absent, asked
+"""  # noqa: S608
+
+
+def _sums(table: Table, keys: Sequence[str], measures: dict[str, str]) -> str:
+    """Findings on an aggregate: the keys whose sums aren't those of the decisions, give or take what is under way."""
+    names = KEYS[table]
+    expected = ", ".join(
+        f"sum({sql}) AS most_{name}, coalesce(sum({sql}) FILTER (NOT is_open), 0) AS least_{name}"
+        for name, sql in measures.items()
+    )
+    within = " AND ".join(
+        f"coalesce({name}, 0) BETWEEN coalesce(least_{name}, 0) - 1e-6 * (1 + coalesce(abs(most_{name}), 0)) "
+        f"AND coalesce(most_{name}, 0) + 1e-6 * (1 + coalesce(abs(most_{name}), 0))"
+        for name in measures
+    )
+    return f"""
+        WITH erasing AS (
+            SELECT complaint_id FROM bronze.erasures WHERE erased_at IS NULL
+        ), decided AS (
+            SELECT *, complaint_id IN (SELECT complaint_id FROM unsummed UNION ALL FROM erasing) AS is_open
+            FROM gold.decisions
+        ), expected AS (
+            SELECT {", ".join(f"{sql} AS e_{name}" for name, sql in zip(names, keys, strict=True))},
+                   {expected}, count(*) FILTER (is_open) AS opened
+            FROM decided GROUP BY {", ".join(str(number + 1) for number in range(len(names)))}
+        ), found AS (
+            SELECT {", ".join(names)}, {", ".join(f"sum({name}) AS {name}" for name in measures)}
+            FROM {table.name} GROUP BY {", ".join(names)}
+        ), compared AS (
+            SELECT concat_ws(', ', {", ".join(f"coalesce({name}, e_{name})" for name in names)}) AS id,
+                   {within} AS is_right, opened
+            FROM expected FULL JOIN found ON {" AND ".join(f"e_{name} IS NOT DISTINCT FROM {name}" for name in names)}
+        )
+        SELECT CASE WHEN is_right THEN '{UNDER_WAY}' ELSE 'with other sums' END AS verdict, id,
+               CASE WHEN is_right THEN opened ELSE 1 END AS n
+        FROM compared WHERE NOT is_right OR opened > 0
+    """  # noqa: S608
+
+
+_MEASURES = {
+    "complaints": "1",
+    "escalated": "escalate::INTEGER",
+    "critical": "(urgency = 'critical')::INTEGER",
+    "high": "(urgency = 'high')::INTEGER",
+    "without_text": "(scored_with = 'structure')::INTEGER",
+    "probability_sum": "probability",
+}
+_LATENCY = {"latency_ms_sum": "coalesce(epoch_ms(scored_at) - epoch_ms(kafka_timestamp), 0)"}
+_MINUTE = ("date_trunc('minute', coalesce(kafka_timestamp, ingested_at))", "product_family", "urgency")
+_DAY = ("date_received", "product_family", "coalesce(issue, '')", "coalesce(company, '')", "coalesce(state, '')")
+
+
+@dataclass(frozen=True)
+class Invariant:
+    """Something that must hold.
+
+    Attributes:
+        name: its key in JSON.
+        says: what must hold, in words.
+        counted: SQL of how many things it is about.
+        findings: SQL of what isn't simply so: verdict, id, n.
+        topic: the topic that it needs, input or predictions; None for those that need none.
+    """
+
+    name: str
+    says: str
+    counted: str
+    findings: str
+    topic: str | None = None
+
+
+def _rows(table: Table, where: str = "true") -> str:
+    return f"SELECT count(*) FROM {table.name} WHERE {where}"  # noqa: S608
+
+
+def _unique(name: str, table: Table) -> Invariant:
+    return Invariant(name, f"each complaint is in {table.name} once", _rows(table), _UNIQUE.format(table=table.name))
+
+
+INVARIANTS = (
+    Invariant(
+        "messages", "each message that Kafka has is in bronze", "SELECT count(*) FROM on_input", _MESSAGES, "input"
+    ),
+    Invariant("bronze", "each row of bronze is there once", _rows(bronze.COMPLAINTS), _ONCE),
+    Invariant(
+        "files", "each loaded file's rows are in bronze", 'SELECT coalesce(sum("rows"), 0) FROM bronze.files', _FILES
+    ),
+    Invariant("replays", "each replayed row went once", _rows(bronze.COMPLAINTS, "replay_of IS NOT NULL"), _REPLAYS),
+    Invariant("places", "each row of bronze is in one place of silver", _rows(bronze.COMPLAINTS), _PLACES),
+    _unique("complaints", silver.COMPLAINTS),
+    _unique("narratives", silver.NARRATIVES),
+    _unique("outcomes", silver.OUTCOMES),
+    _unique("decisions", gold.DECISIONS),
+    Invariant("gold", "each complaint in silver is decided in gold", _rows(silver.COMPLAINTS), _DECISIONS),
+    Invariant(
+        "minutes",
+        "the minutes add up to the decisions",
+        _rows(gold.DECISIONS),
+        _sums(gold.BY_MINUTE, _MINUTE, _MEASURES | _LATENCY),
+    ),
+    Invariant("days", "the days add up to the decisions", _rows(gold.DECISIONS), _sums(gold.BY_DAY, _DAY, _MEASURES)),
+    Invariant(
+        "published", "each decision is published, all copies alike", _rows(gold.DECISIONS), _PUBLISHED, "predictions"
+    ),
+)
