@@ -22,7 +22,7 @@ from silver import tables as silver
 UNDER_WAY = "under way"
 ERASED = "erased"
 BEYOND = "beyond retention"
-UNPUBLISHED = "scored without publishing"
+UNPUBLISHED = "in batches of which Kafka has nothing, as `complaints score` leaves them"
 APART = (UNDER_WAY, ERASED, BEYOND, UNPUBLISHED)
 
 # The columns that the queries read, by table, in the order in which tables are pinned: what is written later is pinned
@@ -30,7 +30,6 @@ APART = (UNDER_WAY, ERASED, BEYOND, UNPUBLISHED)
 # again in the end: nobody may erase meanwhile.
 COLUMNS: dict[Table, tuple[str, ...]] = {
     bronze.ERASURES: ("record_id", "complaint_id", "erased_at"),
-    gold.STREAM_HEALTH: ("query", "started_at", "batch_ms"),
     gold.BY_MINUTE: (*KEYS[gold.BY_MINUTE], *(measure.name for measure in gold.MEASURES), "latency_ms_sum"),
     gold.BY_DAY: (*KEYS[gold.BY_DAY], *(measure.name for measure in gold.MEASURES)),
     gold.DECISIONS: (
@@ -65,6 +64,8 @@ _MESSAGES = f"""
     WITH mine AS (
         SELECT "partition", "offset", epoch_ms(kafka_timestamp) AS sent_ms
         FROM bronze.complaints WHERE source = 'kafka' AND topic = (SELECT topic FROM asked)
+    ), erased AS (  -- an id may have a part more
+        SELECT array_to_string(string_split(record_id, '/')[:3], '/') FROM bronze.erasures
     ), matched AS (
         SELECT "partition", max("offset") + 1 AS "end"
         FROM on_input SEMI JOIN mine USING ("partition", "offset", sent_ms) GROUP BY "partition"
@@ -72,7 +73,7 @@ _MESSAGES = f"""
         SELECT "partition", "offset", concat_ws('/', (SELECT topic FROM asked), "partition", "offset") AS record_id
         FROM on_input ANTI JOIN mine USING ("partition", "offset", sent_ms)
     )
-    SELECT CASE WHEN record_id IN (SELECT record_id FROM bronze.erasures) THEN '{ERASED}'
+    SELECT CASE WHEN record_id IN (FROM erased) THEN '{ERASED}'
                 WHEN "offset" < greatest(coalesce(reached."end", 0), coalesce(matched."end", 0)) THEN 'lost'
                 ELSE '{UNDER_WAY}' END AS verdict, record_id AS id, 1 AS n
     FROM missing LEFT JOIN reached USING ("partition") LEFT JOIN matched USING ("partition")
@@ -155,10 +156,6 @@ _PUBLISHED = f"""
         SELECT complaint_id, scored_at FROM gold.decisions ANTI JOIN live USING (complaint_id)
     ), seen AS (
         SELECT DISTINCT scored_at FROM gold.decisions SEMI JOIN live USING (complaint_id)
-    ), streamed AS (
-        SELECT scored_at FROM (SELECT DISTINCT scored_at FROM absent) AS batches
-        WHERE EXISTS (FROM gold.stream_health WHERE query = 'score' AND scored_at BETWEEN started_at
-                      AND started_at + to_milliseconds(batch_ms))
     )
     SELECT 'with several contents' AS verdict, complaint_id::VARCHAR AS id, 1 AS n FROM live WHERE differ
     UNION ALL
@@ -170,8 +167,6 @@ _PUBLISHED = f"""
     SELECT CASE WHEN complaint_id IN (FROM erasing) OR scored_at >= publishing_since THEN '{UNDER_WAY}'
                 WHEN epoch_ms(scored_at) < (SELECT max(reach_ms) FROM cut) THEN '{BEYOND}'
                 WHEN scored_at IN (FROM seen) THEN 'not published'
-                WHEN scored_at IN (FROM streamed)
-                     AND epoch_ms(scored_at) >= (SELECT min(sent_ms) FROM on_predictions) THEN 'not published'
                 ELSE '{UNPUBLISHED}' END, complaint_id::VARCHAR, 1
     FROM absent, asked
 """  # noqa: S608

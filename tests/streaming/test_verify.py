@@ -4,6 +4,8 @@ Real messages on a real broker, streamed to the published decisions. A table is 
 in the place of all of its own.
 """
 
+# ruff: noqa: S608 - the statements of tests are their own
+
 import json
 import shutil
 import time
@@ -190,7 +192,7 @@ def take_another_message_for_it(settings: Settings) -> None:
         settings,
         bronze.COMPLAINTS,
         'SELECT * REPLACE (CASE WHEN "offset" = 0 THEN kafka_timestamp - INTERVAL 1 HOUR ELSE kafka_timestamp END '
-        f"AS kafka_timestamp) FROM before",
+        "AS kafka_timestamp) FROM before",
     )
 
 
@@ -354,8 +356,8 @@ def test_what_was_erased_and_replayed_is_accounted_for(copied: Settings) -> None
     rewrite(copied, bronze.ERASURES, f"SELECT {noted}, NULL::TIMESTAMPTZ AS erased_at")
     assert under_way(copied) == {"places": 1}  # interrupted
     replayed = (
-        f"record_id || '@20240301000000000' AS record_id, 'replay' AS source, record_id AS replay_of, NULL AS topic, "
-        f'NULL AS "partition", NULL AS "offset", NULL AS kafka_timestamp'
+        "record_id || '@20240301000000000' AS record_id, 'replay' AS source, record_id AS replay_of, NULL AS topic, "
+        'NULL AS "partition", NULL AS "offset", NULL AS kafka_timestamp'
     )
     rewrite(
         copied,
@@ -369,7 +371,8 @@ def test_what_was_erased_and_replayed_is_accounted_for(copied: Settings) -> None
     rewrite(
         copied,
         silver.DUPLICATES,
-        f"FROM before UNION ALL SELECT * REPLACE ('{mended}@20240301000000000' AS record_id) FROM (FROM before LIMIT 1)",
+        f"FROM before UNION ALL SELECT * REPLACE ('{mended}@20240301000000000' AS record_id) "
+        "FROM (FROM before LIMIT 1)",
     )
     rewrite(copied, bronze.ERASURES, f"SELECT {noted}, now() AS erased_at")
     assert under_way(copied) == {}
@@ -444,7 +447,7 @@ def test_without_kafka_the_files_alone_are_verified_and_that_is_said(trained: Tr
 
 
 def test_a_lake_that_is_not_there_is_refused(settings: Settings) -> None:
-    with pytest.raises(ComplaintsError, match="There are no tables in .* yet"):
+    with pytest.raises(ComplaintsError, match=r"There are no tables in .* yet"):
         found(settings)
 
 
