@@ -35,7 +35,7 @@ test-longer: setup chromium ## Run the tests of test-text, -databricks, -noteboo
 	@$(BIN)/complaints setup --with sentiment --with embeddings
 	@$(BIN)/python -m pytest -m "text or bundle or notebooks or superset" $(LONGER)
 
-test-faults: setup ## Run the tests that kill the stream and the broker again and again, and count (an hour)
+test-faults: setup ## Do faults at random to a stream for an hour, and count after each
 	@$(BIN)/python -m pytest -m faults
 
 test-notebooks: setup ## Run the notebooks from top to bottom, each in a kernel of its own

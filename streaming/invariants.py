@@ -60,6 +60,7 @@ ODD_RECORDS = """
     HAVING NOT (sum(b) = 1 AND sum(p) = 1 AND sum(e) = 0) AND NOT (sum(b) = 0 AND sum(p) = 0 AND sum(u) = 0)
 """
 
+# Where bronze has none of a partition's messages, the checkpoint's offset is another broker's, or another topic's.
 _MESSAGES = f"""
     WITH mine AS (
         SELECT "partition", "offset", epoch_ms(kafka_timestamp) AS sent_ms
@@ -74,7 +75,7 @@ _MESSAGES = f"""
         FROM on_input ANTI JOIN mine USING ("partition", "offset", sent_ms)
     )
     SELECT CASE WHEN record_id IN (FROM erased) THEN '{ERASED}'
-                WHEN "offset" < greatest(coalesce(reached."end", 0), coalesce(matched."end", 0)) THEN 'lost'
+                WHEN "offset" < greatest(matched."end", reached."end") AND matched."end" IS NOT NULL THEN 'lost'
                 ELSE '{UNDER_WAY}' END AS verdict, record_id AS id, 1 AS n
     FROM missing LEFT JOIN reached USING ("partition") LEFT JOIN matched USING ("partition")
 """  # noqa: S608 - our own names; so below

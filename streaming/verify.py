@@ -102,7 +102,8 @@ class Verified:
     def as_json(self) -> dict[str, Any]:
         """The attributes by name."""
         invariants = {one.name: {"holds": one.holds, **asdict(one)} for one in self.invariants}
-        return {"holds": self.holds, "seconds": round(self.seconds, 1), "invariants": invariants}
+        seconds = round(self.seconds, 1)
+        return {"holds": self.holds, "under_way": self.under_way, "seconds": seconds, "invariants": invariants}
 
 
 def verify(settings: Settings, say: Say) -> Verified:
