@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -84,6 +85,10 @@ class Process:
             children = psutil.Process(self.popen.pid).children(recursive=True)
             return next((child for child in children if child.name() == "java" and is_spark(child)), None)
         return None
+
+    def says(self, words: str) -> bool:
+        """Whether it has said this, or ended."""
+        return words in self.output or self.ended
 
     def kill(self) -> None:
         """End the whole group at once."""
@@ -165,13 +170,14 @@ class World:
     def up(self) -> Process:
         """The stream, started when there is none, and again while an earlier one has not ended yet."""
         end = time.monotonic() + A_START
-        while self.stream is None or self.stream.ended:
-            self.stream = self.command("stream")
-            wait_until(lambda: self.stream.ended or STREAMS in self.stream.output, A_START, "the stream's start")
+        stream = self.stream
+        while stream is None or stream.ended:
+            self.stream = stream = self.command("stream")
+            wait_until(partial(stream.says, STREAMS), A_START, "the stream's start")
             waits = ("Another process", "still writes the lake")  # for the Spark of an earlier one
-            refused = self.stream.ended and any(each in self.stream.output for each in waits)
-            assert not self.stream.ended or (refused and time.monotonic() < end), self.stream.output[-3000:]
-        return self.stream
+            refused = stream.ended and any(each in stream.output for each in waits)
+            assert not stream.ended or (refused and time.monotonic() < end), stream.output[-3000:]
+        return stream
 
     def end(self) -> None:
         """Stop the stream in good order."""
@@ -354,14 +360,14 @@ def hand_over(world: World) -> None:
     """A standby goes on in the place of the stream, which is killed."""
     stream = world.up()
     standby = world.command("stream", "--standby")
-    wait_until(lambda: "standing by" in standby.output or standby.ended, A_START, "the standby")
+    wait_until(partial(standby.says, "standing by"), A_START, "the standby")
     assert not standby.ended, standby.output[-3000:]
     world.pause(8)
     world.send()
     world.pause(1.5)
     stream.kill()
     world.stream = standby
-    wait_until(lambda: STREAMS in standby.output or standby.ended, A_START, "the standby's turn")
+    wait_until(partial(standby.says, STREAMS), A_START, "the standby's turn")
     assert not standby.ended, standby.output[-3000:]
 
 

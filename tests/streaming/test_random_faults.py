@@ -53,8 +53,7 @@ def world(
         made = World(settings, spark, brokers, random.Random(seed), say)
         yield made
         for process in made.processes:
-            if not process.ended:
-                process.kill()
+            process.kill()
 
 
 @pytest.mark.faults
