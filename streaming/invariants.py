@@ -5,11 +5,11 @@ as it should be, n times. Findings with a verdict in `APART` are accounted for; 
 
 Besides the views of the tables there are, made by `streaming.verify`:
 asked (topic, started, publishing_since), reached (partition, end): what the queries said before the tables were pinned;
-unrefined (record_id), unscored and unsummed (complaint_id): what a query may not have read yet;
+unrefined (record_id), unscored and unsummed (complaint_id): what a query may not have read yet; where that may be
+everything, all_unrefined and so on in asked are true;
 on_input and on_predictions: the topics' messages; cut (reach_ms): up to when Kafka may have dropped predictions.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bronze import tables as bronze
@@ -18,6 +18,7 @@ from gold import tables as gold
 from gold.aggregates import KEYS
 from lakehouse.catalogue import Table
 from silver import tables as silver
+from streaming.other_sums import other_sums
 
 UNDER_WAY = "under way"
 ERASED = "erased"
@@ -45,8 +46,10 @@ COLUMNS: dict[Table, tuple[str, ...]] = {
     bronze.COMPLAINTS: ("record_id", "source", "topic", "partition", "offset", "kafka_timestamp", "replay_of"),
 }
 
-# The records that are not, once each, in bronze and in one place of silver; found in one pass, for two invariants.
-ODD_RECORDS = """
+# The records and the complaints that are not, once each, where they should be: each found in one pass, for several
+# invariants. What is grouped is small (numbers, digests), since it is as long as the lake.
+PREPARED = (
+    """
     CREATE TABLE odd_records AS
     SELECT record_id, sum(b) AS bronze, sum(p) AS places, sum(e) AS erased, sum(u) AS erasing
     FROM (
@@ -58,7 +61,23 @@ ODD_RECORDS = """
     )
     GROUP BY record_id
     HAVING NOT (sum(b) = 1 AND sum(p) = 1 AND sum(e) = 0) AND NOT (sum(b) = 0 AND sum(p) = 0 AND sum(u) = 0)
-"""
+    """,
+    """
+    CREATE TABLE odd_complaints AS
+    SELECT complaint_id, sum(s) AS silver, sum(g) AS gold
+    FROM (
+        SELECT complaint_id, hash(record_id) AS record, 1 AS s, 0 AS g FROM silver.complaints
+        UNION ALL SELECT complaint_id, hash(record_id), 0, 1 FROM gold.decisions
+    )
+    GROUP BY complaint_id HAVING NOT (sum(s) = 1 AND sum(g) = 1 AND min(record) = max(record))
+    """,
+    """
+    CREATE TABLE odd_messages AS
+    SELECT hash(topic, "partition", "offset", kafka_timestamp) AS message FROM bronze.complaints
+    WHERE source = 'kafka' GROUP BY message HAVING min(hash(record_id)) <> max(hash(record_id))
+    """,
+    "CREATE TABLE erasing AS SELECT complaint_id FROM bronze.erasures WHERE erased_at IS NULL",
+)
 
 # Where bronze has none of a partition's messages, the checkpoint's offset is another broker's, or another topic's.
 _MESSAGES = f"""
@@ -84,7 +103,8 @@ _ONCE = """
     SELECT 'twice' AS verdict, record_id AS id, bronze - 1 AS n FROM odd_records WHERE bronze > 1
     UNION ALL
     SELECT 'twice under other ids', min(record_id), count(DISTINCT record_id) - 1
-    FROM bronze.complaints WHERE source = 'kafka'
+    FROM bronze.complaints
+    WHERE source = 'kafka' AND hash(topic, "partition", "offset", kafka_timestamp) IN (FROM odd_messages)
     GROUP BY topic, "partition", "offset", kafka_timestamp HAVING count(DISTINCT record_id) > 1
 """
 
@@ -119,7 +139,7 @@ _PLACES = f"""
                 WHEN erased > 0 THEN 'erased and there again'
                 WHEN bronze = 0 THEN 'not in bronze'
                 WHEN places > 1 THEN 'in several places'
-                WHEN record_id IN (SELECT record_id FROM unrefined) THEN '{UNDER_WAY}'
+                WHEN (SELECT all_unrefined FROM asked) OR record_id IN (FROM unrefined) THEN '{UNDER_WAY}'
                 ELSE 'lost' END AS verdict, record_id AS id, 1 AS n
     FROM odd_records WHERE NOT (bronze > 0 AND places = 1 AND erased = 0)
 """  # noqa: S608
@@ -129,25 +149,28 @@ _UNIQUE = """
     FROM {table} GROUP BY complaint_id HAVING count(*) > 1
 """
 
+_TWICE = """
+    SELECT 'twice' AS verdict, complaint_id::VARCHAR AS id, {layer} - 1 AS n FROM odd_complaints WHERE {layer} > 1
+"""
+
 _DECISIONS = f"""
-    WITH erasing AS (SELECT complaint_id FROM bronze.erasures WHERE erased_at IS NULL)
-    SELECT CASE WHEN complaint_id IN (SELECT complaint_id FROM unscored UNION ALL FROM erasing) THEN '{UNDER_WAY}'
-                ELSE 'without a decision' END AS verdict, complaint_id::VARCHAR AS id, 1 AS n
-    FROM silver.complaints ANTI JOIN gold.decisions USING (complaint_id)
+    SELECT CASE WHEN (SELECT all_unscored FROM asked) OR complaint_id IN (FROM unscored UNION ALL FROM erasing)
+                THEN '{UNDER_WAY}' ELSE 'without a decision' END AS verdict, complaint_id::VARCHAR AS id, 1 AS n
+    FROM odd_complaints WHERE silver > 0 AND gold = 0
     UNION ALL
     SELECT CASE WHEN complaint_id IN (FROM erasing) THEN '{UNDER_WAY}' ELSE 'of no complaint in silver' END,
            complaint_id::VARCHAR, 1
-    FROM gold.decisions ANTI JOIN silver.complaints USING (complaint_id, record_id)
+    FROM (SELECT complaint_id, record_id FROM gold.decisions SEMI JOIN odd_complaints USING (complaint_id)) AS decided
+    ANTI JOIN (SELECT complaint_id, record_id FROM silver.complaints SEMI JOIN odd_complaints USING (complaint_id))
+    USING (complaint_id, record_id)
 """  # noqa: S608
 
 _PUBLISHED = f"""
-    WITH erasing AS (
-        SELECT complaint_id FROM bronze.erasures WHERE erased_at IS NULL
-    ), buried AS (
+    WITH buried AS (
         SELECT complaint_id, max(row(sent_ms, "offset")) AS at
         FROM on_predictions WHERE content IS NULL GROUP BY complaint_id
     ), live AS (
-        SELECT m.complaint_id, min(content) <> max(content) AS differ, min(m.record_id) AS record_id,
+        SELECT m.complaint_id, min(content) <> max(content) AS differ, min(m.record) AS record,
                min(sent_ms) AS sent_ms
         FROM on_predictions AS m LEFT JOIN buried USING (complaint_id)
         WHERE content IS NOT NULL AND complaint_id IS NOT NULL
@@ -162,7 +185,8 @@ _PUBLISHED = f"""
     UNION ALL
     SELECT CASE WHEN complaint_id IN (FROM erasing) THEN '{UNDER_WAY}' ELSE 'not as in gold' END,
            complaint_id::VARCHAR, 1
-    FROM live ANTI JOIN gold.decisions USING (complaint_id, record_id)
+    FROM live ANTI JOIN (SELECT complaint_id, hash(record_id) AS record FROM gold.decisions) AS decided
+    USING (complaint_id, record)
     WHERE NOT differ AND sent_ms < (SELECT epoch_ms(started) FROM asked)
     UNION ALL
     SELECT CASE WHEN complaint_id IN (FROM erasing) OR scored_at >= publishing_since THEN '{UNDER_WAY}'
@@ -171,55 +195,6 @@ _PUBLISHED = f"""
                 ELSE '{UNPUBLISHED}' END, complaint_id::VARCHAR, 1
     FROM absent, asked
 """  # noqa: S608
-
-
-def _sums(table: Table, keys: Sequence[str], measures: dict[str, str]) -> str:
-    """Findings on an aggregate: the keys whose sums aren't those of the decisions, give or take what is under way."""
-    names = KEYS[table]
-    expected = ", ".join(
-        f"sum({sql}) AS most_{name}, coalesce(sum({sql}) FILTER (NOT is_open), 0) AS least_{name}"
-        for name, sql in measures.items()
-    )
-    within = " AND ".join(
-        f"coalesce({name}, 0) BETWEEN coalesce(least_{name}, 0) - 1e-6 * (1 + coalesce(abs(most_{name}), 0)) "
-        f"AND coalesce(most_{name}, 0) + 1e-6 * (1 + coalesce(abs(most_{name}), 0))"
-        for name in measures
-    )
-    return f"""
-        WITH erasing AS (
-            SELECT complaint_id FROM bronze.erasures WHERE erased_at IS NULL
-        ), decided AS (
-            SELECT *, complaint_id IN (SELECT complaint_id FROM unsummed UNION ALL FROM erasing) AS is_open
-            FROM gold.decisions
-        ), expected AS (
-            SELECT {", ".join(f"{sql} AS e_{name}" for name, sql in zip(names, keys, strict=True))},
-                   {expected}, count(*) FILTER (is_open) AS opened
-            FROM decided GROUP BY {", ".join(str(number + 1) for number in range(len(names)))}
-        ), found AS (
-            SELECT {", ".join(names)}, {", ".join(f"sum({name}) AS {name}" for name in measures)}
-            FROM {table.name} GROUP BY {", ".join(names)}
-        ), compared AS (
-            SELECT concat_ws(', ', {", ".join(f"coalesce({name}, e_{name})" for name in names)}) AS id,
-                   {within} AS is_right, opened
-            FROM expected FULL JOIN found ON {" AND ".join(f"e_{name} IS NOT DISTINCT FROM {name}" for name in names)}
-        )
-        SELECT CASE WHEN is_right THEN '{UNDER_WAY}' ELSE 'with other sums' END AS verdict, id,
-               CASE WHEN is_right THEN opened ELSE 1 END AS n
-        FROM compared WHERE NOT is_right OR opened > 0
-    """  # noqa: S608
-
-
-_MEASURES = {
-    "complaints": "1",
-    "escalated": "escalate::INTEGER",
-    "critical": "(urgency = 'critical')::INTEGER",
-    "high": "(urgency = 'high')::INTEGER",
-    "without_text": "(scored_with = 'structure')::INTEGER",
-    "probability_sum": "probability",
-}
-_LATENCY = {"latency_ms_sum": "coalesce(epoch_ms(scored_at) - epoch_ms(kafka_timestamp), 0)"}
-_MINUTE = ("date_trunc('minute', coalesce(kafka_timestamp, ingested_at))", "product_family", "urgency")
-_DAY = ("date_received", "product_family", "coalesce(issue, '')", "coalesce(company, '')", "coalesce(state, '')")
 
 
 @dataclass(frozen=True)
@@ -245,8 +220,9 @@ def _rows(table: Table, where: str = "true") -> str:
     return f"SELECT count(*) FROM {table.name} WHERE {where}"  # noqa: S608
 
 
-def _unique(name: str, table: Table) -> Invariant:
-    return Invariant(name, f"each complaint is in {table.name} once", _rows(table), _UNIQUE.format(table=table.name))
+def _unique(name: str, table: Table, findings: str = _UNIQUE) -> Invariant:
+    says = f"each complaint is in {table.name} once"
+    return Invariant(name, says, _rows(table), findings.format(table=table.name))
 
 
 INVARIANTS = (
@@ -259,18 +235,18 @@ INVARIANTS = (
     ),
     Invariant("replays", "each replayed row went once", _rows(bronze.COMPLAINTS, "replay_of IS NOT NULL"), _REPLAYS),
     Invariant("places", "each row of bronze is in one place of silver", _rows(bronze.COMPLAINTS), _PLACES),
-    _unique("complaints", silver.COMPLAINTS),
+    _unique("complaints", silver.COMPLAINTS, _TWICE.format(layer="silver")),
     _unique("narratives", silver.NARRATIVES),
     _unique("outcomes", silver.OUTCOMES),
-    _unique("decisions", gold.DECISIONS),
+    _unique("decisions", gold.DECISIONS, _TWICE.format(layer="gold")),
     Invariant("gold", "each complaint in silver is decided in gold", _rows(silver.COMPLAINTS), _DECISIONS),
     Invariant(
         "minutes",
         "the minutes add up to the decisions",
         _rows(gold.DECISIONS),
-        _sums(gold.BY_MINUTE, _MINUTE, _MEASURES | _LATENCY),
+        other_sums(gold.BY_MINUTE, UNDER_WAY),
     ),
-    Invariant("days", "the days add up to the decisions", _rows(gold.DECISIONS), _sums(gold.BY_DAY, _DAY, _MEASURES)),
+    Invariant("days", "the days add up to the decisions", _rows(gold.DECISIONS), other_sums(gold.BY_DAY, UNDER_WAY)),
     Invariant(
         "published", "each decision is published, all copies alike", _rows(gold.DECISIONS), _PUBLISHED, "predictions"
     ),

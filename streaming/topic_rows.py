@@ -22,13 +22,13 @@ STALLED_SECONDS = 60.0
 CLIENT: Mapping[str, str | int] = {"isolation_level": "read_committed", "check_crcs": False}
 
 MADE = """
-    CREATE TABLE {table} ("partition" INTEGER, "offset" BIGINT, sent_ms BIGINT, complaint_id BIGINT, record_id VARCHAR,
-                          content VARCHAR)
+    CREATE TABLE {table} ("partition" INTEGER, "offset" BIGINT, sent_ms BIGINT, complaint_id BIGINT, record UBIGINT,
+                          content UHUGEINT)
 """
 FILLED = """
     INSERT INTO {table}
     SELECT "partition", "offset", sent_ms, complaint_id,
-           CASE WHEN json_valid(value) THEN value ->> '$.record_id' END, md5(value)
+           CASE WHEN json_valid(value) THEN hash(value ->> '$.record_id') END, md5_number(value)
     FROM portion
 """
 ROW = pa.schema(
@@ -56,7 +56,11 @@ class Kept:
 
 
 def make_table(connection: duckdb.DuckDBPyConnection, table: str) -> None:
-    """Make an empty table for messages: partition, offset, sent_ms, complaint_id (the key), record_id, content."""
+    """Make an empty table for messages.
+
+    Its columns are partition, offset, sent_ms, complaint_id (the key), record (a hash of the record_id in the value),
+    and content (a digest of the value, null where there is none).
+    """
     connection.execute(MADE.format(table=table))
 
 
