@@ -38,7 +38,7 @@ test-databricks: setup ## Run the tests that deploy the bundle and run its tasks
 test-notebooks: setup ## Run the notebooks from top to bottom, each in a kernel of its own
 	@$(PYTEST) -m notebooks
 
-test-faults: setup ## Run the tests that kill the stream and the broker again and again, and count (an hour)
+test-faults: setup ## Do faults at random to a stream for an hour, and count after each
 	@$(BIN)/python -m pytest -m faults
 
 test-benchmarks: setup ## Run the tests of the benchmarks, which measure (ten minutes)

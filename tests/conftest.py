@@ -39,7 +39,9 @@ for name in [name for name in os.environ if name.startswith("COMPLAINTS_") and n
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of this project's tests."""
-    parser.addoption("--nightly", action="store_true", help="kill the stream 300 times in place of 20, with -m faults")
+    parser.addoption("--seed", type=int, help="of the faults that are drawn with -m faults (default: the clock)")
+    parser.addoption("--hours", type=float, default=1.0, help="how long faults are drawn with -m faults (default: 1)")
+    parser.addoption("--faults", help="draw only from these, separated by commas (default: from all)")
     parser.addoption("--store-seconds", action="store_true", help="note in seconds.yaml what each test file took")
 
 

@@ -24,6 +24,7 @@ COMMANDS = {
     "quarantine": "lakehouse.cli.quarantine:quarantine",
     "trace": "lakehouse.cli.complaint:trace",
     "erase": "lakehouse.cli.complaint:erase",
+    "verify": "lakehouse.cli.verify:verify",
     "explore": "lakehouse.cli.explore:explore",
     "train": "lakehouse.cli.model:train",
     "evaluate": "lakehouse.cli.evaluate:evaluate",
