@@ -192,4 +192,5 @@ def _by_digest(lake: Lake, table: Table, since: object) -> list[Any]:
     written = "observed_at" if table is OUTCOMES else "refined_at"
     digest = F.regexp_extract("record_id", FROM_FILE, 1)
     rows = lake.read(table).where(F.col(written) >= F.lit(since))
-    return rows.groupBy(digest.alias("digest")).count().collect()  # bounded: a row a file
+    once = F.count_distinct("record_id").alias("count")
+    return rows.groupBy(digest.alias("digest")).agg(once).collect()  # bounded: a row a file

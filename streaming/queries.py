@@ -15,7 +15,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.streaming.readwriter import DataStreamWriter
 
 from bronze import tables as bronze
-from bronze.land import landed_from_kafka
+from bronze.land import landing_from
 from gold import tables as gold
 from gold.decide import load_decisions
 from gold.decisions import decisions
@@ -31,6 +31,7 @@ from silver.refine import refined
 from silver.standardise import load_taxonomy
 from streaming.checkpoints import check_checkpoint
 from streaming.ingest import IngestBatch
+from streaming.origin import take_up
 from streaming.refine import RefineBatch
 from streaming.score import Publishing, ScoreBatch
 from streaming.summarise import SummariseBatch
@@ -70,19 +71,31 @@ class Queries:
         self._rows = lake.settings.streaming.max_rows_per_batch
 
     def ingest(self, kafka: dict[str, str], trigger: Trigger) -> StreamingQuery:
-        """Kafka to bronze.complaints. `kafka` are Spark's options: servers, security."""
+        """Kafka to bronze.complaints. `kafka` are Spark's options: servers, security.
+
+        Messages of a transaction that was aborted were never sent, and are not read.
+
+        Raises:
+            ComplaintsError: the brokers can't be reached, or have no such topic; or the checkpoint is damaged.
+        """
         topic = self._lake.settings.kafka.input.name
+        taken_up = take_up(self._lake, kafka["kafka.bootstrap.servers"])
         messages = (
             self._lake.spark.readStream.format("kafka")
             .options(**kafka)
             .option("subscribe", topic)
+            .option("kafka.isolation.level", "read_committed")
             .option("startingOffsets", "earliest")
             .option("failOnDataLoss", not self._lake.settings.streaming.accept_data_loss)
             .option("maxOffsetsPerTrigger", self._rows)
             .load()
         )
         return self._start(
-            "ingest", messages, lambda guard, _: IngestBatch(self._lake, guard), trigger, landed_from_kafka
+            "ingest",
+            messages,
+            lambda guard, _: IngestBatch(self._lake, guard),
+            trigger,
+            landing_from(taken_up.incarnation),
         )
 
     def refine(self, trigger: Trigger) -> StreamingQuery:
