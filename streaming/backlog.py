@@ -3,8 +3,7 @@
 from collections.abc import Callable
 
 from lakehouse.errors import ComplaintsError
-from lakehouse.lake import Lake, writer
-from lakehouse.session import start_session
+from lakehouse.lake import opened, writer
 from lakehouse.settings import Settings
 from ml.records import CHALLENGER
 from ml.registry import Registry
@@ -38,7 +37,7 @@ def score_backlog(settings: Settings, on_progress: Callable[[str, int], None]) -
     try:
         registry = Registry(settings)
         registry.check(registry.champion_version())
-        lake = Lake(start_session(settings), settings)
+        lake = opened(lock, settings)
         lake.create(TABLES)
         model = registry.champion()
         challenger = registry.version_of(CHALLENGER) if settings.streaming.shadow else None

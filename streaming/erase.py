@@ -28,8 +28,7 @@ from lakehouse.catalogue import Table
 from lakehouse.commits import find
 from lakehouse.erasing import erase, forget
 from lakehouse.errors import ComplaintsError
-from lakehouse.lake import Lake, writer
-from lakehouse.session import start_session
+from lakehouse.lake import Lake, opened, writer
 from lakehouse.settings import Settings
 from ml.registry import Registry
 from silver.tables import COMPLAINTS, DUPLICATES, NARRATIVES, OUTCOMES, QUARANTINE
@@ -103,7 +102,7 @@ def erase_complaint(settings: Settings, complaint_id: int, say: Say) -> Erased:
         _sweep(settings.folder / "scratch")
         with _kafka(settings, say) as servers:
             say("Starting Spark.")
-            lake = Lake(start_session(settings), settings)
+            lake = opened(lock, settings)
             lake.create(TABLES)
             _settle(lake, servers, say)
             erasing = _Erasing(lake, complaint_id)

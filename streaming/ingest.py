@@ -58,7 +58,8 @@ class IngestBatch:
         )  # fmt: skip
         landed = self._lake.read(COMPLAINTS).select("topic", "partition", "offset").unionByName(erased)
         beyond = _any((F.col("partition") == p) & (F.col("offset") >= offset) for p, offset in begin.items())
-        wanted = (F.col("topic") == self._topic) & (beyond | ~F.col("partition").isin(list(begin)))
+        added = F.col("partition") > max(begin, default=-1)  # since the query last read
+        wanted = (F.col("topic") == self._topic) & (beyond | added)
         found = landed.where(wanted).groupBy("partition").agg(F.max("offset").alias("last"))
         return {row.partition: row["last"] for row in found.collect()}  # bounded: one a partition
 

@@ -9,13 +9,12 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from filelock import BaseFileLock
 from pyspark.sql.streaming.query import StreamingQuery
 
 from lakehouse.errors import ComplaintsError
-from lakehouse.lake import Lake, writer
+from lakehouse.lake import opened, writer
 from lakehouse.maintenance import checkpoint_log
-from lakehouse.session import start_session
+from lakehouse.right import Right
 from lakehouse.settings import Settings
 from ml.registry import Registry
 from ml.scoring import Model
@@ -39,7 +38,7 @@ SWITCH_SECONDS = 0.0005
 class Handover:
     """What a stream can have before it starts: the right to write the lake, and a loaded model."""
 
-    right: BaseFileLock
+    right: Right
     model: Model | None = None
 
     def model_of(self, registry: Registry, version: str) -> Model:
@@ -82,7 +81,7 @@ class LiveStream:
             with ThreadPoolExecutor(2) as beside:  # each takes seconds, and none needs another
                 servers = beside.submit(self._reached, broker)
                 self._notify("Starting Spark.")
-                self.lake = Lake(start_session(self._settings), self._settings)
+                self.lake = opened(ready.right, self._settings)
                 self._notify(f"Loading version {version} of the model {registry.name}.")
                 model = beside.submit(ready.model_of, registry, version)
                 self.lake.create(TABLES)

@@ -18,8 +18,7 @@ from bronze.land import DIGEST_SHOWN, FROM_FILE
 from bronze.load import LandedFile, files_of, land_file
 from lakehouse.catalogue import Table
 from lakehouse.errors import ComplaintsError
-from lakehouse.lake import Lake, writer
-from lakehouse.session import start_session
+from lakehouse.lake import Lake, opened, writer
 from lakehouse.settings import Settings
 from silver.fields import FIELDS
 from silver.tables import COMPLAINTS, DUPLICATES, OUTCOMES, QUARANTINE
@@ -104,7 +103,7 @@ def _load(settings: Settings, land: Callable[[Lake], Landed], on_progress: OnPro
     began = time.monotonic()
     lock = writer(settings)
     try:
-        lake = Lake(start_session(settings), settings)
+        lake = opened(lock, settings)
         on_progress("making tables", 0, None)
         lake.create(TABLES)
         since = lake.spark.sql("SELECT current_timestamp()").first()[0]  # type: ignore[index]

@@ -7,6 +7,7 @@ new one from its beginning. The rows of the first origin that a lake reads have 
 
 import hashlib
 import json
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -126,9 +127,10 @@ def take_up(lake: Lake, bootstrap_servers: str) -> TakenUp:
 
 
 def _set_aside(checkpoint: Path, of: Origin) -> None:
-    folder = checkpoint.parent / OTHERS
-    folder.mkdir(exist_ok=True)
-    checkpoint.rename(folder / f"ingest-{of.digest}")
+    place = checkpoint.parent / OTHERS / f"ingest-{of.digest}"
+    shutil.rmtree(place, ignore_errors=True)  # an older one of the same origin: what is read twice adds nothing
+    place.parent.mkdir(exist_ok=True)
+    checkpoint.rename(place)
 
 
 def _has_rows_of(lake: Lake, origin: Origin, bootstrap_servers: str) -> bool:
@@ -161,6 +163,9 @@ def _read(path: Path) -> Origin | None:
         return Origin(**json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
+    except (OSError, ValueError, TypeError) as error:
+        msg = f"{path} is damaged: move {path.parent} away, then all that Kafka has is read and what is missing added."
+        raise ComplaintsError(msg) from error
 
 
 def _write(path: Path, origin: Origin) -> None:
