@@ -11,7 +11,12 @@ from contextlib import suppress
 from datetime import datetime
 from typing import cast
 
-from delta.exceptions import DeltaConcurrentModificationException
+from delta.exceptions import (
+    ConcurrentAppendException,
+    ConcurrentDeleteDeleteException,
+    ConcurrentDeleteReadException,
+    ConcurrentWriteException,
+)
 from pyspark.errors import PySparkException
 from pyspark.sql import Column as Condition
 from pyspark.sql import functions as F
@@ -25,6 +30,12 @@ RENEWALS = 4  # in a term
 MARGIN = 0.25  # of a term, before whose end no batch begins: it takes its time, and clusters' clocks differ
 LOOK_SECONDS = 1.0  # between two looks whether it is needed any more
 ATTEMPTS = 5  # at a commit that others make at the same time
+CONFLICTS = (
+    ConcurrentAppendException,
+    ConcurrentDeleteDeleteException,
+    ConcurrentDeleteReadException,
+    ConcurrentWriteException,
+)
 
 LEASES = Table(
     name="bronze.leases",
@@ -79,7 +90,7 @@ class Lease:
     def release(self) -> None:
         """Give the lease back; where that can't be done it ends by itself."""
         self._ends = 0.0
-        with suppress(DeltaConcurrentModificationException, PySparkException):
+        with suppress(PySparkException):
             self._lake.delta(LEASES).delete(self._mine & (F.col("holder") == self._holder))
 
     def _wait(self) -> None:
@@ -101,7 +112,7 @@ class Lease:
             began = time.monotonic()
             try:
                 self._merge()
-            except DeltaConcurrentModificationException:
+            except CONFLICTS:
                 continue
             row = self._lake.read(LEASES).where(self._mine).first()
             if row is not None and row.holder != self._holder:

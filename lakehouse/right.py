@@ -41,6 +41,7 @@ class Right:
     def __init__(self, place: Path, refusal: str, patience: float = JAVA_SECONDS) -> None:
         self._lock = FileLock(place, timeout=0)
         self._java_place = place.with_suffix(".java.lock")
+        self._spark: SparkSession | None = None
         self._channel: Any = None  # Java's
         try:
             self._lock.acquire()
@@ -64,14 +65,13 @@ class Right:
             channel.close()
             raise _left_behind(self._java_place)
         self._java_place.write_text(str(java.java.lang.ProcessHandle.current().pid()), encoding="utf-8")
-        self._channel = channel
+        self._channel, self._spark = channel, spark
 
     def release(self) -> None:
-        """Give the right back."""
-        if self._channel is not None:
-            with suppress(Py4JError, OSError):  # Java is gone, and its lock with it
+        """Give the right back; while a query could not be stopped, its Java process keeps it until it ends."""
+        with suppress(Py4JError, OSError):  # Java is gone, and its lock with it
+            if self._spark is not None and not self._spark.streams.active:
                 self._channel.close()
-            self._channel = None
         self._lock.release()
 
     def __enter__(self) -> Self:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC
-from functools import partial
+from functools import partial, reduce
 
 from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
@@ -60,10 +60,15 @@ class RefineBatch:
         if self._landed_until is not None:
             return bool(summary["landed_first"] <= self._landed_until)
         since = F.col("ingested_at") >= F.timestamp_micros(F.lit(summary["landed_first"]))
-        last = F.max(F.unix_micros("ingested_at"))
-        found = [self._lake.read(table).where(since).agg(last).first() for table in PLACES]
-        self._landed_until = max(summary["landed_first"] - 1, *((row and row[0]) or 0 for row in found))
-        return any(not self._lake.read(table).isEmpty() for table in (*PLACES, NARRATIVES, OUTCOMES))
+        landed = self._of_each(PLACES, lambda rows: rows.where(since).select(F.unix_micros("ingested_at").alias("at")))
+        last = landed.agg(F.max("at")).first()
+        self._landed_until = max(summary["landed_first"] - 1, (last and last[0]) or 0)
+        return not self._of_each(
+            (*PLACES, NARRATIVES, OUTCOMES), lambda rows: rows.select("record_id").limit(1)
+        ).isEmpty()
+
+    def _of_each(self, tables: Iterable[Table], step: Step) -> DataFrame:
+        return reduce(DataFrame.unionByName, (self._lake.read(table).transform(step) for table in tables))
 
     def _complete(self, rows: DataFrame, summary: Row, batch_id: int) -> None:
         """Write what silver lacks of the batch."""
