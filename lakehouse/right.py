@@ -20,6 +20,7 @@ from lakehouse.errors import ComplaintsError
 
 JAVA_SECONDS = 15.0  # for which the Java process of a run that was killed is waited for
 LOOK_SECONDS = 0.1
+_KEPT: list[Any] = []  # what Java holds for a query that could not be stopped
 
 
 class BusyError(ComplaintsError):
@@ -70,7 +71,9 @@ class Right:
     def release(self) -> None:
         """Give the right back; while a query could not be stopped, its Java process keeps it until it ends."""
         with suppress(Py4JError, OSError):  # Java is gone, and its lock with it
-            if self._spark is not None and not self._spark.streams.active:
+            if self._spark is not None and self._spark.streams.active:
+                _KEPT.append(self._channel)
+            elif self._spark is not None:
                 self._channel.close()
         self._lock.release()
 

@@ -1,7 +1,6 @@
 """Whether a query can go on where it stopped: its checkpoint is whole and its topic's or table's, and nothing is lost.
 
-Spark finds out late, in the words of its own code, or not at all: without the file that holds a query's id it would
-take a new one, and write a batch twice whose commits carry the old one. Nothing is changed here.
+Spark finds out late, in the words of its own code, or not at all. Nothing is changed here.
 """
 
 import json
@@ -22,7 +21,10 @@ from streaming.origin import noted, origin_of
 from streaming.topics import describe_topics
 
 SOURCES = {"refine": bronze.COMPLAINTS, "score": silver.COMPLAINTS, "summarise": gold.DECISIONS}
-RESTORE = "Put back the last copy of the whole lake (docs/operations.md, Back up and restore); nothing was changed."
+RESTORE = (
+    "Put back the last copy of the whole lake (docs/operations.md, Back up and restore), or move that folder away: then "
+    "its query reads everything again and adds what is missing; nothing was changed."
+)
 
 
 @dataclass(frozen=True)
