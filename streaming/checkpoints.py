@@ -22,8 +22,8 @@ from streaming.topics import describe_topics
 
 SOURCES = {"refine": bronze.COMPLAINTS, "score": silver.COMPLAINTS, "summarise": gold.DECISIONS}
 RESTORE = (
-    "Put back the last copy of the whole lake (docs/operations.md, Back up and restore), or move that folder away: then "
-    "its query reads everything again and adds what is missing; nothing was changed."
+    "Put back the last copy of the whole lake (docs/operations.md, Back up and restore), or move that folder away: "
+    "then its query reads everything again and adds what is missing; nothing was changed."
 )
 
 
