@@ -19,6 +19,7 @@ from delta.exceptions import (
 )
 from pyspark.errors import PySparkException
 from pyspark.sql import Column as Condition
+from pyspark.sql import Row
 from pyspark.sql import functions as F
 
 from lakehouse.catalogue import Column, Table
@@ -28,7 +29,7 @@ from lakehouse.right import BusyError
 TERM_SECONDS = 120.0
 RENEWALS = 4  # in a term
 MARGIN = 0.25  # of a term, before whose end no batch begins: it takes its time, and clusters' clocks differ
-LOOK_SECONDS = 1.0  # between two looks whether it is needed any more
+LOOK_SECONDS = 1.0  # between two looks whether a lease has ended, or its query
 ATTEMPTS = 5  # at a commit that others make at the same time
 CONFLICTS = (
     ConcurrentAppendException,
@@ -96,10 +97,12 @@ class Lease:
     def _wait(self) -> None:
         """Take the lease, once it has ended where a job has it that is gone."""
         first = until = self._take()
-        while until is not None:
-            time.sleep(self._term / RENEWALS)
-            until = self._take()
-            if first is not None and until is not None and until > first:
+        while first is not None and until is not None:
+            time.sleep(LOOK_SECONDS)
+            state = self._state()
+            if state is None or state.has_ended:
+                until = self._take()
+            elif state.until > first:
                 msg = (
                     f"Another job runs the {self._query} query of this lake: two must not go on from one checkpoint. "
                     "Wait until it has ended, or stop it first; nothing was changed."
@@ -114,14 +117,19 @@ class Lease:
                 self._merge()
             except CONFLICTS:
                 continue
-            row = self._lake.read(LEASES).where(self._mine).first()
-            if row is not None and row.holder != self._holder:
-                return cast("datetime", row.until)
-            if row is not None:
+            state = self._state()
+            if state is not None and state.holder != self._holder:
+                return cast("datetime", state.until)
+            if state is not None:
                 self._ends = began + self._term
                 return None
         msg = f"The lease on the {self._query} query can't be taken: others write {LEASES.name} all the time."
         raise BusyError(msg)
+
+    def _state(self) -> Row | None:
+        """The lease as it is, by the clock of this cluster."""
+        has_ended = (F.col("until") < F.current_timestamp()).alias("has_ended")
+        return self._lake.read(LEASES).where(self._mine).select("holder", "until", has_ended).first()
 
     def _merge(self) -> None:
         until = F.current_timestamp() + F.make_dt_interval(secs=F.lit(self._term))

@@ -29,14 +29,14 @@ class Completion:
         lake: the lake.
         rows: the batch's refined rows.
         within: when they landed, as SQL over `ingested_at`: the tables' statistics leave out files beside it.
-        outcomes_before: the version of silver.outcomes that the batch was or is compared with; None = the newest.
+        outcomes_at: the version of silver.outcomes that has the batch's own commit; None = it has none yet.
     """
 
-    def __init__(self, lake: Lake, rows: DataFrame, within: str, outcomes_before: int | None) -> None:
+    def __init__(self, lake: Lake, rows: DataFrame, within: str, outcomes_at: int | None) -> None:
         self._lake = lake
         self._spark = rows.sparkSession
         self._stack = ExitStack()
-        self._before = outcomes_before
+        self._before = None if outcomes_at is None else outcomes_at - 1
         step = placed(*(self._read(table).where(within) for table in PLACES))
         self._rows = self._stack.enter_context(held(in_order(rows).transform(step)))
         self._ids = self._rows.select("complaint_id").where("complaint_id IS NOT NULL").distinct()

@@ -11,7 +11,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from lakehouse.lake import opened, writer
-from lakehouse.right import BusyError
+from lakehouse.right import BusyError, _is_locked
 from lakehouse.settings import Settings
 
 # The process that Spark runs in, started as PySpark does, without a session in it.
@@ -69,7 +69,8 @@ def test_a_process_that_is_frozen_as_a_whole_keeps_the_right(
         os.kill(number, signal.SIGSTOP)
     with pytest.raises(BusyError, match="Another process is writing the lake"):
         writer(settings, patience=0)
-    os.kill(python.pid, signal.SIGKILL)
+    python.kill()
+    python.wait()
     with pytest.raises(BusyError, match=f"The Java process {java} still writes"):
         writer(settings, patience=0.5)
     os.kill(java, signal.SIGKILL)
@@ -80,4 +81,5 @@ def test_the_right_is_given_back_with_the_session_still_there(spark: SparkSessio
     for _ in range(2):
         with writer(settings) as right:
             assert opened(right, settings).spark is spark
+            assert _is_locked(settings.folder / "writer.java.lock")
         writer(settings, patience=0).release()
