@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 from gold.tables import DECISIONS
 from lakehouse.commits import Guard
 from lakehouse.errors import ComplaintsError
-from lakehouse.lake import opened, writer
+from lakehouse.lake import Lake, opened, writer
 from lakehouse.settings import Settings
 from ml.records import CHALLENGER
 from ml.registry import Registry
