@@ -28,7 +28,7 @@ from streaming.backlog import score_backlog
 from streaming.load import load_files
 from streaming.quality import assessment
 from streaming.queries import Queries
-from tests.groups import grouped
+from tests.groups import group_of, grouped
 from tests.progress import Progress
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
@@ -53,9 +53,13 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Progress(config, int(workers)), "progress")
 
 
-@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Name the test's group: with `-n 2` each group runs in one process."""
+    item.add_marker(pytest.mark.xdist_group(group_of(item)))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests into groups and the longest group first; with `-n 2` each group runs in one process."""
+    """Put the longest group first."""
     items[:] = grouped(items)
 
 

@@ -21,7 +21,7 @@ def group_of(item: pytest.Item) -> str:
 
 
 def grouped(items: Sequence[pytest.Item]) -> list[pytest.Item]:
-    """The tests with their groups as markers: first those that call Spark, then the others, the longest file first.
+    """The tests in order: first those that call Spark, then the others, the longest file first.
 
     Lakes that Spark makes are made while the other process runs what needs none.
     """
@@ -29,9 +29,7 @@ def grouped(items: Sequence[pytest.Item]) -> list[pytest.Item]:
     expected = expected_seconds(tests)
     groups: defaultdict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
-        name = group_of(item)
-        item.add_marker(pytest.mark.xdist_group(name))
-        groups[name].append(item)
+        groups[group_of(item)].append(item)
 
     def place(name: str) -> tuple[bool, bool, float]:
         seconds = sum(expected[file_of(item.nodeid)] / tests[file_of(item.nodeid)] for item in groups[name])
