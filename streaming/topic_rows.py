@@ -19,7 +19,7 @@ PORTION = 5_000  # messages handed to DuckDB at a time, at most
 PORTION_BYTES = 32 * 1024 * 1024
 STALLED_SECONDS = 60.0
 # Of aborted transactions nothing is read. TCP finds out what the network does to a message.
-CLIENT: Mapping[str, str | int] = {"isolation_level": "read_committed", "check_crcs": False}
+CLIENT: Mapping[str, Any] = {"isolation_level": "read_committed", "check_crcs": False}
 
 MADE = """
     CREATE TABLE {table} ("partition" INTEGER, "offset" BIGINT, sent_ms BIGINT, complaint_id BIGINT, record UBIGINT,

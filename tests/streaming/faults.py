@@ -28,7 +28,8 @@ from pyspark.sql import SparkSession
 
 from lakehouse import maintenance
 from lakehouse.errors import ComplaintsError
-from lakehouse.lake import BusyError, Lake, writer
+from lakehouse.lake import Lake, writer
+from lakehouse.right import BusyError
 from lakehouse.settings import Settings
 from lakehouse.sql import query
 from streaming.backlog import score_backlog
