@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ WRITES: dict[str, Table] = {"ingest": BRONZE, "refine": SILVER, "score": DECISIO
 
 @pytest.mark.timeout(1800)
 def test_killed_in_each_query_mid_batch_nothing_is_lost_or_counted_twice_and_a_standby_goes_on(
-    trained_lake: Settings, tmp_path: Path, streams: list[Stream]
+    trained_lake: Settings, tmp_path: Path, streams: list[Stream], record_property: Callable[[str, object], None]
 ) -> None:
     with Broker(tmp_path / "broker") as broker:
         settings = lake_with_topics(trained_lake, tmp_path, broker)
@@ -53,6 +54,8 @@ def test_killed_in_each_query_mid_batch_nothing_is_lost_or_counted_twice_and_a_s
         kill_mid_batch(at_work, "score")
         sent += send(settings, made)
         settled(standby, sent, broker)
+        record_property("kills in the middle of a batch", len(streams) - 1)
+        record_property("messages accounted for", sent)
         assert not (settings.folder / FOLDER).exists()
 
 
