@@ -48,7 +48,9 @@ def open_views(settings: Settings, tables: Iterable[Table]) -> duckdb.DuckDBPyCo
     for table in there:
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {table.layer}")
         connection.execute(f"CREATE VIEW {table.name} AS {select_all(settings, table)}")
-    walls = restrictions(settings, [settings.folder / "tables"], settings.folder / "scratch" / f"sql-{os.getpid()}")
+    scratch = settings.folder / "scratch"
+    scratch.mkdir(exist_ok=True)
+    walls = restrictions(settings, [settings.folder / "tables"], scratch / f"sql-{os.getpid()}")
     for name, value in walls.items():
         connection.execute(f"SET GLOBAL {name} = $value", {"value": value})
     return connection
@@ -60,7 +62,7 @@ def restrictions(settings: Settings, folders: Iterable[Path], spill: Path) -> di
     Args:
         settings: for the limits.
         folders: what may be read.
-        spill: where DuckDB may write what does not fit into memory.
+        spill: where DuckDB may write what does not fit into memory; it makes this folder, not those above it.
     """
     limits = settings.sql
     return {
