@@ -37,10 +37,10 @@ class LakeCursor:
     arraysize = 1
     rowcount = -1
 
-    def __init__(self, connection: "LakeConnection", opened: duckdb.DuckDBPyConnection) -> None:
-        described = VIEWS.described()
+    def __init__(self, connection: "LakeConnection", views: Views, opened: duckdb.DuckDBPyConnection) -> None:
+        described = views.described()
         self.connection = connection
-        self._opened = opened
+        self._views, self._opened = views, opened
         self._guard = Guard(described["served"], described["macros"])
         self._limits = described["limits"]
 
@@ -64,7 +64,7 @@ class LakeCursor:
             end_process(signal.SIGTERM)
             raise
         except UNREADABLE as error:
-            if said := VIEWS.why(statement):
+            if said := self._views.why(statement):
                 raise RefusedError(said) from error
             raise
 
@@ -100,13 +100,13 @@ class LakeConnection:
     closed = False
     autocommit = None
 
-    def __init__(self, opened: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, views: Views) -> None:
         self.notices: list[str] = []
-        self._opened = opened
+        self._views, self._opened = views, views.connection()
 
     def cursor(self) -> LakeCursor:
         """A cursor; all of one connection share what they fetch."""
-        return LakeCursor(self, self._opened)
+        return LakeCursor(self, self._views, self._opened)
 
     def begin(self) -> None:
         """Begin a transaction: what is read in it is of one moment."""
@@ -134,7 +134,7 @@ class LakeDialect(Dialect):
 
     def connect(self, *_: Any, **__: Any) -> LakeConnection:
         """A connection to the views."""
-        return LakeConnection((SQL_LAB if is_sql_lab() else VIEWS).connection())
+        return LakeConnection(SQL_LAB if is_sql_lab() else VIEWS)
 
     def _get_default_schema_name(self, _: Any) -> str:
         return "main"
