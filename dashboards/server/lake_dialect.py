@@ -43,6 +43,7 @@ class LakeCursor:
         self._views, self._opened = views, opened
         self._guard = Guard(described["served"], described["macros"])
         self._limits = described["limits"]
+        self.description: Any = None  # Superset changes it
 
     def execute(self, statement: str, parameters: Any = None, _: Any = None) -> None:
         """Run one SELECT, once it is this account's turn.
@@ -60,6 +61,7 @@ class LakeCursor:
     def _run(self, checked: duckdb.Statement, statement: str, parameters: Any) -> None:
         try:
             self._opened.execute(checked, parameters or [])
+            self.description = self._opened.description
         except UNUSABLE:
             end_process(signal.SIGTERM)
             raise
@@ -72,11 +74,6 @@ class LakeCursor:
         """Refuse: only writes come in many."""
         msg = f"Only one SELECT can be run: the lake is read-only here. ({statement[:60]})"
         raise RefusedError(msg)
-
-    @property
-    def description(self) -> Any:
-        """The columns of the result."""
-        return self._opened.description
 
     def fetchone(self) -> Any:
         """The next row."""
