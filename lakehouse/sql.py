@@ -1,6 +1,6 @@
 """SQL over the lake's tables without Spark: DuckDB reads the Delta tables as they are at each query, read-only.
 
-Each statement passes the guard before it runs, under the limits of the settings `sql`.
+Each statement passes the guard before it runs, and runs under the limits of the settings `sql`.
 
 Works beside a running stream. On Databricks the tables are queried through a SQL warehouse instead.
 """
@@ -8,6 +8,7 @@ Works beside a running stream. On Databricks the tables are queried through a SQ
 import importlib.resources
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -48,7 +49,9 @@ def open_views(settings: Settings, tables: Iterable[Table]) -> duckdb.DuckDBPyCo
     for table in there:
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {table.layer}")
         connection.execute(f"CREATE VIEW {table.name} AS {select_all(settings, table)}")
-    walls = restrictions(settings, [settings.folder / "tables"], settings.folder / "scratch" / f"sql-{os.getpid()}")
+    scratch = settings.folder / "scratch"
+    scratch.mkdir(exist_ok=True)
+    walls = restrictions(settings, [settings.folder / "tables"], scratch / f"sql-{os.getpid()}")
     for name, value in walls.items():
         connection.execute(f"SET GLOBAL {name} = $value", {"value": value})
     return connection
@@ -60,7 +63,7 @@ def restrictions(settings: Settings, folders: Iterable[Path], spill: Path) -> di
     Args:
         settings: for the limits.
         folders: what may be read.
-        spill: where DuckDB may write what does not fit into memory.
+        spill: where DuckDB may write what does not fit into memory; it makes this folder, not those above it.
     """
     limits = settings.sql
     return {
@@ -91,9 +94,21 @@ def _there(settings: Settings, tables: Iterable[Table]) -> list[Table]:
 
 
 def query(
-    settings: Settings, tables: Iterable[Table], statement: str, parameters: Mapping[str, Any] | None = None
+    settings: Settings,
+    tables: Iterable[Table],
+    statement: str,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    seconds: float | None = None,
 ) -> Result:
-    """The result of one SQL statement; `parameters` are the values of its `$name`s. Times are given plain, in UTC.
+    """The result of one SQL statement; times are given plain, in UTC.
+
+    Args:
+        settings: where the lake is, and what DuckDB may use.
+        tables: what can be read.
+        statement: one SELECT.
+        parameters: the values of its `$name`s.
+        seconds: how long it may run; None for the project's own, which an erasure needs to the end.
 
     Raises:
         ComplaintsError: the statement is wrong, not allowed, or takes too long; says what DuckDB found.
@@ -102,7 +117,7 @@ def query(
     with open_views(settings, there) as connection:
         try:
             checked = Guard((table.name for table in there), lists_tables=True).checked(connection, statement)
-            with stopped_after(connection, settings.sql.seconds):
+            with stopped_after(connection, seconds) if seconds else nullcontext():
                 cursor = connection.execute(checked, parameters or {})
             columns = [column[0] for column in cursor.description or ()]
             return Result(columns, [tuple(_plain(value) for value in row) for row in cursor.fetchall()])

@@ -37,12 +37,13 @@ class LakeCursor:
     arraysize = 1
     rowcount = -1
 
-    def __init__(self, connection: "LakeConnection", opened: duckdb.DuckDBPyConnection) -> None:
-        described = VIEWS.described()
+    def __init__(self, connection: "LakeConnection", views: Views, opened: duckdb.DuckDBPyConnection) -> None:
+        described = views.described()
         self.connection = connection
-        self._opened = opened
+        self._views, self._opened = views, opened
         self._guard = Guard(described["served"], described["macros"])
         self._limits = described["limits"]
+        self.description: Any = None  # Superset changes it
 
     def execute(self, statement: str, parameters: Any = None, _: Any = None) -> None:
         """Run one SELECT, once it is this account's turn.
@@ -60,11 +61,12 @@ class LakeCursor:
     def _run(self, checked: duckdb.Statement, statement: str, parameters: Any) -> None:
         try:
             self._opened.execute(checked, parameters or [])
+            self.description = self._opened.description
         except UNUSABLE:
             end_process(signal.SIGTERM)
             raise
         except UNREADABLE as error:
-            if said := VIEWS.why(statement):
+            if said := self._views.why(statement):
                 raise RefusedError(said) from error
             raise
 
@@ -72,11 +74,6 @@ class LakeCursor:
         """Refuse: only writes come in many."""
         msg = f"Only one SELECT can be run: the lake is read-only here. ({statement[:60]})"
         raise RefusedError(msg)
-
-    @property
-    def description(self) -> Any:
-        """The columns of the result."""
-        return self._opened.description
 
     def fetchone(self) -> Any:
         """The next row."""
@@ -100,13 +97,13 @@ class LakeConnection:
     closed = False
     autocommit = None
 
-    def __init__(self, opened: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, views: Views) -> None:
         self.notices: list[str] = []
-        self._opened = opened
+        self._views, self._opened = views, views.connection()
 
     def cursor(self) -> LakeCursor:
         """A cursor; all of one connection share what they fetch."""
-        return LakeCursor(self, self._opened)
+        return LakeCursor(self, self._views, self._opened)
 
     def begin(self) -> None:
         """Begin a transaction: what is read in it is of one moment."""
@@ -134,7 +131,7 @@ class LakeDialect(Dialect):
 
     def connect(self, *_: Any, **__: Any) -> LakeConnection:
         """A connection to the views."""
-        return LakeConnection((SQL_LAB if is_sql_lab() else VIEWS).connection())
+        return LakeConnection(SQL_LAB if is_sql_lab() else VIEWS)
 
     def _get_default_schema_name(self, _: Any) -> str:
         return "main"

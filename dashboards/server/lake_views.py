@@ -138,10 +138,11 @@ def _opened(path: Path, described: dict[str, Any]) -> duckdb.DuckDBPyConnection:
     if connection.execute("SELECT current_setting('lock_configuration')").fetchone() == (True,):
         return connection  # somebody still reads this file, and DuckDB opens a file once a process
     _load_delta(connection)
-    for name, value in described["settings"].items():
-        # Two of them must never write the same files.
-        own = f"{value}/{path.parts[-3]}-{os.getpid()}" if name == "temp_directory" else value
-        connection.execute(f"SET GLOBAL {name} = $value", {"value": own})
+    spill = Path(described["settings"]["temp_directory"])
+    spill.mkdir(parents=True, exist_ok=True)
+    own = str(spill / f"{path.parts[-3]}-{os.getpid()}")  # two of them must never write the same files
+    for name, value in {**described["settings"], "temp_directory": own}.items():
+        connection.execute(f"SET GLOBAL {name} = $value", {"value": value})
     return connection
 
 

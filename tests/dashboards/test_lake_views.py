@@ -264,12 +264,18 @@ def test_what_the_project_itself_asks_is_let_through(connection: duckdb.DuckDBPy
         connection.execute(guard.checked(connection, sql))
 
 
-@pytest.mark.parametrize("named", ["charts", "views"])
+@pytest.mark.parametrize("named", ["views", "sql_lab"])
 def test_a_query_of_many_rows_spills_to_a_folder_of_its_own(lake: Lake, tmp_path: Path, named: str) -> None:
-    opened = Views(home_of(lake, tmp_path / "home"), named).connection()
-    where = opened.execute("SELECT current_setting('temp_directory'), current_setting('memory_limit')").fetchall()
+    narrow = lake.settings.sql.model_copy(update={"memory": "100m"})
+    home = tmp_path / "home"
+    home.mkdir()
+    settings = lake.settings.model_copy(update={"sql": narrow})
+    (home / "views.json").write_text(json.dumps(described(settings, TABLES)))
+    opened = Views(home, named).connection()
     folder = lake.settings.folder / "superset" / "spill" / f"{named}-{os.getpid()}"
-    assert where == [(str(folder), "1.0 GiB")]
+    assert opened.execute("SELECT current_setting('temp_directory')").fetchall() == [(str(folder),)]
+    sorted_ = "SELECT count(*) FROM (SELECT uuid() AS u, range FROM range(3000000) ORDER BY u OFFSET 1)"
+    assert opened.execute(sorted_).fetchall() == [(2_999_999,)]
 
 
 @pytest.mark.parametrize(

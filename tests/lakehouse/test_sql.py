@@ -6,9 +6,11 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from click.testing import CliRunner
 from pyspark.sql import SparkSession
 
 from bronze.tables import FILES
+from lakehouse.cli import cli
 from lakehouse.errors import ComplaintsError
 from lakehouse.lake import Lake
 from lakehouse.settings import Settings, load_settings
@@ -127,12 +129,19 @@ def test_a_delta_table_outside_the_lake_is_not_read(settings: Settings, filled: 
         connection.execute(f"SELECT * FROM delta_scan('{tmp_path / 'other'}')")  # noqa: S608
 
 
+ENDLESS = "SELECT count(*) FROM range(1000000000) a, range(1000000000) b WHERE a.range + b.range < 0"
+
+
 def test_a_query_that_takes_too_long_is_stopped_and_says_so(settings: Settings) -> None:
-    hurried = settings.model_copy(update={"sql": settings.sql.model_copy(update={"seconds": 0.2})})
     with pytest.raises(ComplaintsError, match=r"stopped after 0\.2 seconds"):
-        query(
-            hurried, TABLES, "SELECT count(*) FROM range(1000000000) a, range(1000000000) b WHERE a.range + b.range < 0"
-        )
+        query(settings, TABLES, ENDLESS, seconds=0.2)
+
+
+def test_the_command_has_a_limit(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMPLAINTS_SQL__SECONDS", "0.2")
+    told = CliRunner().invoke(cli, ["--root", str(settings.folder), "sql", ENDLESS])
+    assert isinstance(told.exception, ComplaintsError)
+    assert "stopped after 0.2 seconds" in str(told.exception)
 
 
 @pytest.mark.parametrize("statement", ["SELEC 1", "SELECT nothing FROM bronze.files", "SELECT * FROM gold.decisions"])

@@ -96,7 +96,8 @@ def adhoc(sql: str) -> dict[str, str]:
 def asked(sql_lab: SqlLab, query: dict[str, Any]) -> requests.Response:
     """The request by which a chart gets its rows."""
     number = next(d["id"] for d in sql_lab.get("/api/v1/dataset/") if d["table_name"] == "complaints")
-    base = {"columns": [], "metrics": [adhoc("count(*)")], "orderby": [], "filters": [], "row_limit": 10}
+    counted = {**adhoc("count(*)"), "label": "n"}
+    base = {"columns": [], "metrics": [counted], "orderby": [], "filters": [], "row_limit": 10}
     body = {"datasource": {"id": number, "type": "table"}, "force": True, "queries": [{**base, **query}]}
     return sql_lab.post("/api/v1/chart/data", {**body, "result_format": "json", "result_type": "full"})
 
