@@ -43,10 +43,10 @@ class PinnedTables:
     def __init__(self, settings: Settings, spill: Path) -> None:
         self._settings = settings
         self.versions: dict[Table, int | None] = {}
-        self.connection = duckdb.connect(
-            config={"autoinstall_known_extensions": False, "memory_limit": MEMORY, "threads": THREADS}
-        )
+        self.connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
         self.connection.execute(f"LOAD '{_delta_extension()}'")
+        self.connection.execute(f"SET memory_limit = '{MEMORY}'")
+        self.connection.execute(f"SET threads = {THREADS}")
         self.connection.execute("SET temp_directory = $spill", {"spill": str(spill)})
         self.connection.execute("SET preserve_insertion_order = false")
         self.connection.execute("SET TimeZone = 'UTC'")

@@ -201,7 +201,7 @@ class _Verifying:
             if servers is None:
                 return
             self._kafka = True
-            with consumer_of(self._settings.kafka, servers, **CLIENT) as consumer:
+            with consumer_of(self._settings.kafka, servers, options=CLIENT) as consumer:
                 self._copy("messages", self._settings.kafka.input.name, "on_input", consumer)
                 (since,) = self._sql.execute("SELECT min(scored_at) FROM gold.decisions").fetchone() or (None,)
                 name = self._settings.kafka.predictions.name

@@ -24,7 +24,7 @@ INDENTED: dict[str, Any] = {
 @json_option
 @click.pass_obj
 def verify(invocation: Invocation, /, as_json: bool) -> None:  # noqa: FBT001
-    r"""Prove that nothing is lost and nothing is there twice; exits with 1 when an invariant is broken.
+    """Prove that nothing is lost and nothing is there twice; exits with 1 when an invariant is broken.
 
     Counts over the tables' files and Kafka, and changes nothing. Works beside a running stream: what its queries have
     not finished yet is counted as under way.
@@ -33,7 +33,7 @@ def verify(invocation: Invocation, /, as_json: bool) -> None:  # noqa: FBT001
     Example:
         complaints verify
         complaints verify --json
-    """
+    """  # noqa: D301 - click wants the character
     from streaming.verify import verify as verify_lake
 
     with terminal().status("verifying") as status:

@@ -200,7 +200,7 @@ class World:
     def send(self, most: int = 100) -> None:
         producer = Producer(self.settings.kafka, str(self.settings.kafka.bootstrap_servers))
         total = self.dice.randint(10, most)
-        report = producer.produce(self.generator, rate_per_minute=float("inf"), total=total, stop=threading.Event())
+        report = producer.produce(self.generator, rate_per_minute=600_000, total=total, stop=threading.Event())
         assert not report.failed, report
         self.sent += report.sent
 

@@ -212,13 +212,14 @@ def replay_a_row_twice(settings: Settings) -> None:
     rewrite(
         settings,
         bronze.COMPLAINTS,
-        f"FROM before UNION ALL SELECT * REPLACE (id AS record_id, 'replay' AS source, {mended}, record_id AS "
+        f"FROM before UNION ALL SELECT before.* REPLACE (id AS record_id, 'replay' AS source, {mended}, record_id AS "
         f"replay_of) FROM before, (VALUES {ids}) AS v(id) WHERE record_id = '{refused}'",
     )
     rewrite(
         settings,
         silver.DUPLICATES,
-        f"FROM before UNION ALL SELECT * REPLACE (id AS record_id) FROM (FROM before LIMIT 1), (VALUES {ids}) AS v(id)",
+        "FROM before UNION ALL SELECT b.* REPLACE (id AS record_id) "
+        f"FROM (FROM before LIMIT 1) AS b, (VALUES {ids}) AS v(id)",
     )
 
 
