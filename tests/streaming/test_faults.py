@@ -6,9 +6,12 @@ Those that take minutes are marked `faults`. What is quick here is a full disk a
 import json
 import random
 import shutil
+import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,10 +36,23 @@ from streaming.tables import TABLES
 from streaming.topics import admin_client, ensure_topics
 from streaming.verify import verify
 from tests.conftest import SAMPLES, Trained, copy_of
-from tests.streaming.conftest import with_topics
+from tests.streaming.conftest import wait_until, with_topics
+from tests.streaming.stream_process import (
+    A_TIME,
+    Stream,
+    generator,
+    lake_with_topics,
+    send,
+    settled,
+    start,
+    streams,
+)
+
+__all__ = ["streams"]  # the fixture
 
 DONE = Trigger(until_done=True)
 FILE = SAMPLES / "export-2017-snake-case.csv.gz"
+KILLS, OUTAGES = 20, 10
 
 
 def counted(settings: Settings) -> dict[str, int | None]:
@@ -44,6 +60,49 @@ def counted(settings: Settings) -> dict[str, int | None]:
     found = verify(settings, lambda _: None)
     assert found.holds, found
     return {one.name: one.counted for one in found.invariants}
+
+
+def has_started(stream: Stream, times: int) -> bool:
+    """Whether the stream, which was started so often on this lake, streams by now."""
+    return stream.is_alive() and stream.output.count("Streaming from") >= times
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(36_000)
+def test_killed_at_random_moments_the_stream_loses_nothing(
+    trained_lake: Settings, tmp_path: Path, streams: list[Stream]
+) -> None:
+    with Broker(tmp_path / "broker") as broker:
+        settings = lake_with_topics(trained_lake, tmp_path, broker)
+        made, dice, sent = generator(), random.Random(3), 0
+        for number in range(KILLS):
+            sent += send(settings, made)
+            streams.append(start(settings))
+            wait_until(partial(has_started, streams[-1], number + 1), A_TIME, "the stream's start")
+            time.sleep(dice.uniform(0, 15))  # somewhere in its first batches
+            streams[-1].signal_all(signal.SIGKILL)
+            assert streams[-1].process.wait() == -signal.SIGKILL
+        streams.append(start(settings))
+        settled(streams[-1], sent, broker)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(3600)
+def test_a_broker_that_dies_again_and_again_costs_time_and_no_message(
+    trained_lake: Settings, tmp_path: Path, streams: list[Stream]
+) -> None:
+    with Broker(tmp_path / "broker") as broker:
+        settings = lake_with_topics(trained_lake, tmp_path, broker)
+        streams.append(start(settings))
+        made, dice, sent = generator(), random.Random(5), 0
+        for _ in range(OUTAGES):
+            sent += send(settings, made)
+            time.sleep(dice.uniform(1, 10))
+            broker.kill()
+            time.sleep(dice.uniform(0, 3))
+            broker.start()
+        sent += send(settings, made)
+        settled(streams[-1], sent, broker)
 
 
 @pytest.mark.faults
