@@ -28,7 +28,7 @@ from streaming.backlog import score_backlog
 from streaming.load import load_files
 from streaming.quality import assessment
 from streaming.queries import Queries
-from tests.groups import group_of, grouped
+from tests.groups import CALLS_SPARK, group_of, grouped
 from tests.progress import Progress
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
@@ -236,7 +236,8 @@ def _spark_as_it_was(request: pytest.FixtureRequest) -> Iterator[None]:
     was_running = SparkContext._active_spark_context is not None
     yield
     running = SparkContext._active_spark_context
-    if running is not None and "spark" in request.fixturenames:
+    calls_spark = not CALLS_SPARK.isdisjoint(request.fixturenames)
+    if running is not None and calls_spark:
         for query in request.getfixturevalue("spark").streams.active:
             query.stop()
-    assert was_running or running is None, "a test that starts Spark must take the fixture `spark`"
+    assert was_running or calls_spark or running is None, "a test that starts Spark must take the fixture `spark`"
