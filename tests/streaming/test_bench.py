@@ -7,7 +7,7 @@ import pytest
 
 from streaming.bench import Bench, batch_figures, drain_figures, growth_figures
 
-MEASURED = sorted((Path(__file__).resolve().parent.parent / "data" / "bench").glob("*.json"))
+MEASURED = sorted((Path(__file__).resolve().parent.parent / "measured").glob("*.json"))
 
 
 def test_each_kind_of_benchmark_has_a_measurement_here() -> None:
