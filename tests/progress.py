@@ -61,6 +61,12 @@ class Progress:
             self._expected = expected_seconds(self._tests)
             self._began = time.monotonic()
 
+    def pytest_sessionstart(self) -> None:
+        """No name of a file before its tests have ended."""
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.showfspath = False
+
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Without workers: the tests of this process."""
@@ -76,6 +82,8 @@ class Progress:
         """No letter for a test that passed: its file has a line."""
         if report.passed:
             return ("passed", "", "PASSED") if report.when == "call" else ("", "", "")
+        if report.skipped:
+            return "skipped", "", "SKIPPED"
         return None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
