@@ -5,6 +5,7 @@ import pickle
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import mlflow
@@ -24,6 +25,7 @@ from ml.scoring import Model
 from ml.training import Training, train
 from silver.expectations import Expectation
 from silver.standardise import load_taxonomy
+from silver.tables import EXPECTATIONS
 from streaming.backlog import score_backlog
 from streaming.load import load_files
 from streaming.quality import assessment
@@ -175,10 +177,12 @@ def scored_lake(shared_folder: Path, trained_lake: Settings, request: pytest.Fix
     folder = shared_folder / "scored"
 
     def make() -> None:
-        request.getfixturevalue("spark")
-        settings = copied(trained_lake, folder / "lake")
+        spark, settings = request.getfixturevalue("spark"), copied(trained_lake, folder / "lake")
         assert score_backlog(settings, lambda *_: None)
         assert assessment(settings)
+        lake, rule = Lake(spark, settings), {"rule": "state_known", "severity": "warn", "broken": 3}
+        broken = {**rule, "query_id": "q", "batch_id": 1, "refined_at": datetime.now(UTC)}
+        lake.append(lake.frame([broken], EXPECTATIONS), EXPECTATIONS, "test:1")
 
     made_once(folder, make)
     return load_settings(root=folder / "lake")

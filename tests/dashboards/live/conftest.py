@@ -88,6 +88,7 @@ class SqlLab:
     def __init__(self, server: Server, account: str) -> None:
         self._url = server.url
         self._session = requests.Session()
+        self._session.headers["Connection"] = "close"  # a worker that a bad query broke is replaced
         page = self._session.get(f"{server.url}/login/", timeout=60).text
         token = re.search(r'csrf_token[^>]*value="([^"]+)"', page)
         assert token
