@@ -88,7 +88,6 @@ class SqlLab:
     def __init__(self, server: Server, account: str) -> None:
         self._url = server.url
         self._session = requests.Session()
-        self._session.headers["Connection"] = "close"  # a worker that a bad query broke is replaced
         page = self._session.get(f"{server.url}/login/", timeout=60).text
         token = re.search(r'csrf_token[^>]*value="([^"]+)"', page)
         assert token
@@ -105,7 +104,11 @@ class SqlLab:
 
     def post(self, path: str, body: dict[str, Any], **headers: str) -> requests.Response:
         """A request with a body."""
-        return self._session.post(f"{self._url}{path}", json=body, headers=headers, timeout=60)
+        try:
+            return self._session.post(f"{self._url}{path}", json=body, headers=headers, timeout=60)
+        except requests.ConnectionError:  # the worker was broken by somebody's query, and is replaced
+            time.sleep(2)
+            return self._session.post(f"{self._url}{path}", json=body, headers=headers, timeout=60)
 
     def put(self, path: str, body: dict[str, Any]) -> int:
         """A change; the status."""
