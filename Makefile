@@ -2,11 +2,12 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-# The dashboards come last: Superset and a browser run from there on.
-LONGER := tests/databricks tests/ml tests/notebooks tests/dashboards
+# Two processes share the tests: one runs all that call Spark, the other what starts programs (tests/groups.py).
+WORKERS ?= 2
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-text test-dashboards test-databricks test-faults test-longer test-notebooks chromium check classes docs notebooks screenshots wheel lock lock-dashboards clean
+.PHONY: help setup demo test test-text test-dashboards test-databricks test-faults test-benchmarks test-notebooks longer chromium check classes docs notebooks screenshots wheel lock lock-dashboards clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,28 +19,30 @@ setup: ## Make .venv, install the locked packages and fetch the jars (3 s when n
 demo: setup ## Real complaints from Kafka to decisions, with what happened on the way
 	@$(BIN)/complaints demo
 
-test: setup ## Run the tests, all but those of the targets below
-	@$(BIN)/python -m pytest
+test: setup $(if $(LONGER),longer) ## Run the tests; with LONGER=1 also those of the four targets below, in the same run
+	@$(PYTEST) $(if $(LONGER),-m "not faults and not benchmarks")
 
-test-text: setup ## Run the tests of the optional text features, and fetch what these need
+longer: setup chromium ## Fetch what the longer tests need: text features, Superset, a browser
 	@$(BIN)/complaints setup --with sentiment --with embeddings
-	@$(BIN)/python -m pytest -m text
+	@$(BIN)/complaints superset install
 
-test-dashboards: setup chromium ## Run the tests of the dashboards: Superset, a live stream, a real browser
-	@$(BIN)/python -m pytest -m superset
+test-text: longer ## Run the tests of the optional text features
+	@$(PYTEST) -m text
+
+test-dashboards: longer ## Run the tests of the dashboards: Superset, a live stream, a real browser
+	@$(PYTEST) -m superset
 
 test-databricks: setup ## Run the tests that deploy the bundle and run its tasks; skipped without the CLI's sandbox
-	@$(BIN)/python -m pytest -m bundle
-
-test-longer: setup chromium ## Run the tests of test-text, -databricks, -notebooks and -dashboards in one go, on one trained lake
-	@$(BIN)/complaints setup --with sentiment --with embeddings
-	@$(BIN)/python -m pytest -m "text or bundle or notebooks or superset" $(LONGER)
-
-test-faults: setup ## Run the tests that kill the stream and the broker again and again, and count (an hour)
-	@$(BIN)/python -m pytest -m faults
+	@$(PYTEST) -m bundle
 
 test-notebooks: setup ## Run the notebooks from top to bottom, each in a kernel of its own
-	@$(BIN)/python -m pytest -m notebooks
+	@$(PYTEST) -m notebooks
+
+test-faults: setup ## Do faults at random to a stream for an hour, and count after each
+	@$(BIN)/python -m pytest -m faults
+
+test-benchmarks: setup ## Run the tests of the benchmarks, which measure (ten minutes)
+	@$(BIN)/python -m pytest -m benchmarks
 
 chromium:
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \

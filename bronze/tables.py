@@ -1,13 +1,18 @@
 """The tables of bronze."""
 
-from lakehouse.catalogue import Column, Table
+from lakehouse.catalogue import STATISTICS, Column, Table
 
 COMPLAINTS = Table(
     name="bronze.complaints",
     grain="one Kafka message or one row of a file",
     comment="Every complaint exactly as received, with where it came from. Append-only; nothing is refused here.",
     columns=(
-        Column("record_id", "string", "Unique id: topic/partition/offset, or digest:file:place.", nullable=False),
+        Column(
+            "record_id",
+            "string",
+            "Unique id: topic/partition/offset, with a part more for another topic of that name; or digest:file:place.",
+            nullable=False,
+        ),
         Column("payload", "string", "The message as received; a row of a CSV file as a JSON object of its cells."),
         Column("payload_bytes", "binary", "The message's bytes, kept when they are not UTF-8 text; otherwise null."),
         Column("source", "string", "kafka, csv, json or replay.", nullable=False),
@@ -21,7 +26,7 @@ COMPLAINTS = Table(
         Column("ingested_at", "timestamp", "Start of the batch that landed the row.", nullable=False),
         Column("first_arrived_at", "timestamp", "When the row that this one mends had arrived; otherwise null."),
     ),
-    properties={"delta.appendOnly": "true", "delta.dataSkippingNumIndexedCols": "0"},
+    properties={"delta.appendOnly": "true", STATISTICS: "record_id,partition,offset"},
 )
 
 FILES = Table(

@@ -1,6 +1,8 @@
 """Alert rules as code: `conf/alerts.yaml`, each evaluated on gold, told to whoever calls or to a webhook."""
 
+import http.client
 import json
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Sequence
@@ -80,10 +82,40 @@ def send(alerts: Iterable[Alert], webhook: str) -> None:
     alerts = list(alerts)
     text = "\n".join(f"{alert.id} is {alert.value:,g}, above {alert.above:,g}. {alert.says}" for alert in alerts)
     body = json.dumps({"text": text, "alerts": [asdict(alert) for alert in alerts]}).encode()
-    request = urllib.request.Request(webhook, body, {"Content-Type": "application/json"})  # noqa: S310 - as it is set
+    request = urllib.request.Request(webhook, body, {"Content-Type": "application/json"})  # noqa: S310 - as checked
     try:
-        urllib.request.urlopen(request, timeout=WEBHOOK_SECONDS).close()  # noqa: S310
-    except (urllib.error.URLError, OSError, ValueError) as error:
-        found = getattr(error, "reason", error)
-        msg = f"The webhook did not take the alerts ({found}): check COMPLAINTS_ALERTS__WEBHOOK."
-        raise ComplaintsError(msg) from error
+        _opener().open(request, timeout=WEBHOOK_SECONDS).close()
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        msg = f"The webhook did not take the alerts ({_reason(error)}): check COMPLAINTS_ALERTS__WEBHOOK."
+        raise ComplaintsError(msg) from None  # the error may repeat the address, which is a secret
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """Opens http and https, and follows no redirection: what it leads to was never set as an address."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler,
+        urllib.request.HTTPHandler,
+        urllib.request.HTTPSHandler,
+        urllib.request.HTTPErrorProcessor,
+        urllib.request.HTTPDefaultErrorHandler,
+        urllib.request.UnknownHandler,
+    ):
+        opener.add_handler(handler())
+    return opener
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, in words that can't hold the address."""
+    found = getattr(error, "reason", error)
+    match error, found:
+        case urllib.error.HTTPError(), _:
+            return f"it answered {error.code}"
+        case _, TimeoutError():
+            return f"no answer for {WEBHOOK_SECONDS} s"
+        case _, ssl.SSLError():
+            return "its certificate is not trusted, or it does not speak TLS"
+        case _, OSError(strerror=str()):
+            return str(found.strerror)
+        case _:
+            return "its address can't be used"

@@ -11,9 +11,10 @@ import duckdb
 
 from dashboards.assets import Assets
 from dashboards.queries import chart_sql
-from dashboards.server.lake_views import Views, check
-from dashboards.views import described
+from dashboards.server.lake_views import Views
+from dashboards.views import MACROS, described
 from lakehouse.catalogue import Table
+from lakehouse.guard.sql_guard import Guard
 from lakehouse.settings import Settings
 
 REPEATS = 5
@@ -46,22 +47,24 @@ def query_times(settings: Settings, tables: Sequence[Table]) -> list[QueryTime]:
     home.mkdir(parents=True, exist_ok=True)
     (home / "views.json").write_text(json.dumps(described(settings, tables)), encoding="utf-8")
     views, assets = Views(home), Assets()
+    guard = Guard(views.described()["served"], MACROS)
     board_of = {c.uuid: board.content["slug"] for board in reversed(assets.dashboards) for c in assets.charts_of(board)}
     found = []
     for chart in assets.charts:
         dataset = assets.dataset_of(chart).content
-        rows, times = _timed(views.connection(), chart_sql(assets, chart, datetime.now(UTC).replace(tzinfo=None)))
+        rows, times = _timed(
+            guard, views.connection(), chart_sql(assets, chart, datetime.now(UTC).replace(tzinfo=None))
+        )
         name, view = chart.content["slice_name"], f"{dataset['schema']}.{dataset['table_name']}"
         found.append(QueryTime(board_of[chart.uuid], name, view, rows, times[0], statistics.median(times[1:])))
     return sorted(found, key=lambda time: (time.dashboard, -time.warm_ms))
 
 
-def _timed(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[int, list[float]]:
+def _timed(guard: Guard, connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[int, list[float]]:
     times: list[float] = []
     for _ in range(1 + REPEATS):
         began = time.perf_counter()
-        check(connection, sql)
-        rows = len(connection.execute(sql).fetchall())
+        rows = len(connection.execute(guard.checked(connection, sql)).fetchall())
         times.append(round((time.perf_counter() - began) * 1_000, 1))
     return rows, times
 

@@ -6,13 +6,14 @@ A file that nobody changed comes back as it was, byte for byte.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
 
 from dashboards.assets import Asset, Assets
 from lakehouse.catalogue import Table
+from lakehouse.errors import ComplaintsError
 
 NAMES = ("column_name", "metric_name", "id")  # what tells the entries of a list apart
 # Superset's own business: numbers of this installation, and what it fills in.
@@ -45,6 +46,9 @@ def files_from(assets: Assets, tables: Iterable[Table], exported: Mapping[str, s
 
     Returns:
         The text of each exported file under the path it has in `assets/`; one that is new gets the name of its title.
+
+    Raises:
+        ComplaintsError: a new one would be written elsewhere.
     """
     imported = {path: yaml.safe_load(text) for path, text in assets.for_import(tables, None).items()}
     contents = [(path, yaml.safe_load(text)) for path, text in exported.items() if path != "metadata.yaml"]
@@ -63,9 +67,14 @@ def files_from(assets: Assets, tables: Iterable[Table], exported: Mapping[str, s
 
 
 def _new_path(path: str, content: Mapping[str, Any]) -> Path:
-    kind = path.split("/", maxsplit=1)[0]
+    """Where a file that is new goes: into the folder that it is exported in, which names no other place."""
+    folder = PurePosixPath(path).parent
+    kind = folder.parts[0] if folder.parts else ""
+    if kind not in TITLES or any(not re.fullmatch(r"\w[\w -]*", part) for part in folder.parts):
+        msg = f"Superset exports {path!r}, which is no place below dashboards/assets: nothing is written."
+        raise ComplaintsError(msg)
     name = re.sub(r"[^a-z0-9]+", "-", str(content[TITLES[kind]]).lower()).strip("-")
-    return Path(path).parent / f"{name}.yaml"
+    return Path(folder, f"{name}.yaml")
 
 
 def _without_own(value: Any) -> Any:  # noqa: ANN401

@@ -29,9 +29,11 @@ from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
 
 SERVER = Path(__file__).resolve().parent / "server"
+GUARD = SERVER.parents[1] / "lakehouse" / "guard"
 ACCOUNTS = ("admin", "operator", "analyst")
 START_SECONDS = 60.0
-WORKERS, THREADS = 2, 8
+WORKERS = 2
+THREADS = 32  # of a worker: more than one account can hold with its queries (settings `sql`)
 
 Notify = Callable[[str], None]
 
@@ -236,7 +238,7 @@ class Superset:
         metadata = self._settings.superset.metadata
         return {
             **kept,
-            "PYTHONPATH": str(SERVER),
+            "PYTHONPATH": os.pathsep.join((str(SERVER), str(GUARD))),
             "PYTHONDONTWRITEBYTECODE": "1",
             "SUPERSET_HOME": str(self.home),
             "SCARF_ANALYTICS": "false",
@@ -259,7 +261,11 @@ class Superset:
             f"{host}:{port}",
             "superset.app:create_app()",
         ]
-        server = self._process.launch(command, self._variables(), self.log)
+        for name in ("spill", "tmp"):  # what a server that was killed has left there
+            shutil.rmtree(self.home / name, ignore_errors=True)
+            (self.home / name).mkdir()
+        variables = {**self._variables(), "TMPDIR": str(self.home / "tmp")}
+        server = self._process.launch(command, variables, self.log)
         end = time.monotonic() + START_SECONDS
         while not self._answers():
             if server.poll() is not None or time.monotonic() > end:

@@ -13,7 +13,7 @@ from typing import Any
 from lakehouse.catalogue import Table
 from lakehouse.lake import table_path
 from lakehouse.settings import Settings
-from lakehouse.sql import select_all
+from lakehouse.sql import restrictions, select_all
 
 FOLDER = Path(__file__).resolve().parent / "views"
 SCHEMA = "serving"
@@ -23,6 +23,7 @@ BESIDE_GOLD: Mapping[str, frozenset[str] | None] = {
     "silver.quarantine": frozenset({"ingested_at", "refined_at"}),
     "silver.expectations": None,
 }
+BESIDE_DUCKDB = 1 << 30  # bytes: Superset's own work on a result, and single values, which DuckDB doesn't count
 
 # Spark's functions that DuckDB has under another name.
 MACROS = {
@@ -66,20 +67,34 @@ def served(tables: Iterable[Table]) -> list[Table]:
 
 
 def described(settings: Settings, tables: Iterable[Table]) -> Mapping[str, Any]:
-    """The tables and views for Superset's server: names, folders, and SQL for a table that is there or isn't yet."""
+    """What Superset's server has to know.
+
+    The tables and views with folders and SQL, for a table that is there or isn't yet; which of them a query may name
+    (gold and the views: silver is for the views alone); and DuckDB's settings and the limits of a query.
+    """
+    below, limits = served(tables), settings.sql
+    folders = {table.name: table_path(settings, table) for table in below}
     return {
         "tables": [
             {
                 "name": table.name,
-                "folder": str(table_path(settings, table)),
+                "folder": str(folders[table.name]),
                 "columns": table.column_names,
                 "present": select_all(settings, table),
                 "absent": _empty(table),
             }
-            for table in served(tables)
+            for table in below
         ],
         "macros": MACROS,
         "views": [{"name": view.name, "sql": view.sql} for view in views()],
+        "served": [*(table.name for table in below if table.layer == "gold"), *(view.name for view in views())],
+        "settings": restrictions(settings, folders.values(), settings.folder / "superset" / "spill"),
+        "limits": {
+            "seconds": limits.seconds,
+            "running": limits.running,
+            "waiting": limits.waiting,
+            "bytes": 2 * limits.memory_bytes + BESIDE_DUCKDB,  # charts and SQL Lab each have a DuckDB
+        },
     }
 
 

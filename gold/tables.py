@@ -56,7 +56,7 @@ DECISIONS = Table(
     cluster_by=("date_received", "product_family"),
     properties={
         "delta.appendOnly": "true",
-        STATISTICS: "complaint_id,date_received,kafka_timestamp,scored_at,batch_id",
+        STATISTICS: "complaint_id,date_received,kafka_timestamp,refined_at,scored_at,batch_id",
     },
 )
 

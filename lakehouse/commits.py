@@ -1,8 +1,8 @@
-"""Exactly once: every commit of a batch carries a mark, and after a restart the mark says what is already there.
+"""Marks: every commit of a batch names the query and the batch that made it, as its ``userMetadata``.
 
-A streaming query that is killed runs its last batch again. Delta's own guard (``txnAppId``, ``txnVersion``) rebuilds
-the table's whole state on each write; instead each commit's ``userMetadata`` names query and batch, and only the first
-batch after a start looks back through the history for it.
+A streaming query that is killed runs its last batch again. What is there of that batch is told by the rows themselves,
+where these have ids; a mark is for what has none (sums), and tells the version before a batch's own commit. Delta's own
+guard (``txnAppId``, ``txnVersion``) rebuilds the table's whole state on each write.
 """
 
 import json
@@ -36,6 +36,15 @@ def find(lake: Lake, table: Table, wanted: str, *, in_order: bool = False) -> in
         if in_order and found.rpartition(":")[0] == writer:
             return None
     return None
+
+
+def newest(lake: Lake, table: Table, writer: str) -> int:
+    """The newest batch of a writer that a local table's log has a mark of; -1 when it has none."""
+    for _, found in marks_in_log(lake.path(table)):
+        by, _, batch = found.rpartition(":")
+        if by == writer:
+            return int(batch)
+    return -1
 
 
 def marks_in_log(table: Path) -> Iterator[tuple[int, str]]:

@@ -14,7 +14,6 @@ from datetime import datetime
 from pathlib import Path
 
 from delta.tables import DeltaTable
-from filelock import FileLock, Timeout
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column as Condition
 from pyspark.sql import DataFrame, SparkSession
@@ -22,6 +21,8 @@ from pyspark.sql import functions as F
 
 from lakehouse.catalogue import STATISTICS, Column, Table
 from lakehouse.errors import ComplaintsError
+from lakehouse.right import JAVA_SECONDS, Right
+from lakehouse.session import start_session
 from lakehouse.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -31,10 +32,6 @@ STAGING = "staging-"  # what folders below the root begin with that hold rows on
 CONSTRAINT = "delta.constraints."
 FILE = "path string, modificationTime timestamp, length bigint, content binary"  # as Spark describes a file
 USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
-
-
-class BusyError(ComplaintsError):
-    """Raised when another process has the right that this one wants."""
 
 
 class Lake:
@@ -225,13 +222,18 @@ def table_path(settings: Settings, table: Table) -> Path:
     return settings.folder / "tables" / table.layer / table.name.split(".")[1]
 
 
-def writer(settings: Settings) -> FileLock:
+def writer(settings: Settings, patience: float = JAVA_SECONDS) -> Right:
     """The right to write this lake, held until it is released; a second writer is refused.
 
     What a writer had staged when it was killed is removed: no other can need it.
 
     Local Delta commits are atomic within one process only, hence one writer a lake. On Databricks they always are, and
-    its volumes know no locks: there the lock is on the driver's own disk, against a second process on it.
+    its volumes know no locks: there each query has a lease on its checkpoint (`lakehouse.lease`), and the lock is on
+    the driver's own disk, against a second process on it.
+
+    Args:
+        settings: the lake's.
+        patience: seconds for which the Java process of a run that was killed is waited for.
 
     Raises:
         BusyError: another process is writing.
@@ -240,25 +242,23 @@ def writer(settings: Settings) -> FileLock:
     place = settings.folder / "writer.lock"
     if settings.lake.catalog:
         place = Path(tempfile.gettempdir()) / f"complaints-{settings.folder.as_posix().replace('/', '-')}.lock"
-    lock = right_to(
-        place,
+    refusal = (
         f"Another process is writing the lake in {settings.folder}: stop it first, "
-        "or set COMPLAINTS_ROOT to another folder.",
+        "or set COMPLAINTS_ROOT to another folder."
     )
+    right = Right(place, refusal, patience)
     for left in settings.folder.glob(f"{STAGING}*"):
         shutil.rmtree(left, ignore_errors=True)
-    return lock
+    return right
 
 
-def right_to(place: Path, refusal: str) -> FileLock:
-    """The lock in this file, held until it is released; who comes second is refused in this sentence.
+def opened(right: Right, settings: Settings) -> Lake:
+    """The lake, through a session whose Java process has the right to write it as long as it lives.
 
     Raises:
-        BusyError: another process holds it.
+        ComplaintsError: the session can't be started; says what to do.
     """
-    lock = FileLock(place, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise BusyError(refusal) from error
-    return lock
+    spark = start_session(settings)
+    if settings.is_local:
+        right.hand_to(spark)
+    return Lake(spark, settings)

@@ -1,6 +1,8 @@
 """Groups of settings: what they share, parts of the model's, and those of the stream, metrics, dashboards, alerts."""
 
+import ipaddress
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
@@ -61,6 +63,22 @@ class TextModelSettings(Section):
     model: str | None = None
 
 
+class SqlSettings(Section):
+    """What a query of `complaints sql`, of an alert or of Superset may use."""
+
+    seconds: float = Field(gt=0, le=3600)
+    memory: str = Field(pattern=r"^\d+[mg]$")
+    threads: int = Field(ge=1, le=256)
+    spill: str = Field(pattern=r"^\d+[mg]$")
+    running: int = Field(ge=1, le=100)
+    waiting: int = Field(ge=0, le=1000)
+
+    @property
+    def memory_bytes(self) -> int:
+        """The memory in bytes."""
+        return int(self.memory[:-1]) << {"m": 20, "g": 30}[self.memory[-1]]
+
+
 class SupersetSettings(Section):
     """Superset's server, where it keeps its own metadata, and what it reads."""
 
@@ -78,7 +96,25 @@ class MonitoringSettings(Section):
     log_format: Literal["text", "json"]
 
 
+def _web_address(secret: SecretStr) -> SecretStr:
+    """An address that is itself a secret: an error never repeats it."""
+    value = secret.get_secret_value()
+    is_plain = value.isascii() and value.isprintable() and " " not in value
+    parts = urlsplit(value) if is_plain else urlsplit("")
+    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and _is_here(parts.hostname))):
+        msg = "must begin with https://, or with http:// where the host is this machine (127.0.0.1, localhost)"
+        raise ValueError(msg)
+    return secret
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 class AlertSettings(Section):
     """Where alerts go besides the terminal."""
 
-    webhook: SecretStr | None = None
+    webhook: Annotated[SecretStr, AfterValidator(_web_address)] | None = None

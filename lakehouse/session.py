@@ -53,6 +53,7 @@ LOCAL_CONF = {
     # Hadoop's local file system starts a process for each file that it makes; this one doesn't. Delta's usual log store
     # would go around it; this one relies on the lock that each writer holds.
     "spark.hadoop.fs.file.impl": "com.globalmentor.apache.hadoop.fs.BareLocalFileSystem",
+    "spark.hadoop.fs.permissions.umask-mode": "077",  # Hadoop's own, which would open to all what the process's closes
     "spark.delta.logStore.file.impl": "io.delta.storage.LocalLogStore",
     "spark.databricks.delta.writeChecksumFile.enabled": "false",  # the log is listed for each batch, file by file
     "spark.sql.streaming.checkpointFileManagerClass": "org.apache.spark.sql.execution.streaming."

@@ -29,6 +29,7 @@ from lakehouse.sections import (
     GridSettings,
     MonitoringSettings,
     Section,
+    SqlSettings,
     StreamingSettings,
     Strongest,
     SupersetSettings,
@@ -154,6 +155,7 @@ class Settings(BaseSettings):
         extra="forbid",
         frozen=True,
         nested_model_default_partial_update=True,
+        hide_input_in_errors=True,  # a traceback shows these errors, and an input may be a secret
     )
 
     environment: Environment
@@ -165,6 +167,7 @@ class Settings(BaseSettings):
     silver: SilverSettings
     ml: MlSettings
     monitoring: MonitoringSettings
+    sql: SqlSettings
     superset: SupersetSettings
     alerts: AlertSettings
 

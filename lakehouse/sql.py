@@ -1,10 +1,14 @@
 """SQL over the lake's tables without Spark: DuckDB reads the Delta tables as they are at each query, read-only.
 
+Each statement passes the guard before it runs, and runs under the limits of the settings `sql`.
+
 Works beside a running stream. On Databricks the tables are queried through a SQL warehouse instead.
 """
 
 import importlib.resources
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,11 +18,12 @@ import duckdb
 
 from lakehouse.catalogue import Table
 from lakehouse.errors import ComplaintsError
+from lakehouse.guard.sql_guard import Guard
+from lakehouse.guard.sql_limits import stopped_after
 from lakehouse.lake import table_path
 from lakehouse.settings import Settings
 
-# Not EXPLAIN: with ANALYZE it runs what it explains, and a COPY could write into the lake's own folder.
-READING = frozenset({duckdb.StatementType.SELECT})
+UNITS = {"m": "MiB", "g": "GiB"}
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ def open_views(settings: Settings, tables: Iterable[Table]) -> duckdb.DuckDBPyCo
     Raises:
         ComplaintsError: the lake has no tables yet.
     """
-    there = [table for table in tables if (table_path(settings, table) / "_delta_log").is_dir()]
+    there = _there(settings, tables)
     if not there:
         msg = f"There are no tables in {settings.folder} yet: run `complaints load` first."
         raise ComplaintsError(msg)
@@ -44,28 +49,76 @@ def open_views(settings: Settings, tables: Iterable[Table]) -> duckdb.DuckDBPyCo
     for table in there:
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {table.layer}")
         connection.execute(f"CREATE VIEW {table.name} AS {select_all(settings, table)}")
-    connection.execute("SET TimeZone = 'UTC'")
-    connection.execute("SET allowed_directories = [$folder]", {"folder": str(settings.folder / "tables")})
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
+    scratch = settings.folder / "scratch"
+    scratch.mkdir(exist_ok=True)
+    walls = restrictions(settings, [settings.folder / "tables"], scratch / f"sql-{os.getpid()}")
+    for name, value in walls.items():
+        connection.execute(f"SET GLOBAL {name} = $value", {"value": value})
     return connection
 
 
+def restrictions(settings: Settings, folders: Iterable[Path], spill: Path) -> dict[str, Any]:
+    """DuckDB's settings that hold a connection to reading some folders, in the order in which they have to be set.
+
+    Args:
+        settings: for the limits.
+        folders: what may be read.
+        spill: where DuckDB may write what does not fit into memory; it makes this folder, not those above it.
+    """
+    limits = settings.sql
+    return {
+        "TimeZone": "UTC",
+        "memory_limit": _size(limits.memory),
+        "threads": limits.threads,
+        "temp_directory": str(spill),
+        "max_temp_directory_size": _size(limits.spill),
+        "scheduler_process_partial": True,  # a short query gets its turn beside long ones
+        "python_enable_replacements": False,  # or an unknown table's name could be a variable of Python
+        "enable_logging": False,
+        "allow_persistent_secrets": False,
+        "allow_community_extensions": False,
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "allowed_directories": [str(folder) for folder in folders],
+        "enable_external_access": False,
+        "lock_configuration": True,
+    }
+
+
+def _size(size: str) -> str:
+    return f"{size[:-1]}{UNITS[size[-1]]}"
+
+
+def _there(settings: Settings, tables: Iterable[Table]) -> list[Table]:
+    return [table for table in tables if (table_path(settings, table) / "_delta_log").is_dir()]
+
+
 def query(
-    settings: Settings, tables: Iterable[Table], statement: str, parameters: Mapping[str, Any] | None = None
+    settings: Settings,
+    tables: Iterable[Table],
+    statement: str,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    seconds: float | None = None,
 ) -> Result:
-    """The result of one SQL statement; `parameters` are the values of its `$name`s. Times are given plain, in UTC.
+    """The result of one SQL statement; times are given plain, in UTC.
+
+    Args:
+        settings: where the lake is, and what DuckDB may use.
+        tables: what can be read.
+        statement: one SELECT.
+        parameters: the values of its `$name`s.
+        seconds: how long it may run; None for the project's own, which an erasure needs to the end.
 
     Raises:
-        ComplaintsError: the statement is wrong or not allowed; says what DuckDB found.
+        ComplaintsError: the statement is wrong, not allowed, or takes too long; says what DuckDB found.
     """
-    with open_views(settings, tables) as connection:
+    there = _there(settings, tables)
+    with open_views(settings, there) as connection:
         try:
-            statements = connection.extract_statements(statement)
-            if len(statements) != 1 or statements[0].type not in READING:
-                msg = "Only one SELECT (or DESCRIBE, SUMMARIZE) can be run: the lake is read-only here."
-                raise ComplaintsError(msg)
-            cursor = connection.execute(statements[0], parameters or {})
+            checked = Guard((table.name for table in there), lists_tables=True).checked(connection, statement)
+            with stopped_after(connection, seconds) if seconds else nullcontext():
+                cursor = connection.execute(checked, parameters or {})
             columns = [column[0] for column in cursor.description or ()]
             return Result(columns, [tuple(_plain(value) for value in row) for row in cursor.fetchall()])
         except duckdb.Error as error:

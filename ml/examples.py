@@ -50,7 +50,7 @@ def examples(lake: Lake, label: str = LABEL) -> DataFrame:
 
 def source() -> Column:
     """The file or topic that a complaint came from: its record's id without the place therein."""
-    return F.regexp_replace("record_id", r"(/[0-9]+/[0-9]+|:[0-9]+)(@[0-9]+)?$", "")
+    return F.regexp_replace("record_id", r"(/[0-9]+/[0-9]+(/[0-9a-f]+)?|:[0-9]+)(@[0-9]+)?$", "")
 
 
 def narrative_key() -> Column:

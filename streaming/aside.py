@@ -4,7 +4,8 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lakehouse.lake import right_to
+from lakehouse.lake import writer
+from lakehouse.right import Right
 from lakehouse.settings import Settings
 from ml.registry import Registry
 
@@ -18,17 +19,16 @@ def empty_lake(settings: Settings, name: str) -> Iterator[Settings]:
     """
     folder = settings.folder / name
     settings.folder.mkdir(parents=True, exist_ok=True)
-    right = right_to(
-        settings.folder / f".{name}.lock",
-        f"Another process uses {folder}: wait until it has ended, or set COMPLAINTS_ROOT to another folder.",
-    )
-    try:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        yield settings.model_copy(update={"root": folder, "folder": folder})  # the copy keeps what was worked out
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        right.release()
+    aside = settings.model_copy(update={"root": folder, "folder": folder})  # the copy keeps what was worked out
+    refusal = f"Another process uses {folder}: wait until it has ended, or set COMPLAINTS_ROOT to another folder."
+    with Right(settings.folder / f".{name}.lock", refusal):
+        with writer(aside):  # no Java process that was left behind writes there any more
+            shutil.rmtree(folder, ignore_errors=True)
+        try:
+            folder.mkdir()
+            yield aside
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -7,8 +7,7 @@ from pyspark.sql import functions as F
 from gold.tables import DECISIONS
 from lakehouse.commits import Guard
 from lakehouse.errors import ComplaintsError
-from lakehouse.lake import Lake, writer
-from lakehouse.session import start_session
+from lakehouse.lake import Lake, opened, writer
 from lakehouse.settings import Settings
 from ml.records import CHALLENGER
 from ml.registry import Registry
@@ -47,7 +46,7 @@ def score_backlog(settings: Settings, on_progress: Callable[[str, int], None]) -
     try:
         registry = Registry(settings)
         registry.check(registry.champion_version())
-        lake = Lake(start_session(settings), settings)
+        lake = opened(lock, settings)
         lake.create(TABLES)
         _publish_rest(lake, lambda what: on_progress(what, 0))
         model = registry.champion()

@@ -1,7 +1,6 @@
 """Whether a query can go on where it stopped: its checkpoint is whole and its topic's or table's, and nothing is lost.
 
-Spark finds out late, in the words of its own code, or not at all: without the file that holds a query's id it would
-take a new one, and write a batch twice whose commits carry the old one. Nothing is changed here.
+Spark finds out late, in the words of its own code, or not at all. Nothing is changed here.
 """
 
 import json
@@ -11,15 +10,21 @@ from typing import Any
 
 from bronze import tables as bronze
 from gold import tables as gold
+from gold.aggregates import INCREMENTS
 from lakehouse.catalogue import Table
+from lakehouse.commits import newest
 from lakehouse.errors import ComplaintsError
 from lakehouse.lake import Lake
 from lakehouse.settings import Settings
 from silver import tables as silver
+from streaming.origin import noted, origin_of
 from streaming.topics import describe_topics
 
 SOURCES = {"refine": bronze.COMPLAINTS, "score": silver.COMPLAINTS, "summarise": gold.DECISIONS}
-RESTORE = "Put back the last copy of the whole lake (docs/operations.md, Back up and restore); nothing was changed."
+RESTORE = (
+    "Put back the last copy of the whole lake (docs/operations.md, Back up and restore), or move that folder away: "
+    "then its query reads everything again and adds what is missing; nothing was changed."
+)
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,8 @@ def check_checkpoint(lake: Lake, query: str) -> None:
         return
     if query in SOURCES:
         _check_table(lake, folder, SOURCES[query], progress.read)
+        if query == "summarise":
+            _check_sums(lake, folder, progress.planned)
         return
     topic = lake.settings.kafka.input.name
     if list(progress.read) != [topic]:
@@ -67,6 +74,18 @@ def _check_table(lake: Lake, folder: Path, table: Table, read: dict[str, Any]) -
         msg = (
             f"The checkpoint in {folder} goes on reading another table than the {table.name} that is there, as after "
             f"one of the two was replaced. {RESTORE}"
+        )
+        raise ComplaintsError(msg)
+
+
+def _check_sums(lake: Lake, folder: Path, planned: int | None) -> None:
+    """Sums don't tell what is in them: a checkpoint from before some of their batches would add these again."""
+    query_id = str(_parsed(folder / "metadata", "summarise")["id"])
+    last = max((newest(lake, table, query_id) for table in INCREMENTS), default=-1)
+    if last > (planned or 0):
+        msg = (
+            f"The checkpoint in {folder} is at batch {planned}, but gold has its batch {last}, as after an older copy "
+            "was put back. Move the folder away: then the sums are made anew from gold.decisions; nothing was changed."
         )
         raise ComplaintsError(msg)
 
@@ -104,6 +123,25 @@ def unfinished(lake: Lake, query: str) -> tuple[str, int] | None:
     if progress.planned is None or progress.planned == progress.done:
         return None
     return str(_parsed(folder / "metadata", query)["id"]), progress.planned
+
+
+def read_up_to(folder: Path, batch: int, source: str) -> dict[int, int]:
+    """By partition where a batch of the ingesting query was to read a topic up to: the offset after its last message.
+
+    Raises:
+        ComplaintsError: the checkpoint is damaged.
+    """
+    read = _read(folder / "offsets" / str(batch), "ingest")
+    return {int(partition): int(offset) for partition, offset in read.get(source, {}).items()}
+
+
+def reads_in_order(folder: Path, batch: int) -> bool:
+    """Whether a query reads a table's commits one after the other from a batch on, beyond what was there at first.
+
+    What a table has at a query's first start comes in no order that tells older rows from newer ones.
+    """
+    log = folder / "offsets" / str(batch)
+    return log.is_file() and _read(log, folder.name).get("isStartingVersion") is False
 
 
 def _numbers(folder: Path) -> set[int]:
@@ -150,22 +188,21 @@ def dropped_messages(settings: Settings, bootstrap_servers: str) -> str | None:
     """A sentence on messages that Kafka has dropped unread, where `streaming.accept_data_loss` lets them go.
 
     Raises:
-        ComplaintsError: it has dropped some and that isn't accepted, or the topic is gone or was made anew; says how
-            many, and what to do.
+        ComplaintsError: it has dropped some and that isn't accepted, or has lost what was read; says how many, and what
+            to do.
     """
     folder = settings.folder / "checkpoints" / "ingest"
     topic = settings.kafka.input.name
     read = (progress_of(folder, "ingest").read or {}).get(topic)
-    if read is None:
-        return None
+    if read is None or noted(folder) != origin_of(settings.kafka, bootstrap_servers):
+        return None  # what was read is of another cluster or topic, and what is read now begins anew
     stood = {int(number): int(offset) for number, offset in read.items()}
     (state,) = (state for state in describe_topics(settings.kafka, bootstrap_servers) if state.name == topic)
     if any(state.offsets.get(number, (0, -1))[1] < offset for number, offset in stood.items()):
-        found = "was deleted and made anew" if state.settings else "is gone"
         msg = (
-            f"The topic {topic} {found} since it was read up to offset {max(stood.values()):,}; offsets that began "
-            f"anew would be taken for earlier ones. Set kafka.input.name to a topic of another name and move {folder} "
-            "away; nothing was changed."
+            f"The topic {topic} ends before the offset {max(stood.values()):,} up to which it was read: Kafka has lost "
+            "messages, and gives their offsets to others. Delete the topic and make it again (`complaints topics "
+            "delete`, `complaints topics create`): then it is read from its beginning. Nothing was changed."
         )
         raise ComplaintsError(msg)
     lost = {number: begin - offset for number, offset in stood.items() if (begin := state.offsets[number][0]) > offset}

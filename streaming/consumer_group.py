@@ -3,6 +3,9 @@
 Spark keeps its offsets in the checkpoint and commits none. Here the end of each batch that is done is committed to the
 group `kafka.group`, in a thread of its own: a broker that doesn't answer never holds up a batch. The checkpoint alone
 decides where a query goes on; what is committed is for people and tools.
+
+Each time it also asks whether the topic is still the one that is read, since Spark goes on by name: of a topic that was
+made again it would leave out as many messages as it had read of the one before.
 """
 
 import logging
@@ -17,6 +20,7 @@ from kafka.errors import KafkaError, NoError
 from kafka.structs import OffsetAndMetadata
 
 from lakehouse.settings import KafkaSettings
+from streaming.origin import Origin, topic_id_of
 from streaming.topics import TIMEOUT_MS, client_config
 
 RETRY_SECONDS = 5.0
@@ -40,6 +44,8 @@ class GroupCommitter:
         self._waiting: dict[TopicPartition, OffsetAndMetadata] = {}
         self._changed = threading.Condition()
         self._is_closing = False
+        self._origin: Origin | None = None
+        self._found: str | None = None  # the topic's id, when last looked
         self._thread = threading.Thread(target=self._run, name="commit-offsets", daemon=True)
 
     def __enter__(self) -> Self:
@@ -53,6 +59,14 @@ class GroupCommitter:
             self._is_closing = True
             self._changed.notify()
         self._thread.join(STOP_SECONDS)
+
+    def watch(self, origin: Origin) -> None:
+        """The topic that is read from now on."""
+        self._origin, self._found = origin, None
+
+    def is_made_again(self) -> bool:
+        """Whether the topic has been found to be another one than `watch` was told of."""
+        return self._origin is not None and self._found not in (None, self._origin.topic_id)
 
     def take(self, progress: Mapping[str, Any]) -> None:
         """Take the end of a batch that is done, from what Spark says of it; only the query that reads Kafka has one."""
@@ -78,7 +92,9 @@ class GroupCommitter:
             try:
                 if offsets:
                     admin = admin or self._admin()
-                    _check(admin.alter_group_offsets(self._kafka.group, offsets))
+                    self._found = topic_id_of(admin, self._kafka.input.name)
+                    if not self.is_made_again():
+                        _check(admin.alter_group_offsets(self._kafka.group, offsets))
                     failures = 0
             except (KafkaError, OSError, ValueError) as error:
                 failures += 1

@@ -26,8 +26,7 @@ from lakehouse.catalogue import Table
 from lakehouse.commits import find
 from lakehouse.erasing import erase, forget
 from lakehouse.errors import ComplaintsError
-from lakehouse.lake import Lake, writer
-from lakehouse.session import start_session
+from lakehouse.lake import Lake, opened, writer
 from lakehouse.settings import Settings
 from ml.registry import Registry
 from silver.tables import COMPLAINTS, DUPLICATES, NARRATIVES, OUTCOMES, QUARANTINE
@@ -106,7 +105,7 @@ def erase_complaint(settings: Settings, complaint_id: int, say: Say) -> Erased:
         sweep(settings, words_of(settings, to_erase(settings, complaint_id)))
         with kafka_of(settings, say) as servers:
             say("Starting Spark.")
-            lake = Lake(start_session(settings), settings)
+            lake = opened(lock, settings)
             lake.create(TABLES)
             _settle(lake, servers, say)
             erasing = _Erasing(lake, complaint_id)

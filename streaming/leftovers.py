@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from lakehouse.lake import BusyError, right_to
+from lakehouse.right import BusyError, Right
 from lakehouse.searching import UnreadableError, files_below, holds
 from lakehouse.settings import Settings
 from ml.pipeline import EXAMPLE
@@ -31,7 +31,8 @@ def sweep(settings: Settings, words: Sequence[str]) -> None:
     for left in (root / "scratch").glob("*"):
         shutil.rmtree(left, ignore_errors=True)
     for lock in root.glob(".*.lock"):
-        _remove_lake_aside(root / lock.name.removeprefix(".").removesuffix(".lock"), lock)
+        if not lock.name.endswith(".java.lock"):
+            _remove_lake_aside(root / lock.name.removeprefix(".").removesuffix(".lock"), lock)
     for file in files_below(root / CACHED_ROWS):
         file.unlink(missing_ok=True)
     for example in (root / "mlflow").rglob("input_example.json"):
@@ -45,10 +46,8 @@ def sweep(settings: Settings, words: Sequence[str]) -> None:
 
 def _remove_lake_aside(folder: Path, lock: Path) -> None:
     """Remove the folder of `streaming.aside`, unless it is in use: then its own process removes it."""
-    with suppress(BusyError):
-        right = right_to(lock, "")
+    with suppress(BusyError), Right(lock, "", patience=0):
         shutil.rmtree(folder, ignore_errors=True)
-        right.release()
 
 
 def _may_hold(log: Path, spoken: str) -> bool:

@@ -9,14 +9,13 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from filelock import BaseFileLock
 from pyspark.sql.streaming.query import StreamingQuery
 
 from lakehouse.errors import ComplaintsError
 from lakehouse.heap import check_heap
-from lakehouse.lake import Lake, writer
+from lakehouse.lake import opened, writer
 from lakehouse.maintenance import checkpoint_log
-from lakehouse.session import start_session
+from lakehouse.right import Right
 from lakehouse.settings import Settings
 from ml.registry import Registry
 from ml.scoring import Model
@@ -25,6 +24,7 @@ from streaming.champion import AtWork, ChampionWatcher
 from streaming.checkpoints import dropped_messages
 from streaming.consumer_group import GroupCommitter
 from streaming.health import HealthRecorder
+from streaming.origin import take_up
 from streaming.queries import Queries, Trigger, spark_kafka_options
 from streaming.score import Publishing
 from streaming.supervisor import Gate, Supervisor
@@ -39,7 +39,7 @@ SWITCH_SECONDS = 0.0005
 class Handover:
     """What a stream can have before it starts: the right to write the lake, and a loaded model."""
 
-    right: BaseFileLock
+    right: Right
     model: Model | None = None
 
     def model_of(self, registry: Registry, version: str) -> Model:
@@ -82,13 +82,13 @@ class LiveStream:
             with ThreadPoolExecutor(2) as beside:  # each takes seconds, and none needs another
                 servers = beside.submit(self._reached, broker)
                 self._notify("Starting Spark.")
-                self.lake = Lake(start_session(self._settings), self._settings)
+                self.lake = opened(ready.right, self._settings)
                 self._notify(f"Loading version {version} of the model {registry.name}.")
                 model = beside.submit(ready.model_of, registry, version)
                 self.lake.create(TABLES)
                 self.bootstrap_servers = servers.result()
-                committer = stack.enter_context(GroupCommitter(self._settings.kafka, self.bootstrap_servers))
-                self.health = HealthRecorder(self.lake, [committer.take])
+                self._committer = stack.enter_context(GroupCommitter(self._settings.kafka, self.bootstrap_servers))
+                self.health = HealthRecorder(self.lake, [self._committer.take])
                 self._start_queries(stack)
                 self.at_work = AtWork(model.result())
             shadows = self._settings.streaming.shadow
@@ -122,7 +122,6 @@ class LiveStream:
         if broker is not None:
             broker.start()
         servers = broker.bootstrap_servers if broker else str(self._settings.kafka.bootstrap_servers)
-        self._tell_losses(servers)
         for sentence in ensure_topics(self._settings.kafka, servers):
             self._notify(sentence)
         kafka = self._settings.kafka
@@ -168,7 +167,11 @@ class LiveStream:
         self._notify(f"Serving metrics at {metrics.address}.")
 
     def _ingest(self) -> StreamingQuery:
-        # Also when it is started again: Kafka drops messages while a query lags, too.
+        # Also when it is started again: Kafka drops messages while a query lags, too, and topics are made again.
+        taken_up = take_up(self.lake, self.bootstrap_servers)
+        if taken_up.told:
+            self._notify(taken_up.told)
+        self._committer.watch(taken_up.origin)
         self._tell_losses(self.bootstrap_servers)
         return self._queries.ingest(self._kafka, Trigger(interval_ms=self._settings.streaming.ingest_interval_ms))
 
@@ -201,6 +204,8 @@ class LiveStream:
         """
         if self._take():
             self.supervisor.renew("score")
+        if self._committer.is_made_again():
+            self.supervisor.renew("ingest")
         self.supervisor.check()
         self.health.poll(self.supervisor.queries)
 

@@ -18,8 +18,7 @@ from bronze.land import DIGEST_SHOWN, FROM_FILE
 from bronze.load import LandedFile, files_of, land_file
 from lakehouse.catalogue import Table
 from lakehouse.errors import ComplaintsError
-from lakehouse.lake import Lake, writer
-from lakehouse.session import start_session
+from lakehouse.lake import Lake, opened, writer
 from lakehouse.settings import Settings
 from silver.fields import FIELDS
 from silver.tables import COMPLAINTS, DUPLICATES, OUTCOMES, QUARANTINE
@@ -117,7 +116,7 @@ def _load(settings: Settings, land: Callable[[Lake], Landed], on_progress: OnPro
     began = time.monotonic()
     lock = writer(settings)
     try:
-        lake = Lake(start_session(settings), settings)
+        lake = opened(lock, settings)
         on_progress("making tables", 0, None)
         lake.create(TABLES)
         since = lake.spark.sql("SELECT current_timestamp()").first()[0]  # type: ignore[index]
@@ -207,4 +206,5 @@ def _by_digest(lake: Lake, table: Table, since: object) -> list[Any]:
     written = "observed_at" if table is OUTCOMES else "refined_at"
     digest = F.regexp_extract("record_id", FROM_FILE, 1)
     rows = lake.read(table).where(F.col(written) >= F.lit(since))
-    return rows.groupBy(digest.alias("digest")).count().collect()  # bounded: a row a file
+    once = F.count_distinct("record_id").alias("count")
+    return rows.groupBy(digest.alias("digest")).agg(once).collect()  # bounded: a row a file

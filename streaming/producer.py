@@ -256,7 +256,7 @@ class _Run:
             sent=ledger.kinds.total(),
             kinds=dict(ledger.kinds),
             failed=dict(ledger.failed),
-            rate_per_minute=round(60 * self._taken / sending, 1) if self._taken else 0.0,
+            rate_per_minute=round(60 * self._taken / sending, 1) if sending else 0.0,
             seconds=round(time.monotonic() - self._began, 3),
             latency_ms={"p50": ledger.latency_ms(0.5), "p99": ledger.latency_ms(0.99)},
         )

@@ -17,9 +17,9 @@ from pyspark.sql import functions as F
 from gold.model_quality import KEYS, quality, stability, with_week
 from gold.tables import DECISIONS, MODEL_QUALITY
 from lakehouse.errors import ComplaintsError
-from lakehouse.lake import BusyError, Lake, writer
+from lakehouse.lake import Lake, opened, writer
 from lakehouse.planned import Step
-from lakehouse.session import start_session
+from lakehouse.right import BusyError
 from lakehouse.settings import Settings
 from ml.examples import source
 from ml.pipeline import LABEL
@@ -63,7 +63,7 @@ def assessment(settings: Settings) -> Assessment:
         found = query(settings, [MODEL_QUALITY], STORED)
         return Assessment([dict(zip(found.columns, row, strict=True)) for row in found.rows], is_current=False)
     try:
-        lake = Lake(start_session(settings), settings)
+        lake = opened(lock, settings)
         if lake.read(DECISIONS).isEmpty():
             msg = "There are no decisions yet whose model could be assessed: run `complaints score` first."
             raise ComplaintsError(msg)

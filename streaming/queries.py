@@ -5,6 +5,7 @@ The same queries run for ever, or until nothing is left, as `complaints load` do
 """
 
 import logging
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
@@ -15,13 +16,14 @@ from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.streaming.readwriter import DataStreamWriter
 
 from bronze import tables as bronze
-from bronze.land import landed_from_kafka
+from bronze.land import landing_from
 from gold import tables as gold
 from gold.decide import load_decisions
 from gold.decisions import decisions
 from lakehouse.commits import Guard
 from lakehouse.heap import heap_bytes
 from lakehouse.lake import Lake
+from lakehouse.lease import Lease
 from lakehouse.logs import about
 from lakehouse.planned import Planned, Step
 from lakehouse.session import kafka_login_module
@@ -32,6 +34,7 @@ from silver.refine import refined
 from silver.standardise import load_taxonomy
 from streaming.checkpoints import check_checkpoint
 from streaming.ingest import IngestBatch
+from streaming.origin import take_up
 from streaming.refine import RefineBatch
 from streaming.score import Publishing, ScoreBatch
 from streaming.summarise import SummariseBatch
@@ -39,6 +42,7 @@ from streaming.summarise import SummariseBatch
 QueryName = Literal["ingest", "refine", "score", "summarise"]
 Batch = Callable[[DataFrame, int], None]
 FILES_PER_BATCH = 200
+JOB = uuid.uuid4().hex  # what this process is called where it holds a lease
 
 log = logging.getLogger(__name__)
 
@@ -71,12 +75,20 @@ class Queries:
         self._rows = lake.settings.streaming.max_rows_per_batch
 
     def ingest(self, kafka: dict[str, str], trigger: Trigger) -> StreamingQuery:
-        """Kafka to bronze.complaints. `kafka` are Spark's options: servers, security."""
+        """Kafka to bronze.complaints. `kafka` are Spark's options: servers, security.
+
+        Messages of a transaction that was aborted were never sent, and are not read.
+
+        Raises:
+            ComplaintsError: the brokers can't be reached, or have no such topic; or the checkpoint is damaged.
+        """
         topic = self._lake.settings.kafka.input.name
+        taken_up = take_up(self._lake, kafka["kafka.bootstrap.servers"])
         messages = (
             self._lake.spark.readStream.format("kafka")
             .options(**kafka)
             .option("subscribe", topic)
+            .option("kafka.isolation.level", "read_committed")
             .option("startingOffsets", "earliest")
             .option("failOnDataLoss", not self._lake.settings.streaming.accept_data_loss)
             .option("maxOffsetsPerTrigger", self._rows)
@@ -84,7 +96,11 @@ class Queries:
             .load()
         )
         return self._start(
-            "ingest", messages, lambda guard, _: IngestBatch(self._lake, guard), trigger, landed_from_kafka
+            "ingest",
+            messages,
+            lambda guard, _: IngestBatch(self._lake, guard),
+            trigger,
+            landing_from(taken_up.incarnation),
         )
 
     def refine(self, trigger: Trigger) -> StreamingQuery:
@@ -144,26 +160,33 @@ class Queries:
         step: Step | None = None,
     ) -> StreamingQuery:
         check_checkpoint(self._lake, name)
+        lease = None if self._lake.settings.is_local else Lease(self._lake, name, JOB)
         if step and self._lake.settings.is_local:
             step = Planned(step)
         elif step:
             rows, step = rows.transform(step), None
         # The query's id is in its checkpoint and is known only once it runs: the first batch may come before.
-        batches = _FirstBatch(name, step, lambda query_id: self._gate(writer(Guard(self._lake, query_id), query_id)))
+        batches = _FirstBatch(
+            name, step, lease, lambda query_id: self._gate(writer(Guard(self._lake, query_id), query_id))
+        )
         self._lake.spark.sparkContext.setLocalProperty("spark.scheduler.pool", name)
         stream = (
             rows.writeStream.queryName(name)
             .option("checkpointLocation", self._lake.checkpoint(name))
             .foreachBatch(batches)
         )
-        return trigger.applied(stream).start()
+        query = trigger.applied(stream).start()
+        if lease:
+            lease.hold(lambda: query.isActive)
+        return query
 
 
 class _FirstBatch:
     """Makes the batch writer when the first batch comes, for the query that runs it."""
 
-    def __init__(self, name: str, step: Step | None, make: Callable[[str], Batch]) -> None:
+    def __init__(self, name: str, step: Step | None, lease: Lease | None, make: Callable[[str], Batch]) -> None:
         self._name = name
+        self._lease = lease
         self._step = step
         self._make = make
         self._batch: Batch | None = None
@@ -172,6 +195,8 @@ class _FirstBatch:
         if self._batch is None:
             query_id = rows.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId")
             self._batch = self._make(str(query_id))
+        if self._lease is not None:
+            self._lease.check()
         with about(query=self._name, batch_id=batch_id):
             try:
                 self._batch(self._step(rows) if self._step else rows, batch_id)

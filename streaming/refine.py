@@ -1,4 +1,4 @@
-"""The refining query: bronze.complaints to silver, each batch written exactly once over six tables.
+"""The refining query: bronze.complaints to silver, each row written exactly once over six tables.
 
 Reads bronze.complaints as a stream; writes silver.complaints, narratives, outcomes, quarantine, duplicates and
 expectations. A batch's repeats are found by the range of its complaint ids, so that the cost is the batch's own.
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC
-from functools import partial
+from functools import partial, reduce
 
 from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
@@ -22,7 +22,9 @@ from lakehouse.planned import Step, planned
 from silver import sort_out
 from silver.expectations import Expectation, broken_counts
 from silver.outcomes import has_outcome, in_order, latest_outcomes, outcomes
+from silver.placed import PLACES
 from silver.tables import COMPLAINTS, DUPLICATES, EXPECTATIONS, NARRATIVES, OUTCOMES, QUARANTINE
+from streaming.completing import Completion, merge_outcomes
 
 
 class RefineBatch:
@@ -34,6 +36,7 @@ class RefineBatch:
         self._query_id = query_id
         self._expectations = expectations
         self._highest_id: int | None = None
+        self._landed_until: int | None = None  # microseconds: what landed later is in no table
         self._summary = [*_summary(), *broken_counts(expectations)]
         self._without_repeats = [(table, came, planned(step, lake.settings)) for table, came, step in _WITHOUT_REPEATS]
         self._pool = ThreadPoolExecutor(3, thread_name_prefix="refine")
@@ -43,14 +46,50 @@ class RefineBatch:
         with held(stamped(batch, "refined_at")) as rows:
             summary = rows.agg(*self._summary).first()
             if summary is not None and summary["rows"]:
-                self._write(rows, summary, batch_id)
+                rows.sparkSession.conf.set(USER_METADATA, self._guard.mark(batch_id))
+                write = self._complete if self._may_be_there(summary) else self._write
+                write(rows, summary, batch_id)
+                if self._highest_id is not None:
+                    self._highest_id = max(self._highest_id, summary["highest"] or 0)
+
+    def _may_be_there(self, summary: Row) -> bool:
+        """Whether silver may have rows of the batch: the first of a start, and what landed no later than what it has.
+
+        It costs a batch nothing: only the first of a start looks into the tables.
+        """
+        if self._landed_until is not None:
+            return bool(summary["landed_first"] <= self._landed_until)
+        since = F.col("ingested_at") >= F.timestamp_micros(F.lit(summary["landed_first"]))
+        landed = self._of_each(PLACES, lambda rows: rows.where(since).select(F.unix_micros("ingested_at").alias("at")))
+        last = landed.agg(F.max("at")).first()
+        self._landed_until = max(summary["landed_first"] - 1, (last and last[0]) or 0)
+        return not self._of_each(
+            (*PLACES, NARRATIVES, OUTCOMES), lambda rows: rows.select("record_id").limit(1)
+        ).isEmpty()
+
+    def _of_each(self, tables: Iterable[Table], step: Step) -> DataFrame:
+        return reduce(DataFrame.unionByName, (self._lake.read(table).transform(step) for table in tables))
+
+    def _complete(self, rows: DataFrame, summary: Row, batch_id: int) -> None:
+        """Write what silver lacks of the batch."""
+        mark, spark = self._guard.mark(batch_id), rows.sparkSession
+        before = {table: self._guard.written(table, batch_id) for table in _WRITTEN}
+        within = f"ingested_at BETWEEN timestamp_micros({summary['landed_first']}) AND "
+        within += f"timestamp_micros({summary['landed_last']})"
+        with Completion(self._lake, rows, within, before[OUTCOMES]) as completion:
+            # Rules broken are counted a batch: of one that this query began, all rows; else those that come now.
+            begun = any(version is not None for version in before.values())
+            counted = summary if begun else completion.missing.agg(*self._summary).first()
+            jobs = completion.jobs(mark)
+            if counted and counted["broken"] and before[EXPECTATIONS] is None:
+                jobs.append(_appending(self._lake, self._broken(spark, counted, batch_id), EXPECTATIONS, mark))
+            _all_done(self._pool, jobs)
 
     def _write(self, rows: DataFrame, summary: Row, batch_id: int) -> None:
+        """Write a batch of which silver has nothing."""
         spark = rows.sparkSession
         mark = self._guard.mark(batch_id)
-        spark.conf.set(USER_METADATA, mark)
-        versions = {table: self._guard.written(table, batch_id) for table in _WRITTEN}
-        stored = _Stored(self._lake, spark, summary, versions)
+        stored = _Stored(self._lake, spark, summary)
         jobs: dict[Table, Callable[[], None]] = {}
         if summary["broken"]:
             jobs[EXPECTATIONS] = _appending(self._lake, self._broken(spark, summary, batch_id), EXPECTATIONS, mark)
@@ -61,8 +100,7 @@ class RefineBatch:
                 for table, came, frame in self._without_repeats:
                     if summary[came]:
                         jobs[table] = _appending(self._lake, frame(rows), table, mark)
-            _all_done(self._pool, [job for table, job in jobs.items() if versions[table] is None])
-        self._highest_id = max(self._highest_id or 0, summary["highest"] or 0)
+            _all_done(self._pool, jobs.values())
 
     def _may_repeat(self, stored: "_Stored", summary: Row) -> bool:
         """Whether a complaint of the batch may be known or stand in it twice; without a look into the table mostly."""
@@ -92,18 +130,8 @@ class RefineBatch:
         if counts and counts[OUTCOMES.name]:
             usable = sorted_rows.where("destination <> 'quarantine'")
             latest = latest_outcomes(usable, known[OUTCOMES], self._lake.settings.silver.successful_resolution)
-            jobs[OUTCOMES] = partial(self._merge_outcomes, latest, stored.near)
+            jobs[OUTCOMES] = partial(merge_outcomes, self._lake, latest, stored.near)
         return jobs
-
-    def _merge_outcomes(self, latest: DataFrame, near: str) -> None:
-        (
-            self._lake.delta(OUTCOMES, latest.sparkSession)
-            .alias("t")
-            .merge(latest.alias("s"), f"t.{near} AND t.complaint_id = s.complaint_id")
-            .whenMatchedUpdateAll()
-            .whenNotMatchedInsertAll()
-            .execute()
-        )
 
     def _broken(self, spark: SparkSession, summary: Row, batch_id: int) -> DataFrame:
         counts = [
@@ -128,18 +156,14 @@ _COMPARED = (COMPLAINTS, NARRATIVES, OUTCOMES)
 
 
 class _Stored:
-    """What silver knew before this batch: a table that holds it already is read as of the version before."""
+    """What silver knows before this batch."""
 
-    def __init__(self, lake: Lake, spark: SparkSession, summary: Row, versions: dict[Table, int | None]) -> None:
-        self._lake, self._spark, self._summary, self._versions = lake, spark, summary, versions
-
-    def _before(self, table: Table) -> DataFrame:
-        version = self._versions[table]
-        return self._lake.read(table, version=None if version is None else version - 1, spark=self._spark)
+    def __init__(self, lake: Lake, spark: SparkSession, summary: Row) -> None:
+        self._lake, self._spark, self._summary = lake, spark, summary
 
     def read(self, table: Table) -> DataFrame:
         """Rows whose complaint id lies within the batch's range; the files' statistics leave the others out."""
-        return self._before(table).where(self.near)
+        return self._lake.read(table, spark=self._spark).where(self.near)
 
     @property
     def near(self) -> str:
@@ -148,7 +172,7 @@ class _Stored:
 
     def highest_id(self) -> int:
         """The highest complaint id known, 0 when there is none."""
-        row = self._before(COMPLAINTS).agg(F.max("complaint_id")).first()
+        row = self._lake.read(COMPLAINTS, spark=self._spark).agg(F.max("complaint_id")).first()
         return int(row[0] or 0) if row else 0
 
 
@@ -167,6 +191,8 @@ def _summary() -> list[Column]:
         F.min(candidate).alias("lowest"),
         F.max(candidate).alias("highest"),
         F.max("refined_at").alias("refined_at"),
+        F.unix_micros(F.min("ingested_at")).alias("landed_first"),
+        F.unix_micros(F.max("ingested_at")).alias("landed_last"),
     ]
 
 

@@ -21,8 +21,7 @@ from bronze.tables import COMPLAINTS as BRONZE
 from lakehouse.catalogue import Table
 from lakehouse.commits import mark
 from lakehouse.errors import ComplaintsError
-from lakehouse.lake import Lake, writer
-from lakehouse.session import start_session
+from lakehouse.lake import Lake, opened, writer
 from lakehouse.settings import Settings
 from silver.expectations import load_expectations
 from silver.refine import NARRATIVE_WITHOUT_COMPLAINT, arrived, refined
@@ -83,7 +82,7 @@ def replay(
     began = time.monotonic()
     lock = writer(settings)
     try:
-        lake = Lake(start_session(settings), settings)
+        lake = opened(lock, settings)
         lake.read(QUARANTINE)  # refused where there is no lake yet, which `create` would make
         lake.create(TABLES)
         replaying = _Replay(lake, on_progress)

@@ -55,23 +55,31 @@ class Span:
 
 @dataclass(frozen=True)
 class Counts:
-    """Rows of one run by layer."""
+    """Rows of one run by layer, each record once; `doubled` are those that a layer has more than once."""
 
     bronze: int
     silver: int
     quarantined: int
     duplicates: int
     gold: int
+    doubled: int = 0
 
     def is_complete(self, sent: int) -> bool:
         """Whether every message sent is accounted for, once."""
         whole = self.bronze == sent == self.silver + self.quarantined + self.duplicates
-        return whole and self.gold == self.silver
+        return whole and self.gold == self.silver and not self.doubled
 
 
 def counts(lake: Lake, span: Span) -> Counts:
     """The run's rows in each layer as they are now."""
-    return Counts(**{name: span.rows(lake, table).count() for name, table in LAYERS.items()})
+    distinct, doubled = {}, 0
+    for name, table in LAYERS.items():
+        rows = (
+            span.rows(lake, table).agg(F.count("*").alias("all"), F.count_distinct("record_id").alias("once")).first()
+        )
+        distinct[name] = int(rows["once"]) if rows else 0
+        doubled += int(rows["all"]) - distinct[name] if rows else 0
+    return Counts(**distinct, doubled=doubled)
 
 
 def query_times(batches: Sequence[BatchHealth], since: datetime, until: datetime) -> dict[str, dict[str, Any]]:

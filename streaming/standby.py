@@ -8,19 +8,16 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lakehouse.errors import ComplaintsError
-from lakehouse.lake import BusyError, writer
+from lakehouse.lake import writer
+from lakehouse.right import BusyError, Right
 from lakehouse.session import start_session
 from lakehouse.settings import Settings
 from ml.registry import Registry
 from streaming.aside import lake_with_champion
 from streaming.live import Handover
 from streaming.run import Plan, Trouble, View, run
-
-if TYPE_CHECKING:
-    from filelock import FileLock
 
 FOLDER = "standby"
 ASK_SECONDS = 0.1
@@ -65,13 +62,13 @@ class _Turn:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._right: FileLock | None = None
+        self._right: Right | None = None
 
-    def asked(self) -> "FileLock | None":
+    def asked(self) -> Right | None:
         """The right to write, once nobody else has it."""
         if self._right is None:
             with suppress(BusyError):
-                self._right = writer(self._settings)
+                self._right = writer(self._settings, patience=0)
         return self._right
 
     def pass_on(self) -> None:

@@ -1,4 +1,8 @@
-"""The summarising query: gold.decisions to the aggregates, apart from the hot path, each batch added exactly once."""
+"""The summarising query: gold.decisions to the aggregates, apart from the hot path, each batch added exactly once.
+
+A sum doesn't tell what is in it. So the first batch of a query replaces what is there: the query reads all decisions
+from then on.
+"""
 
 from contextlib import suppress
 
@@ -24,16 +28,20 @@ class SummariseBatch:
         self._guard = guard
 
     def __call__(self, batch: DataFrame, batch_id: int) -> None:
-        """Append the batch's increments to each aggregate that does not hold them yet."""
+        """Add the batch's increments to each aggregate that does not have them yet."""
         with held(batch.select(*NEEDED).coalesce(1)) as decisions:
-            if decisions.isEmpty():
+            if batch_id > 0 and decisions.isEmpty():
                 return
             for table, increments in INCREMENTS.items():
                 if self._guard.written(table, batch_id) is None:
                     self._add(decisions.transform(increments), table, batch_id)
 
     def _add(self, increments: DataFrame, table: Table, batch_id: int) -> None:
-        self._lake.append(increments, table, self._guard.mark(batch_id))
+        mark = self._guard.mark(batch_id)
+        if batch_id == 0 and not self._lake.read(table).isEmpty():
+            self._lake.replace(increments, table, F.lit(col=True), mark)
+        else:
+            self._lake.append(increments, table, mark)
 
 
 def consolidate(lake: Lake, table: Table) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
@@ -14,6 +15,7 @@ from lakehouse.errors import ComplaintsError
 from lakehouse.settings import KafkaSettings, TopicSettings
 
 TIMEOUT_MS = 10_000
+NONE: Mapping[str, str | int] = MappingProxyType({})
 
 
 def client_config(kafka: KafkaSettings, bootstrap_servers: str) -> dict[str, Any]:
@@ -107,15 +109,19 @@ def admin_client(kafka: KafkaSettings, bootstrap_servers: str) -> Iterator[Kafka
 
 
 @contextmanager
-def consumer_of(kafka: KafkaSettings, bootstrap_servers: str, *, wait_ms: int = TIMEOUT_MS) -> Iterator[KafkaConsumer]:
+def consumer_of(
+    kafka: KafkaSettings, bootstrap_servers: str, *, wait_ms: int = TIMEOUT_MS, options: Mapping[str, str | int] = NONE
+) -> Iterator[KafkaConsumer]:
     """A client that reads and commits nothing, closed at the end; it waits so long for the next message.
+
+    `options` are further ones of the client.
 
     Raises:
         ComplaintsError: the broker can't be reached, or refuses.
     """
     config = client_config(kafka, bootstrap_servers)
     try:
-        consumer = KafkaConsumer(**config, enable_auto_commit=False, consumer_timeout_ms=wait_ms)
+        consumer = KafkaConsumer(**config, enable_auto_commit=False, consumer_timeout_ms=wait_ms, **options)
     except (KafkaError, OSError, ValueError) as error:
         raise unreachable(bootstrap_servers, error) from error
     try:

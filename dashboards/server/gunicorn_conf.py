@@ -1,9 +1,22 @@
-"""Gunicorn's hooks: cached rows are forgotten in time, and each worker opens the lake's views before it is asked."""
+"""Gunicorn's hooks: each worker only reads the lake and has its views open, and cached rows are forgotten in time."""
 
 import os
 import threading
 from pathlib import Path
 from typing import Any
+
+from sandbox import limit_memory, write_only_beneath
+
+
+def post_fork(server: Any, _: Any) -> None:
+    """Called in each worker before anything else: it may write its own folder, and has so much memory."""
+    from lake_dialect import VIEWS
+
+    home = Path(os.environ["LAKE_SUPERSET_HOME"])
+    is_held = write_only_beneath([home, Path("/dev")])
+    is_limited = limit_memory(VIEWS.described()["limits"]["bytes"])
+    if not (is_held and is_limited):
+        server.log.warning("This system can't keep Superset from writing the lake, or limit its memory.")
 
 
 def when_ready(_: Any) -> None:
@@ -19,6 +32,7 @@ def post_worker_init(_: Any) -> None:
 
 
 def _open_views() -> None:
+    """Open the views, so that the first dashboard doesn't wait."""
     from lake_dialect import VIEWS
 
     connection = VIEWS.connection()

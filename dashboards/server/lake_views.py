@@ -1,8 +1,8 @@
-"""A DuckDB file of views over the lake, opened read-only, and the check that lets one plain SELECT at a time through.
+"""A DuckDB file of views over the lake, opened read-only and held to the folders of the tables.
 
 Runs in Superset's own Python. `views.json` in `LAKE_SUPERSET_HOME` describes the tables (folder, SQL when it is there,
-SQL of an empty one when it is not) and the views over them. The file is made anew when tables have come. DuckDB's own
-parser says what a statement is: anything but one SELECT, and any function that could reach a file, is refused.
+SQL of an empty one when it is not), the views over them, and DuckDB's settings. The file is made anew when tables have
+come. What may run on a connection is for `sql_guard` to say.
 """
 
 import hashlib
@@ -11,22 +11,12 @@ import json
 import os
 import re
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-# Functions in FROM that read nothing but the catalogue, or nothing at all.
-TABLE_FUNCTIONS = frozenset(
-    {"range", "generate_series", "unnest", "duckdb_schemas", "duckdb_tables", "duckdb_views", "duckdb_columns"}
-)
-NAME = re.compile(r"\w*\Z")  # of a table; a file's path has other characters
 EXTENSION = "delta.duckdb_extension"
-
-
-class RefusedError(duckdb.Error):
-    """Raised for a statement that may not run here."""
 
 
 class Views:
@@ -34,15 +24,30 @@ class Views:
 
     A table that can't be read, since it is gone or has other columns than it had, costs the views that read it; all
     others stay. `why` says which it is.
+
+    Args:
+        home: the folder of `views.json`.
+        name: what tells these views from others of the same folder: each has memory of its own.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, name: str = "views") -> None:
         self._home = home
+        self._folder = home / name
         self._lock = threading.Lock()
         self._state: tuple[bytes, list[str]] | None = None
         self._path: Path | None = None
         self._root: duckdb.DuckDBPyConnection | None = None
         self._is_whole = True
+
+    def described(self) -> dict[str, Any]:
+        """What `views.json` says."""
+        described: dict[str, Any] = json.loads((self._home / "views.json").read_bytes())
+        return described
+
+    def columns(self, view: str) -> list[tuple[str, str]]:
+        """The columns of a view, each with its type in DuckDB; none when there is no such view."""
+        asked = "SELECT column_name, data_type FROM duckdb_columns() WHERE schema_name || '.' || table_name = $view"
+        return self.connection().execute(f"{asked} ORDER BY column_index", {"view": view}).fetchall()
 
     def connection(self) -> duckdb.DuckDBPyConnection:
         """A connection of its own to the views as the lake is now."""
@@ -53,7 +58,7 @@ class Views:
             if self._root is None or self._state != (text, there) or not self._is_whole:
                 broken = sorted(self._broken(described, there))
                 digest = hashlib.sha256(text + repr((there, broken)).encode()).hexdigest()[:16]
-                path = self._home / "views" / digest / "lakehouse.duckdb"
+                path = self._folder / digest / "lakehouse.duckdb"
                 if not path.is_file():
                     _make(path, described, frozenset(there), frozenset(broken))
                 if self._root is None or path != self._path:
@@ -63,7 +68,7 @@ class Views:
 
     def why(self, statement: str) -> str | None:
         """Why a statement can't be answered: the tables below it that can't be read, and what is wrong with each."""
-        described = json.loads((self._home / "views.json").read_bytes())
+        described = self.described()
         there = [table["name"] for table in described["tables"] if (Path(table["folder"]) / "_delta_log").is_dir()]
         with self._lock:
             broken = self._broken(described, there)
@@ -86,7 +91,7 @@ class Views:
 
     def _seen(self, there: list[str]) -> list[str]:
         """The tables that have been there since these views were first made."""
-        path = self._home / "views" / "seen.json"
+        path = self._folder / "seen.json"
         seen: list[str] = json.loads(path.read_bytes()) if path.is_file() else []
         if more := sorted(set(there) - set(seen)):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -133,48 +138,14 @@ def _opened(path: Path, described: dict[str, Any]) -> duckdb.DuckDBPyConnection:
     if connection.execute("SELECT current_setting('lock_configuration')").fetchone() == (True,):
         return connection  # somebody still reads this file, and DuckDB opens a file once a process
     _load_delta(connection)
-    connection.execute("SET GLOBAL TimeZone = 'UTC'")
-    folders = [table["folder"] for table in described["tables"]]
-    connection.execute("SET allowed_directories = $folders", {"folders": folders})
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
+    spill = Path(described["settings"]["temp_directory"])
+    spill.mkdir(parents=True, exist_ok=True)
+    own = str(spill / f"{path.parts[-3]}-{os.getpid()}")  # two of them must never write the same files
+    for name, value in {**described["settings"], "temp_directory": own}.items():
+        connection.execute(f"SET GLOBAL {name} = $value", {"value": value})
     return connection
 
 
 def _load_delta(connection: duckdb.DuckDBPyConnection) -> None:
     brought = next(Path(str(importlib.resources.files("duckdb_extension_delta"))).rglob(EXTENSION))
     connection.execute(f"LOAD '{brought}'")
-
-
-def check(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
-    """Raise RefusedError unless the statement is one SELECT over tables and views by name."""
-    row = connection.execute("SELECT json_serialize_sql($statement)", {"statement": statement}).fetchone()
-    parsed: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
-    if parsed["error"]:
-        if parsed.get("error_type") == "parser":
-            msg = f"Parser Error: {parsed['error_message']}"
-            raise RefusedError(msg)
-        parsed["statements"] = []
-    if len(parsed["statements"]) != 1:
-        msg = "Only one SELECT can be run: the lake is read-only here."
-        raise RefusedError(msg)
-    for node in _nodes(parsed["statements"]):
-        if node.get("type") == "TABLE_FUNCTION" and node["function"]["function_name"] not in TABLE_FUNCTIONS:
-            msg = f"The function {node['function']['function_name']} can't be used here: only gold's views can be read."
-            raise RefusedError(msg)
-        if node.get("type") == "SHOW_REF":
-            msg = "DESCRIBE, SHOW and SUMMARIZE can't be used here: SELECT from gold's views."
-            raise RefusedError(msg)
-        if node.get("type") == "BASE_TABLE" and not NAME.match(node["table_name"]):
-            msg = f"{node['table_name']} can't be read: only gold's views can be."
-            raise RefusedError(msg)
-
-
-def _nodes(tree: object) -> Iterator[dict[str, Any]]:
-    if isinstance(tree, dict):
-        yield tree
-        for below in tree.values():
-            yield from _nodes(below)
-    elif isinstance(tree, list):
-        for below in tree:
-            yield from _nodes(below)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from lakehouse.errors import ComplaintsError
+from lakehouse.privacy import keep_to_owner
 from lakehouse.settings import Settings, load_settings
 
 # Where each command lives; imported only when it is asked for, so that help comes at once.
@@ -23,6 +24,7 @@ COMMANDS = {
     "quarantine": "lakehouse.cli.quarantine:quarantine",
     "trace": "lakehouse.cli.complaint:trace",
     "erase": "lakehouse.cli.complaint:erase",
+    "verify": "lakehouse.cli.verify:verify",
     "explore": "lakehouse.cli.explore:explore",
     "train": "lakehouse.cli.model:train",
     "evaluate": "lakehouse.cli.evaluate:evaluate",
@@ -58,8 +60,11 @@ class Invocation:
         return {"root": self.root, "environment": self.environment}
 
     def settings(self) -> Settings:
-        """The settings of this run."""
-        return load_settings(**self.options)
+        """The settings of this run; from here on the lake's files are their owner's alone."""
+        settings = load_settings(**self.options)
+        if settings.is_local:
+            keep_to_owner(settings.folder)
+        return settings
 
 
 class _Lazy(click.Group):

@@ -18,12 +18,21 @@ MINUTES = 0.5
 TROUBLE = {"malformed": 0.01, "duplicates": 0.01, "updated": 0.02}  # shares of the messages
 SHOWN = 3
 
+# Each record once; `doubled` are those that a layer has more than once.
 BALANCE = """
-    SELECT (SELECT count(*) FROM bronze.complaints) AS bronze,
-           (SELECT count(*) FROM silver.complaints) AS silver,
-           (SELECT count(*) FROM silver.quarantine) AS quarantined,
-           (SELECT count(*) FROM silver.duplicates) AS duplicates,
-           (SELECT count(*) FROM gold.decisions) AS gold
+    WITH layers AS (
+        SELECT 'bronze' AS layer, record_id FROM bronze.complaints
+        UNION ALL SELECT 'silver', record_id FROM silver.complaints
+        UNION ALL SELECT 'quarantined', record_id FROM silver.quarantine
+        UNION ALL SELECT 'duplicates', record_id FROM silver.duplicates
+        UNION ALL SELECT 'gold', record_id FROM gold.decisions)
+    SELECT count(DISTINCT record_id) FILTER (layer = 'bronze') AS bronze,
+           count(DISTINCT record_id) FILTER (layer = 'silver') AS silver,
+           count(DISTINCT record_id) FILTER (layer = 'quarantined') AS quarantined,
+           count(DISTINCT record_id) FILTER (layer = 'duplicates') AS duplicates,
+           count(DISTINCT record_id) FILTER (layer = 'gold') AS gold,
+           count(*) - count(DISTINCT (layer, record_id)) AS doubled
+    FROM layers
 """
 # The most urgent of those with a narrative, each of another team.
 TELLING = """
@@ -99,13 +108,17 @@ def _print_balance(settings: Settings) -> bool:
 
     result = query(settings, TABLES, BALANCE)
     counts = dict(zip(result.columns, result.rows[0], strict=True))
+    doubled = counts.pop("doubled")
     balanced: bool = (
         counts["bronze"] == counts["silver"] + counts["quarantined"] + counts["duplicates"]
         and counts["gold"] == counts["silver"]
+        and not doubled
     )
     click.echo("   ".join(f"{layer} {count:,}" for layer, count in counts.items()))
     sign = "=" if balanced else "is NOT"
     click.echo(f"bronze {sign} silver + quarantined + duplicates, and gold {sign} silver")
+    if doubled:
+        click.echo(f"{doubled:,} records are in a layer more than once")
     return balanced
 
 

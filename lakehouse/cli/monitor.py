@@ -188,7 +188,7 @@ def _query(settings: "Settings") -> "Query":
     if settings.is_local:
         from lakehouse.sql import query
 
-        return lambda statement: query(settings, TABLES, statement).rows
+        return lambda statement: query(settings, TABLES, statement, seconds=settings.sql.seconds).rows
     from lakehouse.cluster_sql import cluster_query
     from lakehouse.lake import Lake
     from lakehouse.session import start_session

@@ -24,7 +24,8 @@ def sql(invocation: Invocation, statement: str, as_json: bool) -> None:  # noqa:
     from lakehouse.sql import query
     from streaming.tables import TABLES
 
-    result = query(invocation.settings(), TABLES, statement)
+    settings = invocation.settings()
+    result = query(settings, TABLES, statement, seconds=settings.sql.seconds)
     if as_json:
         print_json({"columns": result.columns, "rows": result.rows})
         return

@@ -1,6 +1,7 @@
 """`complaints superset`: dashboards over gold, from installing Superset to opening it."""
 # ruff: noqa: PLC0415 - imported when a command runs, so that help comes at once
 
+import os
 import secrets
 import sys
 from collections.abc import Mapping
@@ -158,10 +159,11 @@ def export(invocation: Invocation) -> None:
 @click.argument("dashboard")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--account", default="analyst", show_default=True, help="Whose view it is.")
-@click.option("--password", envvar="SUPERSET_PASSWORD", help="Their password; asked for when not given.")
 @click.pass_obj
-def snapshot(invocation: Invocation, dashboard: str, file: Path, account: str, password: str | None) -> None:
+def snapshot(invocation: Invocation, dashboard: str, file: Path, account: str) -> None:
     r"""Write a dashboard as a picture (.png) or a document (.pdf); needs Chromium and its driver.
+
+    The account's password is read from SUPERSET_PASSWORD, or asked for: on a command line everybody could see it.
 
     \b
     Example:
@@ -171,7 +173,7 @@ def snapshot(invocation: Invocation, dashboard: str, file: Path, account: str, p
         msg = f"{file} should end in .png or .pdf."
         raise click.BadParameter(msg)
     server = _superset(invocation)
-    secret = password or click.prompt(f"Password of {account}", hide_input=True)
+    secret = os.environ.get("SUPERSET_PASSWORD") or click.prompt(f"Password of {account}", hide_input=True)
     seconds = server.snapshot(dashboard, file, account, secret)
     click.echo(f"{file} shows {server.url}/superset/dashboard/{dashboard}/, which opened in {seconds:.1f} s.")
 

@@ -29,13 +29,12 @@ def create(invocation: Invocation) -> None:
     Example:
         complaints tables create
     """
-    from lakehouse.lake import Lake, writer
-    from lakehouse.session import start_session
+    from lakehouse.lake import opened, writer
     from streaming.tables import TABLES
 
     settings = invocation.settings()
-    with writer(settings), terminal().status("starting Spark"):
-        Lake(start_session(settings), settings).create(TABLES)
+    with writer(settings) as right, terminal().status("starting Spark"):
+        opened(right, settings).create(TABLES)
     click.echo(f"{len(TABLES)} tables are as declared: {', '.join(table.name for table in TABLES)}")
 
 
@@ -48,14 +47,13 @@ def maintain(invocation: Invocation) -> None:
     Example:
         complaints tables maintain
     """
-    from lakehouse.lake import Lake, writer
-    from lakehouse.session import start_session
+    from lakehouse.lake import opened, writer
     from streaming.tables import TABLES
     from streaming.upkeep import keep_up
 
     settings = invocation.settings()
-    with writer(settings), terminal().status("maintaining"):
-        lake = Lake(start_session(settings), settings)
+    with writer(settings) as right, terminal().status("maintaining"):
+        lake = opened(right, settings)
         lake.create(TABLES)
         done = [keep_up(lake, table) for table in TABLES]
     print_grid(

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -15,6 +16,7 @@ from gold.tables import DECISIONS, MODEL_QUALITY, STREAM_HEALTH
 from lakehouse.cluster_sql import cluster_query
 from lakehouse.errors import ComplaintsError
 from lakehouse.lake import Lake
+from lakehouse.settings import load_settings
 from lakehouse.sql import query
 from streaming.tables import TABLES
 
@@ -82,6 +84,23 @@ def test_a_query_that_is_wrong_is_told_with_its_rule(engine: Callable[[Lake], Qu
             evaluated(engine(lake), [AlertRule(id="mine", query=sql, above=1, says="x")])
 
 
+@ENGINES
+def test_a_rule_can_do_nothing_but_select(engine: Callable[[Lake], Query], lake: Lake, tmp_path: Path) -> None:
+    lake.create([DECISIONS])
+    for sql in (
+        f"CREATE TABLE mine USING csv LOCATION '{tmp_path / 'mine'}' AS SELECT 1 AS n",
+        f"INSERT OVERWRITE DIRECTORY '{tmp_path / 'mine'}' USING csv SELECT 1",
+        f"COPY (SELECT 1) TO '{tmp_path / 'mine'}'",
+        "SET spark.sql.ansi.enabled = true",
+        "DROP VIEW gold.decisions",
+        "SELECT 1) -- \n",
+    ):
+        with pytest.raises(ComplaintsError, match=r"'mine' can't be evaluated"):
+            evaluated(engine(lake), [AlertRule(id="mine", query=sql, above=1, says="x")])
+    assert not (tmp_path / "mine").exists()
+    assert lake.spark.conf.get("spark.sql.ansi.enabled") == "false"
+
+
 def test_a_wrong_rule_is_told_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "alerts.yaml"
     path.write_text("alerts:\n  - id: lag\n    query: SELECT 1\n    over: 3\n    says: x\n")
@@ -120,3 +139,82 @@ def test_a_webhook_is_told_in_words_and_in_data(webhook: tuple[str, list[Any]]) 
 def test_a_webhook_that_is_not_there_is_told() -> None:
     with pytest.raises(ComplaintsError, match="COMPLAINTS_ALERTS__WEBHOOK"):
         send([Alert("lag", 1, 0, fires=True, says="x")], "http://127.0.0.1:9/hook")
+
+
+SECRET = "T0KEN-hunter2"  # of a webhook's path
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"file:///tmp/{SECRET}",
+        f"ftp://127.0.0.1/{SECRET}",
+        f"http://hooks.example/{SECRET}",
+        f"http://127.0.0.1.hooks.example/{SECRET}",
+        f"http://10.0.0.1/{SECRET}",
+        f"https:///{SECRET}",
+        f"//hooks.example/{SECRET}",
+        f"hooks.example/{SECRET}",
+        f"https://hooks.example/{SECRET}\n",
+        f"data:text/plain,{SECRET}",
+        SECRET,
+    ],
+)
+def test_what_is_no_address_of_a_webhook_is_refused_without_repeating_it(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("COMPLAINTS_ALERTS__WEBHOOK", url)
+    with pytest.raises(ComplaintsError, match=r"alerts\.webhook.* must begin with https://") as error:
+        load_settings()
+    assert SECRET not in "".join(traceback.format_exception(error.value))  # as --debug shows it
+
+
+@pytest.mark.parametrize(
+    "url", ["https://hooks.example/x", "http://127.0.0.1:9/x", "http://localhost/x", "http://[::1]:9/x"]
+)
+def test_https_is_an_address_and_so_is_this_machine(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("COMPLAINTS_ALERTS__WEBHOOK", url)
+    webhook = load_settings().alerts.webhook
+    assert webhook is not None
+    assert webhook.get_secret_value() == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"http://127.0.0.1:9/{SECRET}",  # nothing listens
+        f"http://127.0.0.1:9/{SECRET}\x7f",
+        f"file:///{SECRET}",
+        f"unknown://{SECRET}",
+        f"http://nowhere.invalid/{SECRET}",
+    ],
+)
+def test_a_webhook_that_fails_is_told_without_its_address(url: str, tmp_path: Path) -> None:
+    (tmp_path / SECRET).touch()
+    with pytest.raises(ComplaintsError) as error:
+        send([Alert("lag", 1, 0, fires=True, says="x")], url)
+    told = "".join(traceback.format_exception(error.value))
+    assert "COMPLAINTS_ALERTS__WEBHOOK" in told
+    assert SECRET not in told
+
+
+def test_a_webhook_that_leads_elsewhere_is_not_followed() -> None:
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(self.path)
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(302)
+            self.send_header("Location", "/elsewhere")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(ComplaintsError, match="it answered 302"):
+            send([Alert("lag", 1, 0, fires=True, says="x")], f"http://127.0.0.1:{server.server_port}/hook")
+        server.shutdown()
+    assert asked == ["/hook"]

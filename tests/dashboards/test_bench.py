@@ -15,6 +15,7 @@ from silver.tables import OUTCOMES
 from streaming.bench_rows import fill
 from streaming.tables import TABLES
 
+pytestmark = pytest.mark.benchmarks
 ROWS = 2_000
 
 

@@ -9,6 +9,7 @@ import yaml
 
 from dashboards.assets import Assets
 from dashboards.export import files_from
+from lakehouse.errors import ComplaintsError
 from streaming.tables import TABLES
 
 
@@ -82,6 +83,14 @@ def test_a_chart_that_is_new_gets_a_file_named_after_it(assets: Assets) -> None:
     texts["charts/My_own_rate_99.yaml"] = yaml.safe_dump(chart)
     (path,) = changed(assets, texts)
     assert path == "charts/my-own-rate.yaml"
+
+
+@pytest.mark.parametrize("place", ["../charts", "charts/../..", "/charts", "charts/a/../../..", "elsewhere", ""])
+def test_nothing_is_written_outside_the_assets(assets: Assets, place: str) -> None:
+    chart = yaml.safe_load((assets.folder / "charts/relief-rate.yaml").read_text())
+    chart |= {"uuid": "0b0f4d0e-8a55-4b0f-9f5e-0123456789ab"}
+    with pytest.raises(ComplaintsError, match="nothing is written"):
+        files_from(assets, TABLES, {f"{place}/mine.yaml": yaml.safe_dump(chart)})
 
 
 def test_a_chart_that_was_made_wider_changes_one_line(assets: Assets) -> None:

@@ -13,9 +13,12 @@ import duckdb
 import pytest
 from pyspark.sql import SparkSession
 
-from dashboards.server.lake_views import RefusedError, Views, check
-from dashboards.views import described, views
+from dashboards.assets import Assets
+from dashboards.queries import FOLDER, chart_files
+from dashboards.server.lake_views import Views
+from dashboards.views import MACROS, described, views
 from gold.tables import BY_MINUTE, DECISIONS, STREAM_HEALTH
+from lakehouse.guard.sql_guard import Guard, RefusedError
 from lakehouse.lake import Lake
 from lakehouse.settings import load_settings
 from silver.tables import QUARANTINE
@@ -49,6 +52,12 @@ def home_of(lake: Lake, home: Path) -> Path:
 @pytest.fixture
 def connection(lake: Lake, tmp_path: Path) -> duckdb.DuckDBPyConnection:
     return Views(home_of(lake, tmp_path / "home")).connection()
+
+
+@pytest.fixture
+def guard(lake: Lake) -> Guard:
+    """The guard as Superset's server has it."""
+    return Guard(described(lake.settings, TABLES)["served"], MACROS)
 
 
 def test_views_show_what_the_tables_hold(connection: duckdb.DuckDBPyConnection) -> None:
@@ -220,14 +229,18 @@ def test_no_payload_is_in_the_file_at_all(connection: duckdb.DuckDBPyConnection)
         "DESCRIBE silver.quarantine",
         "SHOW ALL TABLES",
         "SELECT * FROM duckdb_settings()",
+        "SELECT * FROM silver.quarantine",
+        'SELECT * FROM "{folder}/*".parquet',
+        "SELECT table_name FROM information_schema.tables",
+        "SELECT write_blob('{folder}/x', 'x'::BLOB)",
     ],
 )
 def test_anything_but_one_select_over_views_is_refused(
-    lake: Lake, connection: duckdb.DuckDBPyConnection, statement: str
+    lake: Lake, connection: duckdb.DuckDBPyConnection, guard: Guard, statement: str
 ) -> None:
     folder = lake.settings.folder / "tables" / "gold" / "complaints_by_minute"  # a folder that DuckDB may read
     with pytest.raises(RefusedError):
-        check(connection, statement.format(folder=str(folder).replace("'", "''")))
+        guard.checked(connection, statement.format(folder=str(folder).replace("'", "''")))
 
 
 @pytest.mark.parametrize(
@@ -236,12 +249,33 @@ def test_anything_but_one_select_over_views_is_refused(
         "SELECT percentile(latency_s, 0.5) AS p50 FROM serving.decisions WHERE scored_at >= TIMESTAMP '2026-01-01'",
         "WITH a AS (SELECT 1 AS n) SELECT * FROM a JOIN range(3) AS r(n) USING (n); -- the end",
         "SELECT * FROM gold.decisions UNION ALL SELECT * FROM gold.decisions",
-        "SELECT table_name FROM information_schema.tables",
+        "DESCRIBE gold.decisions",
+        "SUMMARIZE serving.minutes",
     ],
 )
-def test_a_select_is_let_through(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
-    check(connection, statement)
-    connection.execute(statement)
+def test_a_select_is_let_through(connection: duckdb.DuckDBPyConnection, guard: Guard, statement: str) -> None:
+    connection.execute(guard.checked(connection, statement))
+
+
+def test_what_the_project_itself_asks_is_let_through(connection: duckdb.DuckDBPyConnection, guard: Guard) -> None:
+    written = [*chart_files(Assets()).values(), *(path.read_text() for path in (FOLDER / "analysts").glob("*.sql"))]
+    assert len(written) > 50
+    for sql in written:
+        connection.execute(guard.checked(connection, sql))
+
+
+@pytest.mark.parametrize("named", ["views", "sql_lab"])
+def test_a_query_of_many_rows_spills_to_a_folder_of_its_own(lake: Lake, tmp_path: Path, named: str) -> None:
+    narrow = lake.settings.sql.model_copy(update={"memory": "100m"})
+    home = tmp_path / "home"
+    home.mkdir()
+    settings = lake.settings.model_copy(update={"sql": narrow})
+    (home / "views.json").write_text(json.dumps(described(settings, TABLES)))
+    opened = Views(home, named).connection()
+    folder = lake.settings.folder / "superset" / "spill" / f"{named}-{os.getpid()}"
+    assert opened.execute("SELECT current_setting('temp_directory')").fetchall() == [(str(folder),)]
+    sorted_ = "SELECT count(*) FROM (SELECT uuid() AS u, range FROM range(3000000) ORDER BY u OFFSET 1)"
+    assert opened.execute(sorted_).fetchall() == [(2_999_999,)]
 
 
 @pytest.mark.parametrize(

@@ -50,3 +50,20 @@ def test_workflows_pin_their_actions_and_keep_no_token() -> None:
             assert job["permissions"] == {"contents": "read", "id-token": "write"}
             assert job["env"]["DATABRICKS_AUTH_TYPE"] == "github-oidc"
             assert job["environment"]
+
+
+def test_a_pull_request_runs_as_one_who_can_only_look() -> None:
+    """A branch decides what its own workflow does, so no identity that deploys may ever be given to it."""
+    pull_request, release = (
+        read_yaml(PROJECT / f".github/workflows/{name}.yml") for name in ("pull-request", "release")
+    )
+    deploying = {job["env"]["DATABRICKS_CLIENT_ID"] for job in release["jobs"].values()}
+    environments = {job["environment"] for job in release["jobs"].values()}
+    signed_in = [job for job in pull_request["jobs"].values() if "id-token" in job.get("permissions", {})]
+    assert signed_in
+    for job in signed_in:
+        assert job["env"]["DATABRICKS_CLIENT_ID"] == "${{ vars.DATABRICKS_READER_CLIENT_ID }}"
+        assert job["env"]["DATABRICKS_CLIENT_ID"] not in deploying
+        assert job["environment"] not in environments
+        assert [step for step in job["steps"] if re.search(r"bundle (deploy|run|destroy)", step.get("run", ""))] == []
+    assert "DATABRICKS_READER_CLIENT_ID" in DOCS

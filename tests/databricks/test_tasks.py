@@ -119,6 +119,7 @@ def local(tmp_path: Path, schemas: dict[str, str], monkeypatch: pytest.MonkeyPat
             "COMPLAINTS_KAFKA__PREDICTIONS__REPLICATION": "1",
             "COMPLAINTS_ML__MODEL": "resolution",
             "COMPLAINTS_ML__EXPERIMENT": "training",
+            "COMPLAINTS_ML__GRID": '{"regularisation": [0.003]}',
             "MLFLOW_TRACKING_URI": registry,
             "MLFLOW_REGISTRY_URI": registry,
             "MLFLOW_DFS_TMP": str(tmp_path / "models"),

@@ -4,14 +4,17 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import duckdb
 import pytest
+from click.testing import CliRunner
 from pyspark.sql import SparkSession
 
 from bronze.tables import FILES
+from lakehouse.cli import cli
 from lakehouse.errors import ComplaintsError
 from lakehouse.lake import Lake
 from lakehouse.settings import Settings, load_settings
-from lakehouse.sql import query
+from lakehouse.sql import open_views, query
 from streaming.tables import TABLES
 
 
@@ -73,6 +76,7 @@ def test_the_lake_can_be_looked_at(settings: Settings, statement: str) -> None:
 @pytest.mark.parametrize(
     "statement",
     [
+        "SELECT 1 FROM bronze.files; SELECT 2",
         "INSERT INTO bronze.files VALUES ('x', 'x', 1, 1, now())",
         "UPDATE bronze.files SET rows = 0",
         "DELETE FROM bronze.files",
@@ -94,13 +98,21 @@ def test_the_lake_can_be_looked_at(settings: Settings, statement: str) -> None:
     ],
 )
 def test_anything_but_one_select_is_refused(settings: Settings, statement: str) -> None:
-    with pytest.raises(ComplaintsError, match="Only one SELECT"):
+    with pytest.raises(ComplaintsError, match=r"^The SQL can't be run: (Only one SELECT|Parser Error)"):
         query(settings, TABLES, statement.format(tables=str(settings.folder / "tables").replace("'", "''")))
 
 
 @pytest.mark.parametrize(
     "source",
-    ["read_text('{file}')", "read_csv('{file}')", "'{file}'", "glob('{folder}/*')", "delta_scan('{folder}')"],
+    [
+        "read_text('{file}')",
+        "read_csv('{file}')",
+        "'{file}'",
+        "glob('{folder}/*')",
+        "delta_scan('{folder}')",
+        '"{folder}/*".csv',
+        "(SELECT write_blob('{folder}/new', 'x'::BLOB))",
+    ],
 )
 def test_no_file_outside_the_lake_is_read(settings: Settings, tmp_path: Path, source: str) -> None:
     secret = tmp_path / "secret.csv"
@@ -108,12 +120,28 @@ def test_no_file_outside_the_lake_is_read(settings: Settings, tmp_path: Path, so
     with pytest.raises(ComplaintsError, match="The SQL can't be run") as error:
         query(settings, TABLES, f"SELECT * FROM {source.format(file=secret, folder=tmp_path)}")  # noqa: S608
     assert "hunter2" not in str(error.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["secret.csv"]
 
 
 def test_a_delta_table_outside_the_lake_is_not_read(settings: Settings, filled: Lake, tmp_path: Path) -> None:
     filled.spark.range(2).write.format("delta").save(str(tmp_path / "other"))
-    with pytest.raises(ComplaintsError, match="Cannot access file"):
-        query(settings, TABLES, f"SELECT * FROM delta_scan('{tmp_path / 'other'}')")  # noqa: S608
+    with open_views(settings, TABLES) as connection, pytest.raises(duckdb.Error, match="Cannot access file"):
+        connection.execute(f"SELECT * FROM delta_scan('{tmp_path / 'other'}')")  # noqa: S608
+
+
+ENDLESS = "SELECT count(*) FROM range(1000000000) a, range(1000000000) b WHERE a.range + b.range < 0"
+
+
+def test_a_query_that_takes_too_long_is_stopped_and_says_so(settings: Settings) -> None:
+    with pytest.raises(ComplaintsError, match=r"stopped after 0\.2 seconds"):
+        query(settings, TABLES, ENDLESS, seconds=0.2)
+
+
+def test_the_command_has_a_limit(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMPLAINTS_SQL__SECONDS", "0.2")
+    told = CliRunner().invoke(cli, ["--root", str(settings.folder), "sql", ENDLESS])
+    assert isinstance(told.exception, ComplaintsError)
+    assert "stopped after 0.2 seconds" in str(told.exception)
 
 
 @pytest.mark.parametrize("statement", ["SELEC 1", "SELECT nothing FROM bronze.files", "SELECT * FROM gold.decisions"])

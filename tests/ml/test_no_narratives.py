@@ -4,6 +4,7 @@ import json
 import re
 
 import mlflow
+from pyspark.sql import functions as F
 
 from lakehouse.searching import files_below, holds
 from ml.pipeline import EXAMPLE, INPUTS
@@ -28,5 +29,7 @@ def test_the_example_is_what_the_pipeline_takes_and_made_up(trained: Trained) ->
     registry = Registry(trained.lake.settings)
     run = mlflow.MlflowClient().get_model_version(registry.name, "1").run_id
     assert json.loads(mlflow.artifacts.load_text(f"runs:/{run}/input_example.json")) == [EXAMPLE]
-    one = trained.lake.spark.createDataFrame([EXAMPLE], trained.lake.read(COMPLAINTS).select(*INPUTS).schema)
+    columns = trained.lake.read(COMPLAINTS).select(*INPUTS).schema.simpleString()
+    row = F.from_json(F.lit(json.dumps(EXAMPLE)), columns)
+    one = trained.lake.spark.range(1).select(row.alias("row")).select("row.*")
     assert trained.model.fitted.transform(one).count() == 1

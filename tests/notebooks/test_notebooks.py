@@ -7,8 +7,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from lakehouse.settings import Settings
 from notebooks.run import executed, notebooks
-from tests.conftest import Trained, copy_of
+from tests.conftest import copied
 
 MOST_BYTES = 500_000
 NAMES = ("1-data-preparation", "2-pipeline-development", "3-model-development")
@@ -56,10 +57,9 @@ def test_a_notebook_holds_calls_and_no_logic_of_its_own_and_is_committed_with_it
 @pytest.mark.notebooks
 @pytest.mark.parametrize("path", notebooks(), ids=lambda path: path.stem)
 def test_a_notebook_runs_from_top_to_bottom(
-    path: Path, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, trained_lake: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lake = copy_of(trained, tmp_path / "lake")
-    monkeypatch.setenv("COMPLAINTS_ROOT", str(lake.settings.folder))
+    monkeypatch.setenv("COMPLAINTS_ROOT", str(copied(trained_lake, tmp_path / "lake").folder))
     committed, now = nbformat.read(path, as_version=4), executed(path)
     assert [cell.source for cell in now.cells] == [cell.source for cell in committed.cells]
     assert pictures(now) == pictures(committed)

@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from bronze.land import landed_from_kafka
-from lakehouse.planned import Step
+from lakehouse.planned import Step, planned
 from lakehouse.settings import Settings
 from silver.expectations import load_expectations
 from silver.refine import refined
@@ -71,5 +71,5 @@ def landed(frame: Frame) -> Callable[[Sequence[str], int], DataFrame]:
 
 @pytest.fixture(scope="session")
 def refining(spark: SparkSession, session_settings: Settings) -> Step:
-    """The step from bronze to refined rows, with the project's own rules."""
-    return refined(load_taxonomy(), load_expectations(spark), session_settings.silver)
+    """The step from bronze to refined rows, with the project's own rules; planned once, as a stream has it."""
+    return planned(refined(load_taxonomy(), load_expectations(spark), session_settings.silver), session_settings)

@@ -74,7 +74,7 @@ def test_the_rows_have_all_columns_of_the_tables_that_they_become(landed: Landed
 def test_every_row_comes_out_once_whatever_it_is(landed: Landed, refining: Step) -> None:
     payloads = [but(), but(), "", "[]", "no json", but()[:-9], "{}", but(Date_received="soon"), but(Complaint_ID="x")]
     rows = refine(landed, refining, *payloads)
-    assert [row.payload for row in rows] == [None, None, *payloads[2:]], "for quarantine alone"
+    assert [row.payload for row in rows] == [None, None, *payloads[2:]], "only of a row that may be refused"
     assert [bool(row.reasons) for row in rows] == [False, False, *[True] * 7]
 
 

@@ -19,7 +19,7 @@ from streaming.generator import Generator, read_rows
 from streaming.producer import Producer
 from streaming.tables import TABLES
 from streaming.topics import ensure_topics
-from tests.conftest import SAMPLES, Trained, copy_of
+from tests.conftest import SAMPLES, copied
 from tests.streaming.conftest import messages, wait_until, with_topics
 
 COMMAND = [sys.executable, "-c", "from lakehouse.cli import main; main()", "stream"]
@@ -47,9 +47,9 @@ class Stream:
         return True
 
 
-def lake_with_topics(trained: Trained, folder: Path, broker: Broker) -> Settings:
+def lake_with_topics(trained_lake: Settings, folder: Path, broker: Broker) -> Settings:
     """A copy of the trained lake, with topics on a broker that survives."""
-    settings = with_topics(copy_of(trained, folder / "lake").settings, broker, "kill")
+    settings = with_topics(copied(trained_lake, folder / "lake"), broker, "kill")
     ensure_topics(settings.kafka, broker.bootstrap_servers)
     return settings
 

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,10 @@ from bronze.tables import COMPLAINTS as BRONZE
 from gold.tables import DECISIONS
 from lakehouse.catalogue import Table
 from lakehouse.lake import table_path
+from lakehouse.settings import Settings
 from silver.tables import COMPLAINTS as SILVER
 from streaming.broker import Broker
 from streaming.standby import FOLDER
-from tests.conftest import Trained
 from tests.streaming.conftest import wait_until
 from tests.streaming.stream_process import A_TIME, Stream, generator, lake_with_topics, send, settled, start, streams
 
@@ -31,10 +32,10 @@ WRITES: dict[str, Table] = {"ingest": BRONZE, "refine": SILVER, "score": DECISIO
 
 @pytest.mark.timeout(1800)
 def test_killed_in_each_query_mid_batch_nothing_is_lost_or_counted_twice_and_a_standby_goes_on(
-    trained: Trained, tmp_path: Path, streams: list[Stream]
+    trained_lake: Settings, tmp_path: Path, streams: list[Stream], record_property: Callable[[str, object], None]
 ) -> None:
     with Broker(tmp_path / "broker") as broker:
-        settings = lake_with_topics(trained, tmp_path, broker)
+        settings = lake_with_topics(trained_lake, tmp_path, broker)
         made, sent = generator(), 0
         for name in ("ingest", "refine"):
             sent += send(settings, made)
@@ -53,6 +54,8 @@ def test_killed_in_each_query_mid_batch_nothing_is_lost_or_counted_twice_and_a_s
         kill_mid_batch(at_work, "score")
         sent += send(settings, made)
         settled(standby, sent, broker)
+        record_property("kills in the middle of a batch", len(streams) - 1)
+        record_property("messages accounted for", sent)
         assert not (settings.folder / FOLDER).exists()
 
 

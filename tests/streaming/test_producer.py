@@ -23,9 +23,8 @@ ROW = {"Product": "Payday loan", "Issue": "Charged fees", "Company": "A", "State
 
 
 @pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    with Broker(tmp_path_factory.mktemp("broker")) as broker:
-        yield broker
+def broker(shared_broker: Broker) -> Broker:
+    return shared_broker
 
 
 @pytest.fixture

@@ -45,6 +45,7 @@ def told(times: dict[str, Any]) -> dict[str, Any]:
         (Counts(bronze=10, silver=6, quarantined=2, duplicates=1, gold=6), False),
         (Counts(bronze=10, silver=6, quarantined=3, duplicates=1, gold=5), False),
         (Counts(bronze=11, silver=7, quarantined=3, duplicates=1, gold=7), False),
+        (Counts(bronze=10, silver=6, quarantined=3, duplicates=1, gold=6, doubled=1), False),
     ],
 )
 def test_a_run_is_complete_when_every_message_has_its_place_once(found: Counts, whole: bool) -> None:  # noqa: FBT001
@@ -72,7 +73,14 @@ def test_earlier_messages_other_topics_and_files_are_left_out(lake: Lake) -> Non
     for number, table in enumerate(LAYERS.values()):
         rows(lake, table, [*mine[: 4 - number % 3], *others], "q:0")
         rows(lake, table, ["in/0/100"], "q:1", ingested_at=BEGAN - timedelta(hours=1))
-    assert asdict(counts(lake, span)) == {"bronze": 4, "silver": 3, "quarantined": 2, "duplicates": 4, "gold": 3}
+    assert asdict(counts(lake, span)) == {
+        "bronze": 4,
+        "silver": 3,
+        "quarantined": 2,
+        "duplicates": 4,
+        "gold": 3,
+        "doubled": 0,
+    }
 
 
 def test_the_wait_is_from_kafka_to_the_commit_that_made_the_decision_visible(lake: Lake) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from gold.tables import STREAM_HEALTH
@@ -13,7 +14,9 @@ from tests.conftest import SAMPLES, Trained, copy_of
 SENT = 240
 
 
-def test_every_message_of_a_run_is_accounted_for_and_published(trained: Trained, tmp_path: Path) -> None:
+def test_every_message_of_a_run_is_accounted_for_and_published(
+    trained: Trained, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     lake: Lake = copy_of(trained, tmp_path / "lake")
     before = lake.read(COMPLAINTS).count()
     views: list[View] = []
@@ -25,6 +28,7 @@ def test_every_message_of_a_run_is_accounted_for_and_published(trained: Trained,
     assert report["complete"] is True
     assert report["sent"] == report["bronze"] == SENT
     assert report["failed"] == 0
+    record_property("messages accounted for", SENT)
     assert report["silver"] + report["quarantined"] + report["duplicates"] == SENT
     assert 0 < report["silver"] < SENT
     assert report["quarantined"] > 5

@@ -1,7 +1,6 @@
 """Topics are made as declared, on a real broker; what exists is left alone, and differences are told."""
 
 import socket
-from collections.abc import Iterator
 
 import pytest
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
@@ -15,9 +14,8 @@ from streaming.topics import client_config, delete_topic, describe_topics, ensur
 
 
 @pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    with Broker(tmp_path_factory.mktemp("broker")) as broker:
-        yield broker
+def broker(shared_broker: Broker) -> Broker:
+    return shared_broker
 
 
 @pytest.fixture

@@ -19,10 +19,8 @@ import requests
 from dashboards.server.browser import Browser
 from lakehouse.settings import Settings, load_settings
 from lakehouse.sql import query
-from streaming.backlog import score_backlog
-from streaming.quality import assessment
 from streaming.tables import TABLES
-from tests.conftest import Trained, copy_of
+from tests.conftest import copied
 
 
 @dataclass(frozen=True)
@@ -70,12 +68,9 @@ def started(root: Path) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def server(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(scored_lake: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Superset over a lake with some hundred decided complaints."""
-    lake = copy_of(trained, tmp_path_factory.mktemp("superset") / "lake")
-    assert score_backlog(lake.settings, lambda *_: None)
-    assert assessment(lake.settings)
-    with started(lake.settings.folder) as running:
+    with started(copied(scored_lake, tmp_path_factory.mktemp("superset") / "lake").folder) as running:
         yield running
 
 
@@ -93,6 +88,7 @@ class SqlLab:
     def __init__(self, server: Server, account: str) -> None:
         self._url = server.url
         self._session = requests.Session()
+        self._session.headers["Connection"] = "close"  # a worker that a bad query broke is replaced
         page = self._session.get(f"{server.url}/login/", timeout=60).text
         token = re.search(r'csrf_token[^>]*value="([^"]+)"', page)
         assert token

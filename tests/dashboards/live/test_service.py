@@ -7,19 +7,18 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import requests
-from pyspark.sql import SparkSession
 
 from dashboards.assets import FOLDER, Assets
 from dashboards.export import files_from
 from dashboards.server.browser import Browser
 from dashboards.service import Superset
 from gold.tables import STREAM_HEALTH
-from lakehouse.lake import Lake
+from lakehouse.lake import table_path
+from lakehouse.settings import Settings
 from silver.tables import EXPECTATIONS
 from streaming.tables import TABLES
 from tests.dashboards.live.conftest import Server, SqlLab, free_port, run, started
@@ -33,9 +32,8 @@ KEPT_SECONDS = 6  # longer than a real-time answer is kept
 
 
 @pytest.fixture(scope="module")
-def empty(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Superset over a lake without a single table."""
-    assert spark
     with started(tmp_path_factory.mktemp("empty") / "lake") as server:
         yield server
 
@@ -57,20 +55,18 @@ def test_over_an_empty_lake_dashboards_open_and_say_that_there_is_no_data_yet(em
 
 
 def test_a_table_that_is_gone_is_named_by_its_charts_and_the_others_stay(
-    empty: Server, spark: SparkSession, tmp_path: Path
+    empty: Server, scored_lake: Settings, tmp_path: Path
 ) -> None:
-    lake = Lake(spark, empty.settings)
-    lake.create([STREAM_HEALTH, EXPECTATIONS])
-    broken: dict[str, object] = {"query_id": "q", "batch_id": 1, "rule": "state_known", "severity": "warn", "broken": 3}
-    lake.append(lake.frame([{**broken, "refined_at": datetime.now(UTC)}], EXPECTATIONS), EXPECTATIONS, "test:1")
+    for table in (STREAM_HEALTH, EXPECTATIONS):
+        shutil.copytree(table_path(scored_lake, table), table_path(empty.settings, table))
     charts = len(Assets().charts_of(HEALTH))
     with Browser(empty.url) as browser:
         browser.log_in("operator", empty.passwords["operator"])
         assert browser.open("system-health", charts)["Expectations failed by rule"] == "drawn"
-        shutil.move(lake.path(STREAM_HEALTH), tmp_path / "away")
+        shutil.move(table_path(empty.settings, STREAM_HEALTH), tmp_path / "away")
         time.sleep(KEPT_SECONDS)
         shown = browser.open("system-health", charts)
-    shutil.move(tmp_path / "away", lake.path(STREAM_HEALTH))
+    shutil.move(tmp_path / "away", table_path(empty.settings, STREAM_HEALTH))
     failed = {name for name, state in shown.items() if "The table gold.stream_health is gone from the lake." in state}
     assert failed == {"Batch time by query", "Rows by query", "Lag by minute", "Freshness by table"}
     assert shown["Expectations failed by rule"] == "drawn"

@@ -1,4 +1,8 @@
-"""Each benchmark measures in a lake of its own, stores figures and a chart, and leaves the root's tables alone."""
+"""Each benchmark measures in a lake of its own, stores figures and a chart, and leaves the root's tables alone.
+
+Those that measure take minutes and are marked `benchmarks`; what is computed from what they saw is tested on data in
+`tests/streaming/test_bench.py`.
+"""
 
 import json
 import signal
@@ -11,19 +15,16 @@ from pyspark.sql import functions as F
 from bronze.tables import COMPLAINTS
 from lakehouse.lake import Lake
 from silver.tables import COMPLAINTS as SILVER_COMPLAINTS
-from streaming.backlog import score_backlog
 from streaming.bench import ID_STEP
 from streaming.bench_train import multiplied
-from tests.conftest import Trained, copy_of
+from tests.conftest import copied
 from tests.lakehouse.cli.conftest import Run
 
 
 @pytest.fixture(scope="module")
-def lake(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+def lake(scored: Lake, tmp_path_factory: pytest.TempPathFactory) -> Lake:
     """A lake with decisions, which no benchmark changes."""
-    lake = copy_of(trained, tmp_path_factory.mktemp("bench") / "lake")
-    assert score_backlog(lake.settings, lambda *_: None)
-    return lake
+    return Lake(scored.spark, copied(scored.settings, tmp_path_factory.mktemp("bench") / "lake"))
 
 
 def measured(run: Run, lake: Lake, *words: str) -> dict[str, Any]:
@@ -42,6 +43,7 @@ def measured(run: Run, lake: Lake, *words: str) -> dict[str, Any]:
     return told
 
 
+@pytest.mark.benchmarks
 def test_the_stream_is_measured_by_query_and_part_without_what_was_to_warm_it_up(run: Run, lake: Lake) -> None:
     times = ("--rate", "1200", "--duration", "0.2", "--warm-up", "6", "--run-in", "0.01")
     told = measured(run, lake, "stream", *times)
@@ -56,6 +58,7 @@ def test_the_stream_is_measured_by_query_and_part_without_what_was_to_warm_it_up
         assert 0 < times["parts_ms"]["execution"] <= times["max_ms"]
 
 
+@pytest.mark.benchmarks
 def test_a_backlog_is_drained_to_the_last_complaint(run: Run, lake: Lake) -> None:
     told = measured(run, lake, "drain", "--backlog", "60", "--narratives", "0.25")
     assert (told["backlog"], told["narratives"]) == (60, 0.25)
@@ -63,6 +66,7 @@ def test_a_backlog_is_drained_to_the_last_complaint(run: Run, lake: Lake) -> Non
     assert told["rows_per_minute"] == pytest.approx(60 * 60 / told["drained_s"], rel=0.1)
 
 
+@pytest.mark.benchmarks
 def test_the_dashboards_queries_are_timed_chart_by_chart(run: Run, lake: Lake) -> None:
     told = measured(run, lake, "queries", "--rows", "600")
     assert told["rows"] == 600
@@ -71,12 +75,14 @@ def test_the_dashboards_queries_are_timed_chart_by_chart(run: Run, lake: Lake) -
     assert table.read_text().count("\n") == 2 + len(told["warm_ms"])
 
 
+@pytest.mark.benchmarks
 def test_files_are_loaded_and_scored(run: Run, lake: Lake) -> None:
     told = measured(run, lake, "batch", "--rows", "60")
     assert told["steps"].keys() == {"load and refine", "score and summarise"}
     assert told["rows"] == 60
 
 
+@pytest.mark.benchmarks
 def test_batches_are_measured_beside_so_many_decisions_and_beside_them_again(run: Run, lake: Lake) -> None:
     told = measured(run, lake, "growth", "--sizes", "60", "--rate", "1200", "--duration", "0.1")
     assert told["sizes"] == [60]
@@ -87,6 +93,7 @@ def test_batches_are_measured_beside_so_many_decisions_and_beside_them_again(run
         assert told["growth"][query] == 0
 
 
+@pytest.mark.benchmarks
 def test_training_is_measured_at_several_sizes_in_a_process_of_its_own(
     run: Run, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:

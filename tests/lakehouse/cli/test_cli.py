@@ -70,7 +70,7 @@ def test_with_debug_the_traceback_comes_before_the_sentence(run: Run, tmp_path: 
 def test_what_nobody_foresaw_is_a_sentence_too(
     run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, debug: bool
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         msg = "the disk sang\nand more"
         raise RuntimeError(msg)
 
@@ -98,7 +98,7 @@ def test_a_wrong_word_on_the_command_line_is_named(run: Run, words: tuple[str, .
 
 
 def test_an_interrupt_is_no_error_of_the_program(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(lakehouse.sql, "query", interrupted)
