@@ -7,9 +7,11 @@ from collections.abc import Iterator
 
 import pyarrow.parquet as pq
 import pytest
+from pyspark.sql import SparkSession
 
 from bronze.tables import COMPLAINTS as BRONZE
 from lakehouse.lake import Lake
+from lakehouse.settings import Settings
 from silver.parse import MAX_PAYLOAD_BYTES, OVERSIZED_SHOWN
 from silver.tables import COMPLAINTS, QUARANTINE
 from streaming.broker import Broker
@@ -28,11 +30,11 @@ SIXTY = 60
 
 
 @pytest.fixture
-def lake(lake: Lake, shared_broker: Broker) -> Iterator[Lake]:
+def lake(spark: SparkSession, settings: Settings, shared_broker: Broker) -> Iterator[Lake]:
     """An empty lake with topics of its own, which take what the settings say."""
-    settings = with_topics(lake.settings, shared_broker, "large")
+    settings = with_topics(settings, shared_broker, "large")
     ensure_topics(settings.kafka, shared_broker.bootstrap_servers)
-    own = Lake(lake.spark, settings)
+    own = Lake(spark, settings)
     own.create(TABLES)
     yield own
     with admin_client(settings.kafka, shared_broker.bootstrap_servers) as admin:

@@ -82,7 +82,8 @@ def test_scoring_without_a_stream_first_publishes_what_a_stream_that_was_killed_
     publishing = Publishing(kafka.predictions.name, spark_kafka_options(lake, shared_broker.bootstrap_servers))
 
     def killed(*_: object) -> None:
-        raise InterruptedError
+        msg = "killed amid publishing"
+        raise InterruptedError(msg)
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "publish", killed)
