@@ -24,7 +24,7 @@ COMPLAINTS = Table(
         Column("line", "bigint", "Line of the file on which the row begins, from 1; null for Kafka."),
         Column("replay_of", "string", "record_id of the quarantined row that this one mends; otherwise null."),
         Column("ingested_at", "timestamp", "Start of the batch that landed the row.", nullable=False),
-        Column("first_arrived_at", "timestamp", "When the row that this one mends had arrived; otherwise null."),
+        Column("first_arrived_at", "timestamp", "When the row that this one corrects arrived; otherwise null."),
     ),
     properties={"delta.appendOnly": "true", STATISTICS: "record_id,partition,offset"},
 )

@@ -35,7 +35,7 @@ the browser back to the files.
 Rates carry their meaning below. Credit reporting is most of the public data, so counts and relief are also shown
 without it. Resolution days are days from receipt until the complaint was sent to the company: the public data hold no
 other span. What a chart was shown is kept for 5 minutes where the dataset is historical (the refresh button of a
-dashboard asks anew), for 5 seconds where it is real-time, and is then deleted.
+dashboard queries again), for 5 seconds where it is real-time, and is then deleted.
 
 **When something is missing**: over a lake without tables the dashboards open and *Data as of* says "no data yet". A
 table that is gone, or has lost a column, is named by the charts that read it; the others stay. A server that was

@@ -80,7 +80,7 @@ def rule_of(parted_rows: DataFrame, settings: MlSettings) -> Rule:
     since = {}
     if settings.split == "time":
         first = parted_rows.where(F.col("part") == TEST).groupBy("source").agg(F.min("date_received").alias("day"))
-        since = {row.source: row.day for row in first.collect()}  # bounded: a row a file or topic
+        since = {row.source: row.day for row in first.collect()}  # bounded: one row per file or topic
     return Rule(settings.split, settings.test_share, settings.seed, since)
 
 

@@ -33,7 +33,7 @@ def refined(taxonomy: Taxonomy, expectations: tuple[Expectation, ...], settings:
 
     The returned step gives, for each row of bronze: `COORDINATES`, `arrived_at`; the columns of silver.complaints and
     silver.outcomes, short of what is `STAMPED` later; `reasons` and `warnings`; `bare_narrative`, true for a row of the
-    narrative archive, whose reasons are set aside until it is known whether its complaint is there; `payload`, cut to
+    narrative archive, whose reasons are held back until it is known whether its complaint is there; `payload`, cut to
     `PAYLOAD_SHOWN` characters, for a row that is or may yet be refused. A refused row has no narrative. So what a batch
     holds of a row has a bound, whatever the row was sent with.
     """
@@ -57,7 +57,7 @@ def refined(taxonomy: Taxonomy, expectations: tuple[Expectation, ...], settings:
 
 
 def arrived() -> Column:
-    """When a row of bronze first arrived: of a mended row, when the one that it mends did."""
+    """When a row of bronze first arrived: for a corrected row, when the original arrived."""
     return F.coalesce("first_arrived_at", "kafka_timestamp", "ingested_at")
 
 

@@ -56,7 +56,7 @@ class Arrivals:
         latest = F.max_by(F.struct("bytes", "changed_us", "problem"), "noted_at").alias("latest")
         rows = (
             self._lake.read(ARRIVALS).groupBy("path").agg(latest).select("path", "latest.*").collect()
-        )  # a row a file
+        )  # one row per file
         notes = {Path(row.path): _Note(FileState(row.bytes, row.changed_us), row.problem) for row in rows}
         found = {path: state_of(path) for path in notes}
         return sorted(

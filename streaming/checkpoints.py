@@ -85,7 +85,7 @@ def _check_sums(lake: Lake, folder: Path, planned: int | None) -> None:
     if last > (planned or 0):
         msg = (
             f"The checkpoint in {folder} is at batch {planned}, but gold has its batch {last}, as after an older copy "
-            "was put back. Move the folder away: then the sums are made anew from gold.decisions; nothing was changed."
+            "was put back. Move the folder away: then the sums are rebuilt from gold.decisions; nothing was changed."
         )
         raise ComplaintsError(msg)
 
@@ -195,7 +195,7 @@ def dropped_messages(settings: Settings, bootstrap_servers: str) -> str | None:
     topic = settings.kafka.input.name
     read = (progress_of(folder, "ingest").read or {}).get(topic)
     if read is None or noted(folder) != origin_of(settings.kafka, bootstrap_servers):
-        return None  # what was read is of another cluster or topic, and what is read now begins anew
+        return None  # what was read is of another cluster or topic, and what is read now starts from the beginning
     stood = {int(number): int(offset) for number, offset in read.items()}
     (state,) = (state for state in describe_topics(settings.kafka, bootstrap_servers) if state.name == topic)
     if any(state.offsets.get(number, (0, -1))[1] < offset for number, offset in stood.items()):

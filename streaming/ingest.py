@@ -33,7 +33,7 @@ class IngestBatch:
 
     def __call__(self, batch: DataFrame, batch_id: int) -> None:
         """Append the batch's messages, short of those that the table has had."""
-        rows = stamped(batch, "ingested_at").coalesce(1)  # a file a batch, whatever the topic's partitions
+        rows = stamped(batch, "ingested_at").coalesce(1)  # one file per batch, however many partitions the topic has
         begin = self._begin(batch_id) if self._landed is None or self._landed else {}
         if self._landed is None:
             self._landed = self._ahead(begin)

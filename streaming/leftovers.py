@@ -15,11 +15,11 @@ from lakehouse.searching import UnreadableError, files_below, holds
 from lakehouse.settings import Settings
 from ml.pipeline import EXAMPLE
 
-CACHED_ROWS = "superset/cache/data"  # what charts were shown: asked for anew when it is missing
+CACHED_ROWS = "superset/cache/data"  # rows that charts were shown; queried again when missing
 
 
 def sweep(settings: Settings, words: Sequence[str]) -> None:
-    """Remove all of it: Spark's scratch files, lakes aside, cached rows, examples of rows, logs that hold the words.
+    """Remove all of it: Spark's scratch files, scratch lakes, cached rows, examples of rows, logs that hold the words.
 
     The staged files of a killed load are gone already: `lakehouse.lake.writer` removes them.
 

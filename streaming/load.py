@@ -138,7 +138,7 @@ def _land_arrivals(lake: Lake, on_progress: OnProgress) -> Landed:
     arrivals.take(arrivals.due())
 
     def land(batch: DataFrame, _: int) -> None:
-        arrivals.take(_path(row.path) for row in batch.select("path").collect())  # bounded: a row a file
+        arrivals.take(_path(row.path) for row in batch.select("path").collect())  # bounded: one row per file
 
     new = lake.read_arrivals(lake.settings.landing).writeStream.queryName("arrivals").foreachBatch(land)
     new = new.option("checkpointLocation", lake.checkpoint("arrivals"))
@@ -207,4 +207,4 @@ def _by_digest(lake: Lake, table: Table, since: object) -> list[Any]:
     digest = F.regexp_extract("record_id", FROM_FILE, 1)
     rows = lake.read(table).where(F.col(written) >= F.lit(since))
     once = F.count_distinct("record_id").alias("count")
-    return rows.groupBy(digest.alias("digest")).agg(once).collect()  # bounded: a row a file
+    return rows.groupBy(digest.alias("digest")).agg(once).collect()  # bounded: one row per file

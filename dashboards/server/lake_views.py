@@ -1,7 +1,7 @@
 """A DuckDB file of views over the lake, opened read-only and held to the folders of the tables.
 
 Runs in Superset's own Python. `views.json` in `LAKE_SUPERSET_HOME` describes the tables (folder, SQL when it is there,
-SQL of an empty one when it is not), the views over them, and DuckDB's settings. The file is made anew when tables have
+SQL of an empty one when it is not), the views over them, and DuckDB's settings. The file is rebuilt when tables have
 come. What may run on a connection is for `sql_guard` to say.
 """
 

@@ -155,7 +155,7 @@ def test_what_a_repeat_brings_comes_once_and_an_older_answer_never_over_a_newer_
     with pytest.raises(InterruptedBatchError):
         refinery.run(1, second, dead=(OUTCOMES, NARRATIVES))
     assert [row.response_class for row in rows_of(lake, OUTCOMES)] == ["explanation"]
-    for number, payloads in enumerate((first, second)):  # by a query that begins anew
+    for number, payloads in enumerate((first, second)):  # by a query that starts over
         refinery.run(number, payloads, query="another")
         assert [row.narrative for row in rows_of(lake, NARRATIVES)] == ["Came late"] * number
     assert [row.response_class for row in rows_of(lake, OUTCOMES)] == ["monetary_relief"]
