@@ -88,7 +88,7 @@ class _Lazy(click.Group):
 @click.version_option(package_name="complaints")
 @click.pass_context
 def cli(ctx: click.Context, root: str | None, environment: str | None, debug: bool) -> None:  # noqa: ARG001, FBT001
-    r"""Complaint lakehouse: complaints from Kafka and files to decisions that people can act on.
+    """Complaint lakehouse: complaints from Kafka and files to decisions that people can act on.
 
     \b
     Example:

@@ -33,7 +33,7 @@ narratives_option = click.option(
 
 @click.group()
 def bench() -> None:
-    r"""Measure the real path, or training, in a lake of its own; figures as JSON and a chart go to <root>/reports.
+    """Measure the real path, or training, in a lake of its own; figures as JSON and a chart go to <root>/reports.
 
     Nothing else should run on the machine meanwhile: what did is told beside the figures (others_cores).
 
@@ -63,7 +63,7 @@ def stream(
     narratives: float,
     as_json: bool,  # noqa: FBT001
 ) -> None:
-    r"""Measure the stream at a rate: batches by query and part, waits from Kafka to gold, processor time.
+    """Measure the stream at a rate: batches by query and part, waits from Kafka to gold, processor time.
 
     The warm-up comes before the duration, so that so many minutes are measured. A high rate wants a running-in before:
     a stream that has just begun takes less than it will.
@@ -90,7 +90,7 @@ def stream(
 @json_option
 @click.pass_obj
 def drain(invocation: Invocation, /, backlog: int, narratives: float, as_json: bool) -> None:  # noqa: FBT001
-    r"""Measure how long a backlog on Kafka takes to be scored.
+    """Measure how long a backlog on Kafka takes to be scored.
 
     \b
     Example:
@@ -115,7 +115,7 @@ def drain(invocation: Invocation, /, backlog: int, narratives: float, as_json: b
 @json_option
 @click.pass_obj
 def batch(invocation: Invocation, /, rows: int, narratives: float, as_json: bool) -> None:  # noqa: FBT001
-    r"""Measure loading, refining and scoring of generated files.
+    """Measure loading, refining and scoring of generated files.
 
     \b
     Example:
@@ -140,7 +140,7 @@ def batch(invocation: Invocation, /, rows: int, narratives: float, as_json: bool
 @json_option
 @click.pass_obj
 def growth(invocation: Invocation, /, sizes: str, rate: float, duration: float, as_json: bool) -> None:  # noqa: FBT001
-    r"""Measure the stream's batch times beside gold tables of several sizes.
+    """Measure the stream's batch times beside gold tables of several sizes.
 
     Each size twice, there and back again. Gold is filled with the root's own decisions over and over, so `complaints
     demo` or `complaints score` comes before.
@@ -165,7 +165,7 @@ def growth(invocation: Invocation, /, sizes: str, rate: float, duration: float, 
 @json_option
 @click.pass_obj
 def queries(invocation: Invocation, /, rows: int, as_json: bool) -> None:  # noqa: FBT001
-    r"""Measure the query behind each chart of the dashboards; a table of the times is written beside the figures.
+    """Measure the query behind each chart of the dashboards; a table of the times is written beside the figures.
 
     The rows are the root's own decisions over and over, so `complaints demo` or `complaints score` comes before.
 
@@ -184,7 +184,7 @@ def queries(invocation: Invocation, /, rows: int, as_json: bool) -> None:  # noq
 @json_option
 @click.pass_obj
 def train(invocation: Invocation, /, times: str, as_json: bool) -> None:  # noqa: FBT001
-    r"""Measure time and memory of training at several times the lake's complaints, each size in a process of its own.
+    """Measure time and memory of training at several times the lake's complaints, each size in a process of its own.
 
     \b
     Example:
@@ -206,7 +206,7 @@ def train(invocation: Invocation, /, times: str, as_json: bool) -> None:  # noqa
 @json_option
 @click.pass_obj
 def compare(_: Invocation, /, before: Path, after: Path, as_json: bool) -> None:  # noqa: FBT001
-    r"""Compare two measurements, number by number.
+    """Compare two measurements, number by number.
 
     \b
     Example:

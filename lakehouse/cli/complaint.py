@@ -11,7 +11,7 @@ from lakehouse.cli import Invocation, json_option, print_grid, print_json, termi
 @json_option
 @click.pass_obj
 def trace(invocation: Invocation, /, complaint_id: int, as_json: bool) -> None:  # noqa: FBT001
-    r"""Show one complaint's way with times: message, bronze, silver or quarantine, decision, published.
+    """Show one complaint's way with times: message, bronze, silver or quarantine, decision, published.
 
     Works beside a running stream. Times are UTC; nothing of what the complaint says is shown.
 
@@ -36,7 +36,7 @@ def trace(invocation: Invocation, /, complaint_id: int, as_json: bool) -> None: 
 @json_option
 @click.pass_obj
 def erase(invocation: Invocation, /, complaint_id: int, yes: bool, as_json: bool) -> None:  # noqa: FBT001
-    r"""Erase one complaint from all layers, from quarantine and from the tables' older versions; asks first.
+    """Erase one complaint from all layers, from quarantine and from the tables' older versions; asks first.
 
     The stream must be stopped meanwhile, and goes on afterwards where it was. bronze.erasures notes what was done.
 

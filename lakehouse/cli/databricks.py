@@ -32,7 +32,7 @@ def _common(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group()
 def databricks() -> None:
-    r"""The lakehouse in a Databricks workspace, signed in to by DATABRICKS_HOST, a profile, or the CLI's login.
+    """The lakehouse in a Databricks workspace, signed in to by DATABRICKS_HOST, a profile, or the CLI's login.
 
     \b
     Example:
@@ -45,7 +45,7 @@ def databricks() -> None:
 @json_option
 @click.pass_context
 def status(context: click.Context, /, target: str | None, folder: Path, as_json: bool) -> None:  # noqa: FBT001
-    r"""Check what a deploy needs before it wastes ten minutes, and show what is deployed and how it does.
+    """Check what a deploy needs before it wastes ten minutes, and show what is deployed and how it does.
 
     \b
     Example:
@@ -79,7 +79,7 @@ def _deployment(folder: Path, target: str | None) -> "Deployment":
 @click.option("--no-wait", is_flag=True, help="Start it and return at once.")
 @_common
 def run(job: str, no_wait: bool, target: str | None, folder: Path) -> None:  # noqa: FBT001
-    r"""Run a job of the deployment, and wait until it has ended.
+    """Run a job of the deployment, and wait until it has ended.
 
     \b
     Example:
@@ -103,7 +103,7 @@ def run(job: str, no_wait: bool, target: str | None, folder: Path) -> None:  # n
 @click.argument("job")
 @_common
 def logs(job: str, target: str | None, folder: Path) -> None:
-    r"""Print what each task of a job's latest run printed, and the error that ended it.
+    """Print what each task of a job's latest run printed, and the error that ended it.
 
     \b
     Example:
@@ -119,7 +119,7 @@ def logs(job: str, target: str | None, folder: Path) -> None:
 @click.argument("path", type=click.Path(path_type=Path))
 @_common
 def upload(path: Path, target: str | None, folder: Path) -> None:
-    r"""Upload a CFPB export to the landing volume, from where the job load takes it; checked here first.
+    """Upload a CFPB export to the landing volume, from where the job load takes it; checked here first.
 
     \b
     Example:
@@ -143,7 +143,7 @@ def upload(path: Path, target: str | None, folder: Path) -> None:
 @_common
 @json_option
 def sample(rows: int, target: str | None, folder: Path, as_json: bool) -> None:  # noqa: FBT001
-    r"""Show the latest decisions in gold, through the deployment's SQL warehouse.
+    """Show the latest decisions in gold, through the deployment's SQL warehouse.
 
     \b
     Example:

@@ -48,7 +48,7 @@ TELLING = """
 @click.command()
 @click.pass_obj
 def demo(invocation: Invocation) -> None:
-    r"""Load the samples, train, score, stream half a minute of complaints, and show three decisions with their reasons.
+    """Load the samples, train, score, stream half a minute of complaints, and show three decisions with their reasons.
 
     Run again it goes on in the same lake: what is loaded and trained is kept.
 

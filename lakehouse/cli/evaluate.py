@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_obj
 def evaluate(invocation: Invocation, data: Path | None, version: str | None, as_json: bool) -> None:  # noqa: FBT001
-    r"""Evaluate the champion on complaints with a known outcome that it did not learn from, beside three baselines.
+    """Evaluate the champion on complaints with a known outcome that it did not learn from, beside three baselines.
 
     Without --data these are the test part of its training and what came since. The file of --data is read apart, and
     nothing of it is stored. The report goes to <root>/reports and beside the version in the registry.

@@ -10,7 +10,7 @@ from lakehouse.cli import Invocation, json_option, print_grid, print_json, termi
 @json_option
 @click.pass_obj
 def explore(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
-    r"""Distributions, missing values, correlations, and which categories tell the outcome; with a page in reports/.
+    """Distributions, missing values, correlations, and which categories tell the outcome; with a page in reports/.
 
     \b
     Example:

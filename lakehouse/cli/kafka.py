@@ -29,7 +29,7 @@ DETAILS = ("partitions", "replication", "retention.ms", "max.message.bytes", "cl
 
 @click.group()
 def topics() -> None:
-    r"""The input and the predictions topic on the broker, beside what the settings declare.
+    """The input and the predictions topic on the broker, beside what the settings declare.
 
     \b
     Example:
@@ -41,7 +41,7 @@ def topics() -> None:
 @json_option
 @click.pass_obj
 def list_(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
-    r"""List the two topics with partitions, replication, retention and messages, and what differs from the settings.
+    """List the two topics with partitions, replication, retention and messages, and what differs from the settings.
 
     \b
     Example:
@@ -62,7 +62,7 @@ def list_(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
 @json_option
 @click.pass_obj
 def describe(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
-    r"""Describe the two topics: every setting, and the first and last offsets of each partition.
+    """Describe the two topics: every setting, and the first and last offsets of each partition.
 
     \b
     Example:
@@ -83,7 +83,7 @@ def describe(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
 @topics.command()
 @click.pass_obj
 def create(invocation: Invocation) -> None:
-    r"""Make the topics that are missing as the settings declare them; those that exist are left as they are.
+    """Make the topics that are missing as the settings declare them; those that exist are left as they are.
 
     \b
     Example:
@@ -102,7 +102,7 @@ def create(invocation: Invocation) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def delete(invocation: Invocation, /, name: str, yes: bool) -> None:  # noqa: FBT001
-    r"""Delete a topic with all that it holds; asks first. What bronze has of it stays.
+    """Delete a topic with all that it holds; asks first. What bronze has of it stays.
 
     A stream that reads it stops, and so does one that is started later with the old checkpoint: offsets begin anew.
 
@@ -160,7 +160,7 @@ def produce(
     as_json: bool,  # noqa: FBT001
     **shares: float,
 ) -> None:
-    r"""Send complaints to the input topic at a rate; Ctrl-C stops, and what was sent is still counted exactly.
+    """Send complaints to the input topic at a rate; Ctrl-C stops, and what was sent is still counted exactly.
 
     \b
     Example:

@@ -23,7 +23,7 @@ SAMPLES = Path(__file__).resolve().parent.parent.parent / "samples"
 @json_option
 @click.pass_obj
 def load(invocation: Invocation, /, paths: tuple[Path, ...], arrived: bool, as_json: bool) -> None:  # noqa: FBT001
-    r"""Load CFPB export files (CSV or JSON, plain, gzip or zip; a folder means its files) into bronze and silver.
+    """Load CFPB export files (CSV or JSON, plain, gzip or zip; a folder means its files) into bronze and silver.
 
     Without PATH the project's own samples are loaded. Loading the same content again adds nothing.
 

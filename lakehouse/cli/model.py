@@ -16,7 +16,7 @@ from lakehouse.settings import Settings
 @json_option
 @click.pass_obj
 def train(invocation: Invocation, as_challenger: bool, as_json: bool) -> None:  # noqa: FBT001
-    r"""Train the model on complaints whose outcome is known, judge it on the latest, and make it the champion.
+    """Train the model on complaints whose outcome is known, judge it on the latest, and make it the champion.
 
     When the champion is better on the same complaints, the new version is registered as the challenger.
 
@@ -77,7 +77,7 @@ def print_training(result: dict[str, Any]) -> None:
 @json_option
 @click.pass_obj
 def score(invocation: Invocation, /, if_due: bool, as_json: bool) -> None:  # noqa: FBT001
-    r"""Score complaints that have no decision yet with the champion, and bring the aggregates up to date.
+    """Score complaints that have no decision yet with the champion, and bring the aggregates up to date.
 
     \b
     Example:

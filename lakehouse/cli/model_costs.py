@@ -30,7 +30,7 @@ ABLATED = (*(jar_set.name for jar_set in OPTIONAL), "selection")
 @json_option
 @click.pass_obj
 def ablate(invocation: Invocation, /, parts: tuple[str, ...], rows: int, as_json: bool) -> None:  # noqa: FBT001
-    r"""What optional features and the selection of features change in AUC, and what they cost in complaints a second.
+    """What optional features and the selection of features change in AUC, and what they cost in complaints a second.
 
     Each variant is fitted anew on the lake's complaints and judged on the same later ones; none is registered. What an
     optional feature needs is fetched when it isn't there.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def models() -> None:
-    r"""Versions of the model: list, show, compare, promote, roll back, quality, shadow, speed, ablate.
+    """Versions of the model: list, show, compare, promote, roll back, quality, shadow, speed, ablate.
 
     A version is called by its number or by an alias, champion or challenger.
 
@@ -33,7 +33,7 @@ models.add_command(ablate)
 @json_option
 @click.pass_obj
 def list_models(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
-    r"""All versions with their aliases and the figures of their training.
+    """All versions with their aliases and the figures of their training.
 
     \b
     Example:
@@ -65,7 +65,7 @@ def list_models(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
 @json_option
 @click.pass_obj
 def show(invocation: Invocation, version: str, as_json: bool) -> None:  # noqa: FBT001
-    r"""The card of a version: data, period, figures, limits, intended use; and what is wrong with its files.
+    """The card of a version: data, period, figures, limits, intended use; and what is wrong with its files.
 
     \b
     Example:
@@ -88,7 +88,7 @@ def show(invocation: Invocation, version: str, as_json: bool) -> None:  # noqa: 
 @json_option
 @click.pass_obj
 def compare(invocation: Invocation, first: str, second: str, as_json: bool) -> None:  # noqa: FBT001
-    r"""Two versions on the same complaints, which neither learned from.
+    """Two versions on the same complaints, which neither learned from.
 
     \b
     Example:
@@ -115,7 +115,7 @@ def compare(invocation: Invocation, first: str, second: str, as_json: bool) -> N
 @json_option
 @click.pass_obj
 def promote(invocation: Invocation, version: str, as_json: bool) -> None:  # noqa: FBT001
-    r"""Make a version the champion; refused when it is worse than the champion on the same complaints.
+    """Make a version the champion; refused when it is worse than the champion on the same complaints.
 
     A running stream takes the new champion between two batches.
 
@@ -144,7 +144,7 @@ def promote(invocation: Invocation, version: str, as_json: bool) -> None:  # noq
 @json_option
 @click.pass_obj
 def rollback(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
-    r"""Make the champion before the current one champion again, without any comparison.
+    """Make the champion before the current one champion again, without any comparison.
 
     \b
     Example:
@@ -163,7 +163,7 @@ def rollback(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
 @json_option
 @click.pass_obj
 def quality(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
-    r"""Bring gold.model_quality up to date: decisions against outcomes as they arrived, and drift since training.
+    """Bring gold.model_quality up to date: decisions against outcomes as they arrived, and drift since training.
 
     A running stream does so by itself; while it writes the lake, this shows what it assessed last.
 
@@ -193,7 +193,7 @@ def quality(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
 @json_option
 @click.pass_obj
 def shadow(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
-    r"""How far the challenger, which scores beside the champion (streaming.shadow), agrees with it on live complaints.
+    """How far the challenger, which scores beside the champion (streaming.shadow), agrees with it on live complaints.
 
     \b
     Example:
@@ -228,7 +228,7 @@ def shadow(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
 @json_option
 @click.pass_obj
 def speed(invocation: Invocation, rows: int, as_json: bool) -> None:  # noqa: FBT001
-    r"""Complaints a second through the champion, stage by stage, on complaints with a narrative.
+    """Complaints a second through the champion, stage by stage, on complaints with a narrative.
 
     \b
     Example:

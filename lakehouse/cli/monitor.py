@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def monitor() -> None:
-    r"""Watch a stream from beside it: lag, health, throughput, latency, decisions, alerts.
+    """Watch a stream from beside it: lag, health, throughput, latency, decisions, alerts.
 
     \b
     Example:
@@ -34,7 +34,7 @@ def monitor() -> None:
 @json_option
 @click.pass_obj
 def lag(invocation: Invocation, group: str | None, topics: str | None, watch: bool, as_json: bool) -> None:  # noqa: FBT001
-    r"""Messages that the group has still to read, by partition, with rates and the time to catch up.
+    """Messages that the group has still to read, by partition, with rates and the time to catch up.
 
     \b
     Example:
@@ -62,7 +62,7 @@ def lag(invocation: Invocation, group: str | None, topics: str | None, watch: bo
 @json_option
 @click.pass_obj
 def health(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
-    r"""Each query's last batch, its age, and batch times of the last ten minutes; exits with 1 when no stream runs.
+    """Each query's last batch, its age, and batch times of the last ten minutes; exits with 1 when no stream runs.
 
     \b
     Example:
@@ -81,7 +81,7 @@ def health(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
 @json_option
 @click.pass_obj
 def throughput(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
-    r"""Rows and batches by minute and query, of the last ten minutes.
+    """Rows and batches by minute and query, of the last ten minutes.
 
     \b
     Example:
@@ -96,7 +96,7 @@ def throughput(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
 @json_option
 @click.pass_obj
 def latency(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
-    r"""Milliseconds from a message's Kafka timestamp to its scoring, by minute, of the last ten minutes.
+    """Milliseconds from a message's Kafka timestamp to its scoring, by minute, of the last ten minutes.
 
     \b
     Example:
@@ -111,7 +111,7 @@ def latency(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
 @json_option
 @click.pass_obj
 def distribution(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
-    r"""Decisions by urgency, team and score: the last ten minutes beside the last hour.
+    """Decisions by urgency, team and score: the last ten minutes beside the last hour.
 
     \b
     Example:
@@ -126,7 +126,7 @@ def distribution(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
 @json_option
 @click.pass_obj
 def samples(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
-    r"""The latest decisions with their reasons.
+    """The latest decisions with their reasons.
 
     \b
     Example:
@@ -159,7 +159,7 @@ def _rounded(value: object) -> object:
 @json_option
 @click.pass_obj
 def alerts(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
-    r"""Evaluate the rules of conf/alerts.yaml on gold; exits with 1 when one fires, and posts those to alerts.webhook.
+    """Evaluate the rules of conf/alerts.yaml on gold; exits with 1 when one fires, and posts those to alerts.webhook.
 
     \b
     Example:

@@ -18,7 +18,7 @@ reason_option = click.option("--reason", metavar="REASON", help="Only rows that 
 
 @click.group()
 def quarantine() -> None:
-    r"""Rows that could not be used, with their reasons; and the way back for those that were mended.
+    """Rows that could not be used, with their reasons; and the way back for those that were mended.
 
     \b
     Example:
@@ -46,7 +46,7 @@ def list_(
     target: Path | None,
     as_json: bool,  # noqa: FBT001
 ) -> None:
-    r"""List the rows that wait, newest first, and how many there are for each reason; also while a stream runs.
+    """List the rows that wait, newest first, and how many there are for each reason; also while a stream runs.
 
     \b
     Example:
@@ -99,7 +99,7 @@ def _printable(text: str) -> str:
 @json_option
 @click.pass_obj
 def replay(invocation: Invocation, reason: str | None, source: Path | None, as_json: bool) -> None:  # noqa: FBT001
-    r"""Judge waiting rows by today's rules, and send those through that now pass; each only once.
+    """Judge waiting rows by today's rules, and send those through that now pass; each only once.
 
     Without FILE the rows are judged as they were received: mend a rule in conf/expectations.yaml, then replay.
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def setup(context: click.Context, /, show: bool, features: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001
-    r"""Check Python, Java, jars, folder, Spark, broker and model registry by using each, and say what was found.
+    """Check Python, Java, jars, folder, Spark, broker and model registry by using each, and say what was found.
 
     \b
     Example:

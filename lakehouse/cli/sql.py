@@ -13,7 +13,7 @@ MAX_ROWS = 100
 @json_option
 @click.pass_obj
 def sql(invocation: Invocation, statement: str, as_json: bool) -> None:  # noqa: FBT001
-    r"""Run a SQL statement (DuckDB's dialect) over bronze, silver and gold, read-only; also while a stream runs.
+    """Run a SQL statement (DuckDB's dialect) over bronze, silver and gold, read-only; also while a stream runs.
 
     Timestamps are in UTC, with that as their time zone.
 

@@ -48,7 +48,7 @@ def stopping() -> Iterator[threading.Event]:
 @click.option("--standby", is_flag=True, help="Wait, warmed up, while another stream runs; go on when it ends.")
 @click.pass_obj
 def stream(invocation: Invocation, /, duration: float | None, standby: bool) -> None:  # noqa: FBT001
-    r"""Run the queries until Ctrl-C or SIGTERM: Kafka to bronze, silver, gold, and decisions back to Kafka.
+    """Run the queries until Ctrl-C or SIGTERM: Kafka to bronze, silver, gold, and decisions back to Kafka.
 
     Without kafka.bootstrap_servers an embedded broker is started on 127.0.0.1.
 
@@ -103,7 +103,7 @@ def run(
     as_json: bool,  # noqa: FBT001
     **shares: float,
 ) -> None:
-    r"""Start broker, topics and queries, send complaints made from the samples, account for each, and report.
+    """Start broker, topics and queries, send complaints made from the samples, account for each, and report.
 
     \b
     Example:

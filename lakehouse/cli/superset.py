@@ -26,7 +26,7 @@ def _superset(invocation: Invocation) -> "Superset":
 
 @click.group()
 def superset() -> None:
-    r"""Dashboards over gold in Apache Superset, from the files in dashboards/.
+    """Dashboards over gold in Apache Superset, from the files in dashboards/.
 
     \b
     Example:
@@ -37,7 +37,7 @@ def superset() -> None:
 @superset.command()
 @click.pass_obj
 def install(invocation: Invocation) -> None:
-    r"""Install Superset into an environment of its own, .superset, from its own lock.
+    """Install Superset into an environment of its own, .superset, from its own lock.
 
     \b
     Example:
@@ -50,7 +50,7 @@ def install(invocation: Invocation) -> None:
 @json_option
 @click.pass_obj
 def configure(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
-    r"""Bring Superset's metadata, roles, accounts and dashboards to what the files say; passwords are shown once.
+    """Bring Superset's metadata, roles, accounts and dashboards to what the files say; passwords are shown once.
 
     \b
     Example:
@@ -68,7 +68,7 @@ def configure(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
 @json_option
 @click.pass_obj
 def start(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
-    r"""Start Superset in the background, installing and configuring first what is not there yet.
+    """Start Superset in the background, installing and configuring first what is not there yet.
 
     \b
     Example:
@@ -86,7 +86,7 @@ def start(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
 @superset.command()
 @click.pass_obj
 def stop(invocation: Invocation) -> None:
-    r"""Stop Superset.
+    """Stop Superset.
 
     \b
     Example:
@@ -99,7 +99,7 @@ def stop(invocation: Invocation) -> None:
 @json_option
 @click.pass_obj
 def status(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
-    r"""Say whether Superset is installed, configured as the files say, and answering; exits with 1 when it isn't.
+    """Say whether Superset is installed, configured as the files say, and answering; exits with 1 when it isn't.
 
     \b
     Example:
@@ -126,7 +126,7 @@ def status(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
 @json_option
 @click.pass_obj
 def password(invocation: Invocation, account: str, ask: bool, as_json: bool) -> None:  # noqa: FBT001
-    r"""Give an account a new password: a random one, shown once, or one that is asked for.
+    """Give an account a new password: a random one, shown once, or one that is asked for.
 
     \b
     Example:
@@ -143,7 +143,7 @@ def password(invocation: Invocation, account: str, ask: bool, as_json: bool) -> 
 @superset.command()
 @click.pass_obj
 def export(invocation: Invocation) -> None:
-    r"""Write what was changed in the browser back to the files in dashboards/assets.
+    """Write what was changed in the browser back to the files in dashboards/assets.
 
     \b
     Example:
@@ -161,7 +161,7 @@ def export(invocation: Invocation) -> None:
 @click.option("--account", default="analyst", show_default=True, help="Whose view it is.")
 @click.pass_obj
 def snapshot(invocation: Invocation, dashboard: str, file: Path, account: str) -> None:
-    r"""Write a dashboard as a picture (.png) or a document (.pdf); needs Chromium and its driver.
+    """Write a dashboard as a picture (.png) or a document (.pdf); needs Chromium and its driver.
 
     The account's password is read from SUPERSET_PASSWORD, or asked for: on a command line everybody could see it.
 
@@ -180,7 +180,7 @@ def snapshot(invocation: Invocation, dashboard: str, file: Path, account: str) -
 
 @superset.command(hidden=True)
 def reference() -> None:
-    r"""Write the dashboards' reference and the SQL behind the charts anew from the files; `make docs` calls it.
+    """Write the dashboards' reference and the SQL behind the charts anew from the files; `make docs` calls it.
 
     \b
     Example:

@@ -10,7 +10,7 @@ from lakehouse.cli import Invocation, print_grid, terminal
 
 @click.group()
 def tables() -> None:
-    r"""The lake's tables, as they are declared.
+    """The lake's tables, as they are declared.
 
     \b
     Example:
@@ -21,7 +21,7 @@ def tables() -> None:
 @tables.command("create")
 @click.pass_obj
 def create(invocation: Invocation) -> None:
-    r"""Make the tables that are missing, with their comments, constraints and clustering; change none that is there.
+    """Make the tables that are missing, with their comments, constraints and clustering; change none that is there.
 
     Every other command does so too when it needs them. On a new workspace this shows that the rights suffice.
 
@@ -41,7 +41,7 @@ def create(invocation: Invocation) -> None:
 @tables.command("maintain")
 @click.pass_obj
 def maintain(invocation: Invocation) -> None:
-    r"""Compact small files and drop what no query has to read any more; a local stream does so by itself.
+    """Compact small files and drop what no query has to read any more; a local stream does so by itself.
 
     \b
     Example:

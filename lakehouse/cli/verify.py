@@ -33,7 +33,7 @@ def verify(invocation: Invocation, /, as_json: bool) -> None:  # noqa: FBT001
     Example:
         complaints verify
         complaints verify --json
-    """  # noqa: D301 - click wants the character
+    """
     from streaming.verify import verify as verify_lake
 
     with terminal().status("verifying") as status:
