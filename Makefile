@@ -14,7 +14,7 @@ help: ## Show what can be made
 
 setup: ## Make .venv, install the locked packages and fetch the jars (3 s when nothing has changed)
 	@command -v "$(PYTHON)" >/dev/null || { echo "$(PYTHON) was not found: install Python 3.11, or name it with \`make setup PYTHON=/path/to/python3.11\`." >&2; exit 1; }
-	@"$(PYTHON)" lakehouse/install.py $(if $(DEBUG),--debug)
+	@"$(PYTHON)" lakehouse/setup/install.py $(if $(DEBUG),--debug)
 
 demo: setup ## Real complaints from Kafka to decisions, with what happened on the way
 	@$(BIN)/complaints demo
@@ -58,6 +58,7 @@ check: setup ## Check style, format and types
 
 docs: setup ## Write docs/tables.md, docs/dashboards.md and the SQL of the charts anew from what declares them
 	@$(BIN)/python -m streaming.tables > docs/tables.md
+	@$(BIN)/python -m tests.rooms
 	@$(BIN)/complaints superset reference
 
 notebooks: setup ## Run the notebooks on the lake in .lakehouse (`make demo` makes it), and write them anew with what they show
@@ -66,7 +67,7 @@ notebooks: setup ## Run the notebooks on the lake in .lakehouse (`make demo` mak
 classes: setup ## Write the list of classes that Spark begins with anew, from what a demo in an empty folder loads
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && rm -rf .venv/shared-classes && \
 	JDK_JAVA_OPTIONS="-XX:DumpLoadedClassList=$$folder/%p" COMPLAINTS_ROOT="$$folder/lake" $(BIN)/complaints demo && \
-	gzip --best --no-name --stdout "$$(ls -S "$$folder"/pid* | head -1)" > lakehouse/shared_classes.list.gz
+	gzip --best --no-name --stdout "$$(ls -S "$$folder"/pid* | head -1)" > lakehouse/setup/shared_classes.list.gz
 
 screenshots: setup chromium ## Write the pictures in docs/dashboards anew by the browser test
 	@SCREENSHOTS=docs/dashboards $(BIN)/python -m pytest -m superset tests/dashboards/live/test_dashboards.py -k draws_every_chart

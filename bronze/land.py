@@ -7,7 +7,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from bronze.tables import COMPLAINTS
-from lakehouse.planned import Step
+from lakehouse.step import Step
 
 DIGEST_SHOWN = 16  # digits of a file's digest that its rows' ids begin with
 FROM_FILE = rf"^([0-9a-f]{{{DIGEST_SHOWN}}}):.*:\d+$"  # the id of a row of a file, with the digest as its group
@@ -17,12 +17,12 @@ def landed_from_kafka(messages: DataFrame, incarnation: str = "") -> DataFrame:
     """Kafka's rows (value, topic, partition, offset, timestamp) as rows of bronze.complaints, short of `ingested_at`.
 
     A value that is not UTF-8 keeps its bytes, since text would lose them. The time is stamped where the batch is
-    written (`lakehouse.per_batch`).
+    written (`lakehouse.spark.per_batch`).
 
     Args:
         messages: Kafka's rows.
         incarnation: what tells the topic from another one of its name, as the last part of a row's id; empty for the
-            first topic that a lake read (`streaming.origin`).
+            first topic that a lake read (`streaming.kafka.origin`).
     """
     coordinates = ("topic", "partition", "offset")
     text = F.decode("value", "UTF-8")

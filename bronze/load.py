@@ -18,9 +18,9 @@ from pyspark.sql import functions as F
 from bronze.files import digest, open_members
 from bronze.land import DIGEST_SHOWN, landed_from_files
 from bronze.tables import COMPLAINTS, FILES
-from lakehouse.commits import mark
 from lakehouse.errors import ComplaintsError
-from lakehouse.lake import STAGING, Lake
+from lakehouse.tables.commits import mark
+from lakehouse.tables.lake import STAGING, Lake
 
 STAGED_ROWS = 20_000
 STAGED_CHARACTERS = 64 * 1024 * 1024  # a chunk that has this many ends early: records may have millions each

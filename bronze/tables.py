@@ -1,6 +1,6 @@
 """The tables of bronze."""
 
-from lakehouse.catalogue import STATISTICS, Column, Table
+from lakehouse.tables.declaration import STATISTICS, Column, Table
 
 COMPLAINTS = Table(
     name="bronze.complaints",

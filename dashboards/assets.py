@@ -13,8 +13,8 @@ from typing import Any
 import yaml
 
 from dashboards.views import SCHEMA, served, views
-from lakehouse.catalogue import Table
-from lakehouse.rules import RuleFile, read_rules
+from lakehouse.rules.files import RuleFile, read_rules
+from lakehouse.tables.declaration import Table
 
 FOLDER = Path(__file__).resolve().parent / "assets"
 # The keys that a file of each kind must have, with the type of their value.

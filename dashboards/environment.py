@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lakehouse.errors import ComplaintsError
-from lakehouse.install import Environment, SetupError
+from lakehouse.setup.install import Environment, SetupError
 
 PROJECT = Path(__file__).resolve().parent.parent
 

@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from dashboards.assets import Asset, Assets
-from lakehouse.catalogue import Table
 from lakehouse.errors import ComplaintsError
+from lakehouse.tables.declaration import Table
 
 NAMES = ("column_name", "metric_name", "id")  # what tells the entries of a list apart
 # Superset's own business: numbers of this installation, and what it fills in.

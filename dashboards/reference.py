@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from dashboards.assets import METRIC_KEYS, Asset, Assets
-from lakehouse.catalogue import Table
+from lakehouse.tables.declaration import Table
 
 PROJECT = Path(__file__).resolve().parent.parent
 DOCS = PROJECT / "docs"

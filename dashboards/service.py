@@ -24,9 +24,9 @@ from dashboards.environment import SupersetEnvironment
 from dashboards.export import files_from
 from dashboards.process import BackgroundProcess
 from dashboards.views import described
-from lakehouse.catalogue import Table
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
+from lakehouse.tables.declaration import Table
 
 SERVER = Path(__file__).resolve().parent / "server"
 GUARD = SERVER.parents[1] / "lakehouse" / "guard"

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lakehouse.catalogue import Table
-from lakehouse.lake import table_path
 from lakehouse.settings import Settings
-from lakehouse.sql import restrictions, select_all
+from lakehouse.sql.query import restrictions, select_all
+from lakehouse.tables.declaration import Table
+from lakehouse.tables.lake import table_path
 
 FOLDER = Path(__file__).resolve().parent / "views"
 SCHEMA = "serving"

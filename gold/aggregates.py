@@ -8,7 +8,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from gold.tables import BY_DAY, BY_MINUTE
-from lakehouse.catalogue import Table
+from lakehouse.tables.declaration import Table
 
 KEYS: dict[Table, tuple[str, ...]] = {
     BY_MINUTE: ("minute", "product_family", "urgency"),

@@ -17,9 +17,10 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from gold.tables import REASON
-from lakehouse.planned import Step
-from lakehouse.rules import Condition, Entry, Rule, RuleFile, as_column, read_rules
+from lakehouse.rules.conditions import Condition, as_column, check_conditions
+from lakehouse.rules.files import Entry, Rule, RuleFile, read_rules
 from lakehouse.settings import CONF
+from lakehouse.step import Step
 
 URGENCIES = ("critical", "high", "medium", "low")
 SCORE = ("probability", "scored_with")
@@ -115,7 +116,7 @@ def load_decisions(spark: SparkSession, schema: StructType, path: Path = CONF / 
         found = "no rule has `when: 'true'` for all time, so some complaints would get no action"
         file.refuse(found, line=file.content.lines["rules"], key="rules")
     intake = spark.createDataFrame([], schema).drop(*SCORE).transform(_with_text(text))
-    file.check(intake, (Condition(entry, "when", rule.id, rule.when) for entry, rule in decisions))
+    check_conditions(file, intake, (Condition(entry, "when", rule.id, rule.when) for entry, rule in decisions))
     rules: list[Decision | Band] = [*(rule for _, rule in decisions), *(band for _, band in bands)]
     return DecisionRules(
         default_team=teams.pop("default"),

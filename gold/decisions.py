@@ -1,6 +1,6 @@
 """gold.decisions: scored complaints with what to do about them.
 
-Reads scored complaints (`ml.scoring`); gives rows of gold.decisions. Grain: one scored complaint.
+Reads scored complaints (`ml.scoring.scoring`); gives rows of gold.decisions. Grain: one scored complaint.
 """
 
 from pyspark.sql import DataFrame
@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 
 from gold.decide import DecisionRules, decided
 from gold.tables import DECISIONS, SHADOW
-from lakehouse.planned import Step
+from lakehouse.step import Step
 
 STAMPED = ("scored_at", "batch_id")  # where the batch is written
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from lakehouse.planned import Step
+from lakehouse.step import Step
 
 ALERT = 0.2  # of the population stability index, from which a change is large (Siddiqi 2006)
 TOLERATED_ECE = 0.1

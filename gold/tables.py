@@ -1,6 +1,6 @@
 """The tables of gold."""
 
-from lakehouse.catalogue import STATISTICS, Column, Table
+from lakehouse.tables.declaration import STATISTICS, Column, Table
 
 REASON = "struct<rule:string,reason:string,basis:string>"
 INFLUENCE = "struct<feature:string,contribution:double>"

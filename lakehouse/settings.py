@@ -23,7 +23,7 @@ from pydantic_settings import (
 
 from lakehouse.errors import ComplaintsError
 from lakehouse.heap import check_heap
-from lakehouse.sections import (
+from lakehouse.settings_sections import (
     AlertSettings,
     CostSettings,
     GridSettings,

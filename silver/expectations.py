@@ -11,11 +11,12 @@ from pydantic import Field, field_validator
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from lakehouse.planned import Step
-from lakehouse.rules import Condition, Rule, as_column, read_rules
+from lakehouse.rules.conditions import Condition, as_column, check_conditions
+from lakehouse.rules.files import Rule, read_rules
 from lakehouse.settings import CONF
+from lakehouse.step import Step
 from silver.fields import FIELDS
-from silver.standardise import load_taxonomy, standardised
+from silver.standardize import load_taxonomy, standardised
 
 Severity = Literal["quarantine", "warn"]
 
@@ -58,7 +59,7 @@ def load_expectations(spark: SparkSession, path: Path = CONF / "expectations.yam
     file.only("expectations")
     rules = file.rules("expectations", Expectation)
     parsed = spark.createDataFrame([], PARSED).transform(standardised(load_taxonomy()))
-    file.check(parsed, (Condition(entry, "expect", rule.id, rule.expect) for entry, rule in rules))
+    check_conditions(file, parsed, (Condition(entry, "expect", rule.id, rule.expect) for entry, rule in rules))
     return tuple(rule for _, rule in rules)
 
 

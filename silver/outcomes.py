@@ -7,7 +7,7 @@ model as a feature.
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from lakehouse.planned import Step
+from lakehouse.step import Step
 from silver.fields import OUTCOME
 from silver.tables import ABOUT, OUTCOMES
 

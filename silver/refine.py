@@ -1,20 +1,20 @@
 """From a row of bronze to a complaint with intake, features, outcome and verdict, as one chain of steps.
 
-Reads rows of bronze.complaints. Drops nothing: each row carries its verdict (`reasons`), and `silver.sort_out` says
+Reads rows of bronze.complaints. Drops nothing: each row carries its verdict (`reasons`), and `silver.routing` says
 where it goes. Grain: one row of bronze.
 """
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from lakehouse.planned import Step
 from lakehouse.settings import SilverSettings
+from lakehouse.step import Step
 from silver.expectations import Expectation, judged
 from silver.features import with_date_features, with_narrative_features
 from silver.fields import INTAKE, OUTCOME
 from silver.outcomes import with_outcome_facts
 from silver.parse import parsed
-from silver.standardise import Taxonomy, standardised
+from silver.standardize import Taxonomy, standardised
 from silver.tables import ABOUT, COMPLAINTS, OUTCOMES
 
 COORDINATES = ("record_id", "source", "topic", "partition", "offset", "kafka_timestamp", "file", "line", "ingested_at")

@@ -1,6 +1,6 @@
 """The tables of silver. Intake and outcome are apart, so that nothing known later can reach the model."""
 
-from lakehouse.catalogue import STATISTICS, Column, Table
+from lakehouse.tables.declaration import STATISTICS, Column, Table
 from silver.fields import INTAKE, OUTCOME
 
 RECORD = Column("record_id", "string", "The row of bronze.complaints it was read from.", nullable=False)

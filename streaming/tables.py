@@ -2,7 +2,7 @@
 
 from bronze import tables as bronze
 from gold import tables as gold
-from lakehouse.dictionary import markdown
+from lakehouse.tables.data_dictionary import markdown
 from silver import tables as silver
 
 TABLES = (*bronze.TABLES, *silver.TABLES, *gold.TABLES)

@@ -17,23 +17,26 @@ from mlflow import MlflowClient
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
-from lakehouse.catalogue import Table
-from lakehouse.lake import Lake
-from lakehouse.planned import Planned, Step
-from lakehouse.session import start_session
 from lakehouse.settings import Settings, load_settings
-from ml.registry import Registry
-from ml.scoring import Model
-from ml.training import Training, train
+from lakehouse.spark.planned import Planned
+from lakehouse.spark.session import start_session
+from lakehouse.step import Step
+from lakehouse.tables.declaration import Table
+from lakehouse.tables.lake import Lake
+from ml.registry.registry import Registry
+from ml.scoring.scoring import Model
+from ml.training.training import Training, train
 from silver.expectations import Expectation
-from silver.standardise import load_taxonomy
+from silver.standardize import load_taxonomy
 from silver.tables import EXPECTATIONS
-from streaming.backlog import score_backlog
-from streaming.load import load_files
-from streaming.quality import assessment
-from streaming.queries import Queries
+from streaming.batch.backlog import score_backlog
+from streaming.batch.load import load_files
+from streaming.batch.quality_assessment import assessment
+from streaming.queries.definitions import Queries
 from tests.groups import CALLS_SPARK, group_of, grouped
 from tests.progress import Progress
+
+pytest_plugins = ["tests.stream_fixtures"]
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 
@@ -127,8 +130,8 @@ def _steps_planned_once() -> Iterator[None]:
         return refinings.setdefault(rules, make_refining(queries, expectations))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("streaming.queries.Planned", plan_of)
-        patch.setattr("streaming.refine.planned", lambda step, _: plan_of(step))
+        patch.setattr("streaming.queries.definitions.Planned", plan_of)
+        patch.setattr("streaming.queries.refine.planned", lambda step, _: plan_of(step))
         patch.setattr(Queries, "refining", refining)
         yield
 

@@ -13,7 +13,7 @@ import pytest
 from tests.progress import expected_seconds, file_of
 
 STREAMING, SPARK = "spark, streaming", "spark"
-STREAMS = ("tests/streaming/", "tests/databricks/")
+STREAMS = ("tests/streaming/", "tests/stewardship/", "tests/monitoring/", "tests/databricks/")
 CALLS_SPARK = {"spark", "lake"}  # where a module has a `lake` of its own, pytest does not name what that stands on
 LAKES = {"trained_lake", "scored_lake"}
 

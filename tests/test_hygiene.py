@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from lakehouse.cli import cli
+from complaints import cli
 
 PROJECT = Path(__file__).resolve().parent.parent
 

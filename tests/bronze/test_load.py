@@ -5,8 +5,8 @@ import pytest
 from bronze import load, tables
 from bronze.load import land_file
 from bronze.tables import COMPLAINTS, FILES
-from lakehouse.lake import Lake
-from streaming.load import KNOWN_KEYS
+from lakehouse.tables.lake import Lake
+from streaming.batch.load import KNOWN_KEYS
 from tests.conftest import SAMPLES
 
 FILE = SAMPLES / "export-2017-snake-case.csv.gz"

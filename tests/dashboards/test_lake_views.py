@@ -19,8 +19,8 @@ from dashboards.server.lake_views import Views
 from dashboards.views import MACROS, described, views
 from gold.tables import BY_MINUTE, DECISIONS, STREAM_HEALTH
 from lakehouse.guard.sql_guard import Guard, RefusedError
-from lakehouse.lake import Lake
 from lakehouse.settings import load_settings
+from lakehouse.tables.lake import Lake
 from silver.tables import QUARANTINE
 from streaming.tables import TABLES
 

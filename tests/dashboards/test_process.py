@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dashboards.process import BackgroundProcess
-from tests.streaming.conftest import wait_until
+from tests.stream_fixtures import wait_until
 
 SLEEP = (sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)")
 DEAF = (

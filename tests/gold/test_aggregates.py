@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from gold.aggregates import INCREMENTS, KEYS, NEEDED, TIME, by_day, by_minute, consolidated
 from gold.tables import BY_DAY, BY_MINUTE, DECISIONS
-from lakehouse.catalogue import Table
+from lakehouse.tables.declaration import Table
 
 NOON = datetime(2024, 3, 4, 12, 0, tzinfo=UTC)
 

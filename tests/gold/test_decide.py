@@ -13,7 +13,7 @@ from pyspark.sql.types import DoubleType, StringType, StructField, StructType
 from gold.decide import URGENCIES, Band, DecisionRules, decided, load_decisions
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import CONF
-from silver.standardise import load_taxonomy
+from silver.standardize import load_taxonomy
 from silver.tables import COMPLAINTS
 
 MONDAY = dt.date(2024, 5, 6)

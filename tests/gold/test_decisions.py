@@ -8,8 +8,8 @@ from pyspark.sql import functions as F
 from gold.decide import URGENCIES, load_decisions
 from gold.decisions import STAMPED, decisions
 from gold.tables import DECISIONS
-from lakehouse.lake import Lake
-from ml.scoring import scored
+from lakehouse.tables.lake import Lake
+from ml.scoring.scoring import scored
 from silver.tables import COMPLAINTS
 from tests.conftest import Trained
 

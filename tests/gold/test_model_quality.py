@@ -9,8 +9,8 @@ from pyspark.sql import DataFrame, SparkSession
 from sklearn.metrics import roc_auc_score
 
 from gold.model_quality import ALERT, quality, stability, with_week
+from ml.data.reference import OTHER, reference
 from ml.metrics import measured
-from ml.reference import OTHER, reference
 
 COLUMNS = (
     "model_name string, model_version string, date_received date, probability double, label double, product string"

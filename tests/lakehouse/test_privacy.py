@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from bronze.tables import FILES
-from lakehouse.cli import Invocation
-from lakehouse.lake import Lake
+from complaints import Invocation
 from lakehouse.privacy import OTHERS
+from lakehouse.tables.lake import Lake
 
 
 @pytest.fixture(autouse=True)

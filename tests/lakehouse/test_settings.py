@@ -7,8 +7,8 @@ import pytest
 
 from lakehouse import settings as module
 from lakehouse.errors import ComplaintsError
-from lakehouse.provenance import provenance
 from lakehouse.settings import CONF, load_settings
+from lakehouse.settings_sources import provenance
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 from pyspark.sql import DataFrame
 
-from ml.examples import examples
-from ml.split import parted
+from ml.data.examples import examples
+from ml.data.split import parted
 from tests.conftest import Trained
 
 

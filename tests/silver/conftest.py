@@ -11,11 +11,12 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from bronze.land import landed_from_kafka
-from lakehouse.planned import Step, planned
 from lakehouse.settings import Settings
+from lakehouse.spark.planned import planned
+from lakehouse.step import Step
 from silver.expectations import load_expectations
 from silver.refine import refined
-from silver.standardise import load_taxonomy
+from silver.standardize import load_taxonomy
 
 Frame = Callable[[Sequence[Mapping[str, Any]], str], DataFrame]
 

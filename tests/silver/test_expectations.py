@@ -13,7 +13,7 @@ from lakehouse.errors import ComplaintsError
 from lakehouse.settings import CONF
 from silver.expectations import PARSED, Expectation, broken_counts, judged, load_expectations
 from silver.parse import parsed
-from silver.standardise import load_taxonomy, standardised
+from silver.standardize import load_taxonomy, standardised
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 LANDED = dt.datetime(2024, 5, 10, 12, tzinfo=dt.UTC)

@@ -7,7 +7,7 @@ from typing import Any
 
 from pyspark.sql import DataFrame, Row
 
-from lakehouse.planned import Step
+from lakehouse.step import Step
 from silver.refine import STAMPED
 from silver.tables import COMPLAINTS, OUTCOMES, QUARANTINE
 

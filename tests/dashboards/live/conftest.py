@@ -18,7 +18,7 @@ import requests
 
 from dashboards.server.browser import Browser
 from lakehouse.settings import Settings, load_settings
-from lakehouse.sql import query
+from lakehouse.sql.query import query
 from streaming.tables import TABLES
 from tests.conftest import copied
 
@@ -50,7 +50,7 @@ def free_port() -> int:
 def run(root: Path, port: int, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """A `complaints` command on this lake."""
     environment = {**os.environ, "COMPLAINTS_SUPERSET__PORT": str(port), **variables}
-    command = [sys.executable, "-c", "from lakehouse.cli import main; main()", "--root", str(root), *words]
+    command = [sys.executable, "-c", "from complaints import main; main()", "--root", str(root), *words]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 

@@ -71,7 +71,7 @@ def watched(browser: Browser, server: Server, sql_lab: SqlLab) -> Watched:
     """The live dashboard while complaints stream through Kafka into the lake for a minute and a half."""
     browser.open("real-time-monitoring", len(CHARTS["real-time-monitoring"]))
     browser.driver.execute_script("window.samePage = true")
-    command = [sys.executable, "-c", "from lakehouse.cli import main; main()", "--root", str(server.settings.folder)]
+    command = [sys.executable, "-c", "from complaints import main; main()", "--root", str(server.settings.folder)]
     command += ["run", "--rate", "1200", "--duration", "1.5", "--malformed", "0.05", "--json"]
     counts: list[int] = []
     minutes: list[tuple[int, int]] = []

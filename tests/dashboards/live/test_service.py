@@ -17,12 +17,12 @@ from dashboards.export import files_from
 from dashboards.server.browser import Browser
 from dashboards.service import Superset
 from gold.tables import STREAM_HEALTH
-from lakehouse.lake import table_path
 from lakehouse.settings import Settings
+from lakehouse.tables.lake import table_path
 from silver.tables import EXPECTATIONS
 from streaming.tables import TABLES
 from tests.dashboards.live.conftest import Server, SqlLab, free_port, run, started
-from tests.streaming.conftest import wait_until
+from tests.stream_fixtures import wait_until
 
 pytestmark = pytest.mark.superset
 

@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 from lakehouse.guard.sql_guard import Guard, RefusedError, declared_functions, declared_nodes
-from lakehouse.sql import _delta_extension
+from lakehouse.sql.query import _delta_extension
 
 SERVED = ("gold.decisions", "serving.minutes")
 

@@ -12,7 +12,7 @@ import pytest
 from lakehouse.guard import sql_limits
 from lakehouse.guard.sql_limits import LimitError, Turns, stopped_after
 from lakehouse.settings import load_settings
-from lakehouse.sql import restrictions
+from lakehouse.sql.query import restrictions
 
 ENDLESS = [
     "SELECT count(*) FROM range(1000000000) a, range(1000000000) b WHERE a.range + b.range = -1",

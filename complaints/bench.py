@@ -1,0 +1,300 @@
+"""`complaints bench`: how fast the real path is on this machine, and against an earlier measurement."""
+# ruff: noqa: PLC0415 - imported when a command runs, so that help comes at once
+
+import threading
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.live import Live
+
+from complaints import Invocation, json_option, print_grid, print_json, terminal
+from complaints.load import SAMPLES
+from complaints.stream import grid, print_report, stopping
+from lakehouse.errors import ComplaintsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from benchmarks.bench import Bench, Watcher
+    from lakehouse.settings import Settings
+    from streaming.runs.run import Plan
+
+narratives_option = click.option(
+    "--narratives",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    help="Share of complaints with a narrative.",
+)
+
+
+@click.group()
+def bench() -> None:
+    """Measure the real path, or training, in a lake of its own; figures as JSON and a chart go to <root>/reports.
+
+    Nothing else should run on the machine meanwhile: what did is told beside the figures (others_cores).
+
+    \b
+    Example:
+        complaints bench stream --rate 10000 --duration 5
+    """
+
+
+@bench.command()
+@click.option("--rate", type=click.FloatRange(min=1), default=10_000, show_default=True, help="Complaints a minute.")
+@click.option("--duration", type=click.FloatRange(min=0.01), default=5, show_default=True, help="Minutes.")
+@click.option("--warm-up", type=click.FloatRange(min=0), default=120, show_default=True, help="Seconds left out.")
+@click.option(
+    "--run-in", type=click.FloatRange(min=0), default=0, help="Minutes before, at 10,000 complaints a minute."
+)
+@narratives_option
+@json_option
+@click.pass_obj
+def stream(
+    invocation: Invocation,
+    /,
+    rate: float,
+    duration: float,
+    warm_up: float,
+    run_in: float,
+    narratives: float,
+    as_json: bool,  # noqa: FBT001
+) -> None:
+    """Measure the stream at a rate: batches by query and part, waits from Kafka to gold, processor time.
+
+    The warm-up comes before the duration, so that so many minutes are measured. A high rate wants a running-in before:
+    a stream that has just begun takes less than it will.
+
+    \b
+    Example:
+        complaints bench stream --rate 10000 --duration 5
+        complaints bench stream --rate 60000 --duration 3 --run-in 5 --narratives 0.25
+    """
+    from benchmarks.bench import bench_stream
+
+    total = round(rate * (duration + warm_up / 60))
+    plan = _plan(total, narratives, rate=rate, warm_up=warm_up)
+    settings = invocation.settings()
+    found = _measured(invocation, lambda w: bench_stream(settings, plan, w, run_in), as_json=as_json, ends_early=True)
+    if not as_json:
+        print_report(dict(found.figures))
+        _print_costs(found.figures)
+
+
+@bench.command()
+@click.option("--backlog", type=click.IntRange(min=1), default=100_000, show_default=True, help="Complaints waiting.")
+@narratives_option
+@json_option
+@click.pass_obj
+def drain(invocation: Invocation, /, backlog: int, narratives: float, as_json: bool) -> None:  # noqa: FBT001
+    """Measure how long a backlog on Kafka takes to be scored.
+
+    \b
+    Example:
+        complaints bench drain --backlog 100000 --narratives 0.25
+    """
+    from benchmarks.bench import bench_drain
+
+    plan = _plan(backlog, narratives)
+    settings = invocation.settings()
+    found = _measured(invocation, lambda w: bench_drain(settings, plan, w), as_json=as_json, ends_early=True)
+    if not as_json:
+        told = found.figures
+        click.echo(
+            f"{told['backlog']:,} complaints in {told['drained_s']} s, {told['rows_per_minute']:,} a minute; "
+            f"starting took {told['start_s']} s before"
+        )
+
+
+@bench.command()
+@click.option("--rows", type=click.IntRange(min=1), default=1_000_000, show_default=True, help="Complaints in files.")
+@narratives_option
+@json_option
+@click.pass_obj
+def batch(invocation: Invocation, /, rows: int, narratives: float, as_json: bool) -> None:  # noqa: FBT001
+    """Measure loading, refining and scoring of generated files.
+
+    \b
+    Example:
+        complaints bench batch --rows 100000
+    """
+    from benchmarks.bench import bench_batch
+
+    plan = _plan(rows, narratives)
+    found = _measured(invocation, lambda watcher: bench_batch(invocation.settings(), plan, watcher), as_json=as_json)
+    if not as_json:
+        for step, seconds in found.figures["steps"].items():
+            click.echo(f"{step:<20} {seconds:>8,.1f} s")
+        click.echo(f"{found.figures['rows']:,} rows, {found.figures['rows_per_minute']:,} a minute")
+
+
+@bench.command()
+@click.option("--sizes", default="10000,1000000,10000000", show_default=True, help="Rows in gold, smallest first.")
+@click.option("--rate", type=click.FloatRange(min=1), default=10_000, show_default=True, help="Complaints a minute.")
+@click.option(
+    "--duration", type=click.FloatRange(min=0.01), default=2, show_default=True, help="Minutes; half of them warm up."
+)
+@json_option
+@click.pass_obj
+def growth(invocation: Invocation, /, sizes: str, rate: float, duration: float, as_json: bool) -> None:  # noqa: FBT001
+    """Measure the stream's batch times beside gold tables of several sizes.
+
+    Each size twice, there and back again. Gold is filled with the root's own decisions over and over, so `complaints
+    demo` or `complaints score` comes before.
+
+    \b
+    Example:
+        complaints bench growth --sizes 10000,1000000
+    """
+    from benchmarks.bench import bench_growth
+
+    wanted = _whole_numbers(sizes, "10000,1000000")
+    plan = _plan(round(rate * duration), 1.0, rate=rate, warm_up=duration * 30)
+    found = _measured(invocation, lambda w: bench_growth(invocation.settings(), plan, wanted, w), as_json=as_json)
+    if not as_json:
+        medians = found.series["p50_ms"]
+        rows = [(query, *by_size.values(), found.figures["growth"][query]) for query, by_size in medians.items()]
+        print_grid(("query", *(f"{size:,}" for size in wanted), "growth"), rows)
+
+
+@bench.command()
+@click.option("--rows", type=click.IntRange(min=1), default=10_000_000, show_default=True, help="Decisions in gold.")
+@json_option
+@click.pass_obj
+def queries(invocation: Invocation, /, rows: int, as_json: bool) -> None:  # noqa: FBT001
+    """Measure the query behind each chart of the dashboards; a table of the times is written beside the figures.
+
+    The rows are the root's own decisions over and over, so `complaints demo` or `complaints score` comes before.
+
+    \b
+    Example:
+        complaints bench queries --rows 10000000
+    """
+    found = _measured(invocation, lambda watcher: _bench_queries(invocation.settings(), rows, watcher), as_json=as_json)
+    if not as_json:
+        shown = ("dashboard", "chart", "rows", "first_ms", "warm_ms")
+        print_grid(shown, [tuple(query[name] for name in shown) for query in found.series["queries"]])
+
+
+@bench.command()
+@click.option("--times", default="1,10,100", show_default=True, help="Sizes, as multiples of the lake's complaints.")
+@json_option
+@click.pass_obj
+def train(invocation: Invocation, /, times: str, as_json: bool) -> None:  # noqa: FBT001
+    """Measure time and memory of training at several times the lake's complaints, each size in a process of its own.
+
+    \b
+    Example:
+        complaints bench train --times 1,10
+    """
+    from benchmarks.training import bench_train
+
+    wanted = _whole_numbers(times, "1,10,100")
+    found = _measured(invocation, lambda w: bench_train(invocation.settings(), wanted, w.notify), as_json=as_json)
+    if not as_json:
+        sizes = found.figures["sizes"].items()
+        rows = [(f"{int(n):,}", s["seconds"], s["java_mb"], s["python_mb"], f"{s['auc_roc']:.3f}") for n, s in sizes]
+        print_grid(("complaints", "seconds", "Java, MB", "Python, MB", "AUC-ROC"), rows)
+
+
+@bench.command()
+@click.argument("before", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("after", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@json_option
+@click.pass_obj
+def compare(_: Invocation, /, before: Path, after: Path, as_json: bool) -> None:  # noqa: FBT001
+    """Compare two measurements, number by number.
+
+    \b
+    Example:
+        complaints bench compare before.json after.json
+    """
+    from benchmarks.bench import stored_numbers
+
+    old, new = stored_numbers(before), stored_numbers(after)
+    shared = [name for name in old if name in new]
+    if as_json:
+        print_json({name: {"before": old[name], "after": new[name]} for name in shared})
+        return
+    rows = [
+        (name, f"{old[name]:,g}", f"{new[name]:,g}", f"{new[name] / old[name]:.2f}" if old[name] else "")
+        for name in shared
+    ]
+    print_grid(("figure", "before", "after", "ratio"), rows)
+
+
+def _whole_numbers(text: str, example: str) -> list[int]:
+    try:
+        found = [int(number) for number in text.split(",")]
+    except ValueError:
+        found = []
+    if min(found, default=0) < 1:
+        msg = f"{text} are no sizes: give whole numbers, smallest first, like {example}."
+        raise ComplaintsError(msg)
+    return found
+
+
+def _plan(total: int, narratives: float, *, rate: float = float("inf"), warm_up: float | None = None) -> "Plan":
+    from bronze.load import files_of
+    from streaming.kafka.generator import Mix
+    from streaming.runs.run import Plan
+
+    return Plan(rate, total, tuple(files_of([SAMPLES])), Mix(), narratives=narratives, warm_up_s=warm_up)
+
+
+def _bench_queries(settings: "Settings", rows: int, watcher: "Watcher") -> "Bench":
+    from benchmarks.bench import FOLDER, Bench, machine
+    from benchmarks.dashboard_queries import markdown, query_times
+    from benchmarks.gold_rows import fill
+    from lakehouse.spark.session import start_session
+    from lakehouse.tables.lake import Lake
+    from streaming.service.scratch_lake import lake_with_champion
+    from streaming.tables import TABLES
+
+    spark = start_session(settings)
+    with lake_with_champion(settings, FOLDER) as empty:
+        fill(Lake(spark, settings), Lake(spark, empty), rows, watcher.notify)
+        watcher.notify("Asking.")
+        times = query_times(empty, TABLES)
+    by_chart = {time.chart: time.warm_ms for time in times}
+    figures = {"machine": machine(), "rows": rows, "slowest_ms": max(by_chart.values()), "warm_ms": by_chart}
+    return Bench("queries", figures, {"queries": [asdict(time) for time in times]}, markdown(times))
+
+
+def _measured(
+    invocation: Invocation, measure: "Callable[[Watcher], Bench]", *, as_json: bool, ends_early: bool = False
+) -> "Bench":
+    """Measure and store; at Ctrl-C one that can end early tells what it has, and another ends with nothing."""
+    with stopping() if ends_early else nullcontext(threading.Event()) as stop, _watched(stop) as watcher:
+        found = measure(watcher)
+    path = found.store(invocation.settings().folder / "reports")
+    terminal().print(f"Figures: {path}; chart beside it.", soft_wrap=True)
+    if as_json:
+        print_json({"bench": found.name, **found.figures})
+    return found
+
+
+@contextmanager
+def _watched(stop: threading.Event) -> "Iterator[Watcher]":
+    from benchmarks.bench import Watcher
+
+    console = terminal()
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        yield Watcher(
+            notify=lambda sentence: live.console.print(sentence, markup=False, soft_wrap=True),
+            on_view=lambda view: live.update(grid(view), refresh=True),
+            stop=stop,
+        )
+
+
+def _print_costs(told: Any) -> None:  # noqa: ANN401 - figures as JSON has them
+    click.echo(
+        f"{told['cpu_s_per_1000']} processor seconds for 1,000 complaints; all else on the machine used "
+        f"{told['others_cores']} processors"
+    )
+    for query, times in told["queries"].items():
+        parts = "   ".join(f"{part} {spent:,.0f} ms" for part, spent in times["parts_ms"].items())
+        click.echo(f"{query:<10} {times['rows_per_batch']:>7,.0f} rows a batch   {parts}")

@@ -1,0 +1,248 @@
+"""`complaints topics` and `complaints produce`: the two topics as they are, and complaints sent at a rate."""
+# ruff: noqa: PLC0415 - imported when a command runs, so that help comes at once
+
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from complaints import Invocation, json_option, print_grid, print_json, terminal
+from complaints.load import SAMPLES
+from complaints.stream import stopping
+from lakehouse.errors import ComplaintsError
+
+if TYPE_CHECKING:
+    from streaming.kafka.generator import Generator, Message
+    from streaming.kafka.producer import ProduceReport
+    from streaming.kafka.producer import Progress as Sent
+    from streaming.kafka.topics import TopicState
+
+MINUTES = 5.0
+DETAILS = ("partitions", "replication", "retention.ms", "max.message.bytes", "cleanup.policy")
+
+
+@click.group()
+def topics() -> None:
+    """The input and the predictions topic on the broker, beside what the settings declare.
+
+    \b
+    Example:
+        complaints topics list
+    """
+
+
+@topics.command(name="list")
+@json_option
+@click.pass_obj
+def list_(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
+    """List the two topics with partitions, replication, retention and messages, and what differs from the settings.
+
+    \b
+    Example:
+        complaints topics list --json
+    """
+    states = _states(invocation)
+    if as_json:
+        print_json({"topics": [_as_json(state) for state in states]})
+        return
+    rows = [(state.name, *(state.settings.get(name) for name in DETAILS[:3]), state.messages) for state in states]
+    print_grid(("topic", *DETAILS[:3], "messages"), rows)
+    for state in states:
+        for sentence in state.differences:
+            click.echo(sentence)
+
+
+@topics.command()
+@json_option
+@click.pass_obj
+def describe(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
+    """Describe the two topics: every setting, and the first and last offsets of each partition.
+
+    \b
+    Example:
+        complaints topics describe
+    """
+    states = _states(invocation)
+    if as_json:
+        print_json({"topics": [_as_json(state) for state in states]})
+        return
+    for state in states:
+        click.secho(state.name, bold=True)
+        click.echo("   ".join(f"{name} {state.settings[name]}" for name in DETAILS if name in state.settings))
+        print_grid(("partition", "begin", "end"), [(p, *ends) for p, ends in state.offsets.items()], numbers=True)
+        for sentence in state.differences:
+            click.echo(sentence)
+
+
+@topics.command()
+@click.pass_obj
+def create(invocation: Invocation) -> None:
+    """Make the topics that are missing as the settings declare them; those that exist are left as they are.
+
+    \b
+    Example:
+        COMPLAINTS_KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:9092 complaints topics create
+    """
+    from streaming.kafka.address import broker_address
+    from streaming.kafka.topics import ensure_topics
+
+    settings = invocation.settings()
+    for sentence in ensure_topics(settings.kafka, broker_address(settings)) or ["Both topics are as declared."]:
+        click.echo(sentence)
+
+
+@topics.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def delete(invocation: Invocation, /, name: str, yes: bool) -> None:  # noqa: FBT001
+    """Delete a topic with all that it holds; asks first. What bronze has of it stays.
+
+    A stream that reads it stops, and so does one that is started later with the old checkpoint: offsets begin anew.
+
+    \b
+    Example:
+        complaints topics delete complaints-predictions
+    """
+    from streaming.kafka.address import broker_address
+    from streaming.kafka.topics import delete_topic
+
+    settings = invocation.settings()
+    servers = broker_address(settings)
+    if not yes:
+        click.confirm(f"Delete the topic {name} at {servers} with every message in it?", abort=True)
+    delete_topic(settings.kafka, servers, name)
+    click.echo(f"The topic {name} was deleted.")
+
+
+def _states(invocation: Invocation) -> list["TopicState"]:
+    from streaming.kafka.address import broker_address
+    from streaming.kafka.topics import describe_topics
+
+    settings = invocation.settings()
+    return describe_topics(settings.kafka, broker_address(settings))
+
+
+def _as_json(state: "TopicState") -> dict[str, object]:
+    offsets = [{"partition": p, "begin": begin, "end": end} for p, (begin, end) in state.offsets.items()]
+    return {**asdict(state), "offsets": offsets, "messages": state.messages}
+
+
+@click.command()
+@click.option("--rate", type=click.FloatRange(min=1), default=10_000, show_default=True, help="Messages a minute.")
+@click.option(
+    "--duration", type=click.FloatRange(min=0.001), help=f"Minutes (default: {MINUTES:.0f}; of files: all they hold)."
+)
+@click.option(
+    "--source",
+    metavar="SOURCE",
+    default="generated",
+    show_default=True,
+    help="generated: new complaints made from the samples; samples: these themselves; or an export file.",
+)
+@click.option("--malformed", type=click.FloatRange(0, 1), default=0.0, help="Share of messages that can't be used.")
+@click.option("--duplicates", type=click.FloatRange(0, 1), default=0.0, help="Share that repeats a complaint.")
+@click.option("--late", type=click.FloatRange(0, 1), default=0.0, help="Share received a month or more ago.")
+@json_option
+@click.pass_obj
+def produce(
+    invocation: Invocation,
+    /,
+    rate: float,
+    duration: float | None,
+    source: str,
+    as_json: bool,  # noqa: FBT001
+    **shares: float,
+) -> None:
+    """Send complaints to the input topic at a rate; Ctrl-C stops, and what was sent is still counted exactly.
+
+    \b
+    Example:
+        complaints produce --rate 10000 --duration 5 --malformed 0.01
+        complaints produce --source complaints.csv.zip
+    """
+    from streaming.kafka.address import broker_address
+    from streaming.kafka.producer import Producer
+
+    settings = invocation.settings()
+    address = broker_address(settings)
+    messages = _messages(source, shares)
+    if duration is None and source == "generated":
+        duration = MINUTES
+    total = None if duration is None else round(rate * duration)
+    with stopping() as stop, _Bar(total) as bar:
+        report = Producer(settings.kafka, address).produce(
+            messages, rate_per_minute=rate, total=total or sys.maxsize, stop=stop, on_progress=bar.update
+        )
+    _print_report(report, as_json=as_json)
+    if report.failed:
+        sys.exit(1)
+
+
+def _messages(source: str, shares: dict[str, float]) -> Iterable["Message"]:
+    from bronze.load import files_of
+    from streaming.kafka.sources import messages_of
+
+    if source == "generated":
+        return _generator(shares)
+    if any(shares.values()):
+        msg = "--malformed, --duplicates and --late need --source generated: files are sent as they are."
+        raise click.UsageError(msg)
+    paths = files_of([SAMPLES if source == "samples" else Path(source)])
+    if not paths[0].exists():
+        msg = f"There is no file {source}: --source is generated, samples, or an export file."
+        raise ComplaintsError(msg)
+    return messages_of(paths)
+
+
+def _generator(shares: dict[str, float]) -> "Generator":
+    from bronze.load import files_of
+    from streaming.kafka.generator import Generator, read_rows
+
+    now = datetime.now(UTC)
+    # Milliseconds as the first id: above what any call before has used, as long as it sent fewer than 1,000 a second.
+    moment = time.time_ns() // 1_000_000
+    return Generator(read_rows(files_of([SAMPLES])), seed=moment, first_id=moment, start=now.date(), **shares)
+
+
+class _Bar:
+    """The progress bar of a sending, with the rate achieved; `total` is None when nobody knows it."""
+
+    def __init__(self, total: int | None) -> None:
+        columns = (TextColumn("sending"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+        self._progress = Progress(*columns, TimeElapsedColumn(), console=terminal(), transient=True)
+        self._task = self._progress.add_task("", total=total)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def update(self, sent: "Sent") -> None:
+        """Show how far it is."""
+        rate = 60 * sent.sent / sent.seconds if sent.seconds else 0.0
+        latency = sent.latency_ms
+        said = f"{rate:,.0f} a minute, {sent.in_flight:,} in flight, acknowledged in {latency:,.0f} ms"
+        self._progress.update(self._task, completed=sent.sent, description=said)
+
+
+def _print_report(report: "ProduceReport", *, as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(report))
+        return
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in report.kinds.items())
+    click.echo(f"{report.sent:,} messages acknowledged ({kinds or 'none'}) in {report.seconds:.1f} s")
+    click.echo(
+        f"{report.rate_per_minute:,.0f} a minute, acknowledged in p50 {report.latency_ms['p50']:.0f} ms, "
+        f"p99 {report.latency_ms['p99']:.0f} ms"
+    )
+    for reason, count in report.failed.items():
+        click.echo(f"{count:,} NOT acknowledged: {reason}")

@@ -1,0 +1,92 @@
+"""`complaints load`: export files into bronze and silver."""
+# ruff: noqa: PLC0415 - imported when the command runs, so that help comes at once
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from complaints import Invocation, json_option, print_grid, print_json, terminal
+from lakehouse.settings import Settings
+
+if TYPE_CHECKING:
+    from streaming.batch.load import LoadResult
+
+SAMPLES = Path(__file__).resolve().parent.parent / "samples"
+
+
+@click.command()
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="PATH…")
+@click.option("--arrived", is_flag=True, help="Load what has arrived in the folder lake.landing since this last ran.")
+@json_option
+@click.pass_obj
+def load(invocation: Invocation, /, paths: tuple[Path, ...], arrived: bool, as_json: bool) -> None:  # noqa: FBT001
+    """Load CFPB export files (CSV or JSON, plain, gzip or zip; a folder means its files) into bronze and silver.
+
+    Without PATH the project's own samples are loaded. Loading the same content again adds nothing.
+
+    \b
+    Example:
+        complaints load complaints.csv.zip narratives/
+        complaints load samples --json
+    """
+    if arrived and paths:
+        msg = "--arrived loads what lake.landing holds, so no PATH goes with it."
+        raise click.UsageError(msg)
+    result = load_with_progress(invocation.settings(), None if arrived else paths or (SAMPLES,))
+    if as_json:
+        print_json(result.as_json())
+    else:
+        print_load(result.as_json())
+    for sentence in result.errors:
+        terminal().print(f"Error: {sentence}", style="red", markup=False, soft_wrap=True)
+    for path in result.waiting:
+        terminal().print(f"{path.name} is still being written: the next load takes it.", markup=False, soft_wrap=True)
+    if result.errors:
+        sys.exit(1)
+
+
+def load_with_progress(settings: Settings, paths: tuple[Path, ...] | None) -> "LoadResult":
+    """Load files, or what has arrived in the landing folder when they are None, with a progress bar."""
+    from streaming.batch.load import load_arrivals, load_files
+
+    with _progress() as progress:
+        task = progress.add_task("starting Spark", total=None)
+
+        def on_progress(what: str, done: int, total: int | None) -> None:
+            progress.update(task, description=what, completed=done, total=total)
+
+        if paths is None:
+            return load_arrivals(settings, on_progress)
+        return load_files(settings, paths, on_progress)
+
+
+def _progress() -> Progress:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    return Progress(*columns, console=terminal(), transient=True)
+
+
+def print_load(result: dict[str, Any]) -> None:
+    """What a load did, for people."""
+    columns = ("rows", "silver", "quarantined", "duplicates", "outcomes")
+    new = {name: counts for name, counts in result["files"].items() if not counts["known"]}
+    if not result["files"]:
+        click.echo("no file has arrived since")
+    if known := len(result["files"]) - len(new):
+        click.echo(f"{known} of {len(result['files'])} files were loaded before and add nothing")
+    if new and "silver" not in result:
+        click.echo(f"{result['rows']:,} rows landed in {result['seconds']:.0f} s; the stream that runs does the rest")
+    elif new:
+        rows = [(name, *(counts[column] for column in columns)) for name, counts in new.items()]
+        print_grid(("file", *columns), [*rows, ("in all", *(result[column] for column in columns))], numbers=True)
+        balanced = result["rows"] == result["silver"] + result["quarantined"] + result["duplicates"]
+        sign = "=" if balanced else "is NOT"
+        click.echo(f"rows {sign} silver + quarantined + duplicates; {result['seconds']:.0f} s")

@@ -1,0 +1,98 @@
+"""`complaints train` and `score`: the model from and for the lake's complaints."""
+# ruff: noqa: PLC0415 - imported when the command runs, so that help comes at once
+
+import time
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from complaints import Invocation, json_option, print_json, terminal
+from lakehouse.settings import Settings
+
+
+@click.command()
+@click.option("--as-challenger", is_flag=True, help="Leave the champion as it is: `complaints models promote` decides.")
+@json_option
+@click.pass_obj
+def train(invocation: Invocation, as_challenger: bool, as_json: bool) -> None:  # noqa: FBT001
+    """Train the model on complaints whose outcome is known, judge it on the latest, and make it the champion.
+
+    When the champion is better on the same complaints, the new version is registered as the challenger.
+
+    \b
+    Example:
+        complaints train
+        complaints train --as-challenger && complaints models promote challenger
+    """
+    result = train_with_status(invocation.settings(), as_challenger=as_challenger)
+    if as_json:
+        print_json(result)
+    else:
+        print_training(result)
+
+
+def train_with_status(settings: Settings, *, as_challenger: bool = False) -> dict[str, Any]:
+    """Train, showing what is under way; gives the training's values and its seconds."""
+    from lakehouse.spark.session import start_session
+    from lakehouse.tables.lake import Lake
+    from ml.registry.registry import Registry
+    from ml.training.training import train as train_model
+
+    began = time.monotonic()
+    registry = Registry(settings)
+    registry.refuse_locked()
+    with terminal().status("starting Spark") as status:
+        lake = Lake(start_session(settings), settings)
+        training = train_model(lake, registry, status.update, as_challenger=as_challenger)
+    return {**asdict(training), "seconds": round(time.monotonic() - began, 1)}
+
+
+def print_training(result: dict[str, Any]) -> None:
+    """What a training gave, for people."""
+    metrics = result["metrics"]
+    click.echo(f"version {result['version']} is the {'champion' if result['is_champion'] else 'challenger'}")
+    click.echo(
+        f"fitted on {result['train_rows']:,} complaints, calibrated on {result['calibrate_rows']:,} later ones, "
+        f"judged on {metrics['rows']:,} later still; {result['copies']:,} copies of later narratives and "
+        f"{result['unknown']:,} complaints without a known outcome left out"
+    )
+    low, high = metrics["auc_roc_interval"]
+    click.echo(
+        f"AUC-ROC {metrics['auc_roc']:.3f} ({low:.3f} to {high:.3f})   AUC-PR {metrics['auc_pr']:.3f}   log loss "
+        f"{metrics['log_loss']:.3f}   Brier {metrics['brier']:.3f}   calibration error {metrics['ece']:.3f}   success "
+        f"rate {metrics['base_rate']:.1%}"
+    )
+    if felt := metrics["sentiment"]:
+        click.echo(
+            f"sentiment: AUC-ROC {felt['auc_roc'] or float('nan'):.3f} as to which of {felt['rows']:,} later "
+            f"narratives have strong words ({felt['negative']:.0%} have), which it doesn't see"
+        )
+    for sentence in result["warnings"]:
+        click.echo(f"note: {sentence}")
+
+
+@click.command()
+@click.option("--if-due", is_flag=True, help="Do nothing where a stream scores, or no model has been trained yet.")
+@json_option
+@click.pass_obj
+def score(invocation: Invocation, /, if_due: bool, as_json: bool) -> None:  # noqa: FBT001
+    """Score complaints that have no decision yet with the champion, and bring the aggregates up to date.
+
+    \b
+    Example:
+        complaints score
+    """
+    from streaming.batch.backlog import not_due, score_backlog
+
+    if if_due and (reason := not_due(invocation.settings())):
+        terminal().print(f"Nothing scored: {reason}", markup=False, soft_wrap=True)
+        return
+    began = time.monotonic()
+    with terminal().status("starting Spark") as status:
+        rows = score_backlog(invocation.settings(), lambda what, done: status.update(f"{what}: {done:,}"))
+    result = {"scored": rows, "seconds": round(time.monotonic() - began, 1)}
+    if as_json:
+        print_json(result)
+    else:
+        click.echo(f"{rows:,} complaints scored in {result['seconds']:.0f} s")

@@ -1,0 +1,281 @@
+"""`complaints models`: the versions of the model in the registry, and which of them is the champion."""
+# ruff: noqa: PLC0415 - imported when the command runs, so that help comes at once
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from complaints import Invocation, json_option, print_grid, print_json, terminal
+from complaints.model_costs import ablate
+from lakehouse.settings import Settings
+
+if TYPE_CHECKING:
+    from ml.evaluation.promotion import Comparison
+
+
+@click.group()
+def models() -> None:
+    """Versions of the model: list, show, compare, promote, roll back, quality, shadow, speed, ablate.
+
+    A version is called by its number or by an alias, champion or challenger.
+
+    \b
+    Example:
+        complaints models list
+    """
+
+
+models.add_command(ablate)
+
+
+@models.command("list")
+@json_option
+@click.pass_obj
+def list_models(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
+    """All versions with their aliases and the figures of their training.
+
+    \b
+    Example:
+        complaints models list
+    """
+    from ml.registry.registry import Registry
+
+    found = Registry(invocation.settings()).versions()
+    if as_json:
+        print_json({"versions": [{**asdict(one), "card": None} for one in found]})
+        return
+    figures = ("auc_roc", "auc_pr", "log_loss", "ece", "rows")
+    print_grid(
+        ("version", "aliases", "made", *figures),
+        [
+            (
+                one.number,
+                ", ".join(one.aliases),
+                f"{one.made_at:%Y-%m-%d %H:%M}",
+                *(f"{one.metrics[name]:.4g}" if name in one.metrics else None for name in figures),
+            )
+            for one in found
+        ],
+    )
+
+
+@models.command()
+@click.argument("version")
+@json_option
+@click.pass_obj
+def show(invocation: Invocation, version: str, as_json: bool) -> None:  # noqa: FBT001
+    """The card of a version: data, period, figures, limits, intended use; and what is wrong with its files.
+
+    \b
+    Example:
+        complaints models show champion
+    """
+    from ml.registry.registry import Registry
+
+    registry = Registry(invocation.settings())
+    found = registry.version(version)
+    if as_json:
+        print_json({**asdict(found), "parameters": registry.parameters(found.number)})
+    else:
+        click.echo(found.card)
+    registry.check(found.number)  # the card is still worth reading when the version can't be loaded
+
+
+@models.command()
+@click.argument("first")
+@click.argument("second")
+@json_option
+@click.pass_obj
+def compare(invocation: Invocation, first: str, second: str, as_json: bool) -> None:  # noqa: FBT001
+    """Two versions on the same complaints, which neither learned from.
+
+    \b
+    Example:
+        complaints models compare champion challenger
+    """
+    from ml.evaluation.promotion import compared
+    from ml.registry.registry import Registry
+
+    settings = invocation.settings()
+    registry = Registry(settings)
+    numbers = [registry.version(version).number for version in (first, second)]
+    for number in numbers:
+        registry.check(number)
+    with terminal().status("comparing"):
+        result = compared(_lake(settings), registry, *numbers)
+    if as_json:
+        print_json(result.as_json())
+    else:
+        _print_comparison(result)
+
+
+@models.command()
+@click.argument("version")
+@json_option
+@click.pass_obj
+def promote(invocation: Invocation, version: str, as_json: bool) -> None:  # noqa: FBT001
+    """Make a version the champion; refused when it is worse than the champion on the same complaints.
+
+    A running stream takes the new champion between two batches.
+
+    \b
+    Example:
+        complaints models promote challenger
+    """
+    from ml.evaluation.promotion import promote as promote_version
+    from ml.registry.registry import Registry
+
+    settings = invocation.settings()
+    registry = Registry(settings)
+    number = registry.version(version).number
+    registry.check(number)
+    with terminal().status("comparing with the champion"):
+        result = promote_version(_lake(settings), registry, number)
+    if as_json:
+        print_json({"champion": number, "comparison": result.as_json() if result else None})
+        return
+    if result:
+        _print_comparison(result)
+    click.echo(f"version {number} is the champion")
+
+
+@models.command()
+@json_option
+@click.pass_obj
+def rollback(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
+    """Make the champion before the current one champion again, without any comparison.
+
+    \b
+    Example:
+        complaints models rollback
+    """
+    from ml.registry.registry import Registry
+
+    left, now = Registry(invocation.settings()).rollback()
+    if as_json:
+        print_json({"champion": now, "left": left})
+    else:
+        click.echo(f"version {now} is the champion again, instead of {left}")
+
+
+@models.command()
+@json_option
+@click.pass_obj
+def quality(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
+    """Bring gold.model_quality up to date: decisions against outcomes as they arrived, and drift since training.
+
+    A running stream does so by itself; while it writes the lake, this shows what it assessed last.
+
+    \b
+    Example:
+        complaints models quality
+    """
+    from streaming.batch.quality_assessment import assessment, warning
+
+    with terminal().status("assessing"):
+        found = assessment(invocation.settings())
+    rows, alerts = found.rows, [row for row in found.rows if row["is_alert"]]
+    if not found.is_current:
+        last = max((row["assessed_at"] for row in rows), default=None)
+        when = f"as of {last:%Y-%m-%d %H:%M} UTC" if last else "nothing was assessed yet"
+        terminal().print(f"Another process writes the lake: {when}.", soft_wrap=True)
+    if as_json:
+        print_json({"rows": rows, "alerts": len(alerts), "current": found.is_current})
+        return
+    shown = ("model_version", "week", "measure", "feature", "rows", "value")
+    print_grid(shown, [tuple(f"{v:.3f}" if isinstance(v := row[name], float) else v for name in shown) for row in rows])
+    for row in alerts:
+        terminal().print(warning(row), soft_wrap=True)
+
+
+@models.command()
+@json_option
+@click.pass_obj
+def shadow(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
+    """How far the challenger, which scores beside the champion (monitoring.shadow), agrees with it on live complaints.
+
+    \b
+    Example:
+        complaints models shadow
+    """
+    from monitoring.shadow import agreements
+
+    with terminal().status("comparing"):
+        found = agreements(_lake(invocation.settings()))
+    if as_json:
+        print_json({"pairs": [asdict(one) for one in found]})
+        return
+    print_grid(
+        ("champion", "challenger", "complaints", "mean difference", "mean absolute", "other decision", "until"),
+        [
+            (
+                one.champion,
+                one.challenger,
+                f"{one.rows:,}",
+                f"{one.mean_difference:+.4f}",
+                f"{one.mean_absolute_difference:.4f}",
+                f"{one.differing:.2%}",
+                f"{one.until:%Y-%m-%d %H:%M}",
+            )
+            for one in found
+        ],
+    )
+
+
+@models.command()
+@click.option("--rows", type=click.IntRange(min=1), default=1000, show_default=True, help="Complaints to time with.")
+@json_option
+@click.pass_obj
+def speed(invocation: Invocation, rows: int, as_json: bool) -> None:  # noqa: FBT001
+    """Complaints a second through the champion, stage by stage, on complaints with a narrative.
+
+    \b
+    Example:
+        complaints models speed
+    """
+    from ml.evaluation.speed import stage_speeds
+    from ml.registry.registry import Registry
+    from silver.tables import COMPLAINTS
+
+    settings = invocation.settings()
+    registry = Registry(settings)
+    registry.check(registry.champion_version())
+    with terminal().status("timing"):
+        complaints = _lake(settings).read(COMPLAINTS).where("has_narrative").limit(rows)
+        found = stage_speeds(registry.champion(), complaints)
+    if as_json:
+        print_json({"stages": [asdict(one) for one in found]})
+        return
+    columns = ("stage", "complaints a second up to it", "ms a thousand that it adds")
+    print_grid(
+        columns,
+        [(s.stage, f"{s.rows_per_second:,.0f}", f"{s.added_ms_per_thousand:.0f}") for s in found],
+        numbers=False,
+    )
+
+
+def _lake(settings: Settings) -> Any:  # noqa: ANN401 - imported late
+    from lakehouse.spark.session import start_session
+    from lakehouse.tables.lake import Lake
+
+    return Lake(start_session(settings), settings)
+
+
+def _print_comparison(comparison: "Comparison") -> None:
+    print_grid(
+        ("version", "AUC-ROC", "95 % interval", "log loss", "ECE"),
+        [
+            (
+                side.version,
+                f"{side.auc_roc:.3f}",
+                f"{side.interval[0]:.3f} to {side.interval[1]:.3f}" if side.interval else None,
+                f"{side.log_loss:.3f}",
+                f"{side.ece:.3f}",
+            )
+            for side in (comparison.champion, comparison.challenger)
+        ],
+    )
+    if comparison.difference:
+        low, high = comparison.difference
+        click.echo(f"on the same {comparison.rows:,} complaints; the second minus the first: {low:+.3f} to {high:+.3f}")

@@ -1,0 +1,177 @@
+"""`complaints stream` and `complaints run`: the live queries, for ever or for some minutes with a report."""
+# ruff: noqa: PLC0415 - imported when the command runs, so that help comes at once
+
+import json
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.live import Live
+from rich.table import Table as Grid
+
+from complaints import Invocation, json_option, print_json, terminal
+from complaints.load import SAMPLES
+
+if TYPE_CHECKING:
+    from lakehouse.settings import Settings
+    from streaming.kafka.generator import Mix
+    from streaming.runs.run import View
+    from streaming.service.live import Handover
+
+
+@contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set; a second Ctrl-C ends at once."""
+    stop = threading.Event()
+
+    def on_signal(number: int, _: object) -> None:
+        if stop.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@click.command()
+@click.option("--duration", type=click.FloatRange(min=0.01), help="Minutes after which to stop (default: never).")
+@click.option("--standby", is_flag=True, help="Wait, warmed up, while another stream runs; go on when it ends.")
+@click.pass_obj
+def stream(invocation: Invocation, /, duration: float | None, standby: bool) -> None:  # noqa: FBT001
+    """Run the queries until Ctrl-C or SIGTERM: Kafka to bronze, silver, gold, and decisions back to Kafka.
+
+    Without kafka.bootstrap_servers an embedded broker is started on 127.0.0.1.
+
+    \b
+    Example:
+        COMPLAINTS_KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:9092 complaints stream --standby
+    """
+    from lakehouse.spark.session import start_ahead
+    from lakehouse.tables.lake import writer
+
+    settings = invocation.settings()
+    right = None if standby else writer(settings)  # refused before anything long is begun
+    start_ahead(settings)
+
+    from lakehouse.logs import notifier
+    from streaming.service.live import Handover, LiveStream
+
+    say = notifier(settings, sys.stderr, terminal().print)
+    with stopping() as stop:
+        handover = Handover(right) if right else _stood_by(settings, say, stop)
+        if handover is None:
+            return
+        with LiveStream(settings, say, handover) as live:
+            say(f"Streaming from {live.bootstrap_servers}; Ctrl-C finishes the batches in hand and stops.")
+            end = time.monotonic() + duration * 60 if duration else float("inf")
+            while time.monotonic() < end and not stop.wait(0.5):
+                live.tick()
+            say("Stopping.")
+
+
+def _stood_by(settings: "Settings", say: Callable[[str], None], stop: threading.Event) -> "Handover | None":
+    from bronze.load import files_of
+    from streaming.service.standby import stand_by
+
+    return stand_by(settings, files_of([SAMPLES]), say, stop)
+
+
+@click.command()
+@click.option("--rate", type=click.FloatRange(min=1), default=10_000, show_default=True, help="Complaints a minute.")
+@click.option("--duration", type=click.FloatRange(min=0.01), default=5, show_default=True, help="Minutes.")
+@click.option("--malformed", type=click.FloatRange(0, 1), default=0.0, help="Share of messages that can't be used.")
+@click.option("--duplicates", type=click.FloatRange(0, 1), default=0.0, help="Share that repeats a complaint.")
+@click.option("--late", type=click.FloatRange(0, 1), default=0.0, help="Share received by the CFPB months ago.")
+@click.option("--updated", type=click.FloatRange(0, 1), default=0.0, help="Share that brings an outcome.")
+@json_option
+@click.pass_obj
+def run(
+    invocation: Invocation,
+    /,
+    rate: float,
+    duration: float,
+    as_json: bool,  # noqa: FBT001
+    **shares: float,
+) -> None:
+    """Start broker, topics and queries, send complaints made from the samples, account for each, and report.
+
+    \b
+    Example:
+        complaints run --rate 10000 --duration 5
+    """
+    from streaming.kafka.generator import Mix
+
+    report = run_plan(invocation, rate, duration, Mix(**shares))
+    if as_json:
+        print_json(report)
+    else:
+        print_report(report)
+    if not report["complete"]:
+        sys.exit(1)
+
+
+def run_plan(invocation: Invocation, rate: float, duration: float, mix: "Mix") -> dict[str, Any]:
+    """Run with a live view, and store the report under <root>/reports."""
+    from bronze.load import files_of
+    from streaming.runs.run import Plan
+    from streaming.runs.run import run as run_stream
+
+    settings = invocation.settings()
+    plan = Plan(rate, round(rate * duration), tuple(files_of([SAMPLES])), mix)
+    console = terminal()
+    with stopping() as stop, Live(console=console, auto_refresh=False, transient=True) as live:
+        report = run_stream(
+            settings,
+            plan,
+            notify=lambda sentence: live.console.print(sentence, markup=False, soft_wrap=True),
+            on_view=lambda view: live.update(grid(view), refresh=True),
+            stop=stop,
+        ).as_json()
+    path = _stored(settings.folder / "reports", report)
+    console.print(f"Report: {path}", soft_wrap=True)
+    return report
+
+
+def _stored(folder: Path, report: dict[str, Any]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"run-{datetime.now(UTC):%Y%m%d-%H%M%S}-{time.monotonic_ns() % 1000:03d}.json"
+    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def grid(view: "View") -> Grid:
+    """A run as it is now, for a terminal."""
+    grid = Grid("query", "rows", "last batch", box=None, title=f"{view.phase}: {view.sent:,} of {view.total:,} sent")
+    for query, rows in view.rows.items():
+        grid.add_row(query, f"{rows:,}", f"{view.last_batch_ms[query]:,} ms")
+    return grid
+
+
+def print_report(report: dict[str, Any]) -> None:
+    """A run's report, for people."""
+    layers = ("sent", "bronze", "silver", "quarantined", "duplicates", "gold", "published")
+    click.echo("   ".join(f"{name} {report[name]:,}" for name in layers))
+    click.echo("every message is accounted for" if report["complete"] else "THE COUNTS DO NOT BALANCE")
+    click.echo(
+        f"sent at {report['rate_per_minute']:,.0f} a minute; times leave out the first {report['warm_up_s']:.0f} s"
+    )
+    waited = report["end_to_end_ms"]
+    click.echo("Kafka to gold " + "   ".join(f"{name} {waited[name] / 1000:.1f} s" for name in waited))
+    if report["end_to_end_complaints"] < report["gold"]:
+        click.echo(f"  (of the latest {report['end_to_end_complaints']:,}: upkeep has dropped the history before)")
+    for query, times in report["queries"].items():
+        if not times["batches"]:
+            continue  # too short a run for it
+        spent = "   ".join(f"{name} {times[f'{name}_ms']:,.0f} ms" for name in ("p50", "p95", "p99", "max"))
+        click.echo(f"{query:<10} {times['batches']:>5,} batches   {spent}")

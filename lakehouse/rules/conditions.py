@@ -1,0 +1,118 @@
+"""Conditions of rules: SQL expressions that Spark's analyzer accepts and that depend on nothing but their row."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pyspark.errors import AnalysisException, PySparkException
+from pyspark.sql import Column, DataFrame
+from pyspark.sql.functions import expr
+from pyspark.sql.types import ArrayType, DataType, StructType
+
+from lakehouse.rules.files import Entry, RuleFile, near
+from lakehouse.spark.internals import analyzed
+
+# Catalyst's classes that make an expression depend on more than its row.
+REFUSED = {
+    "CallMethodViaReflection": "calls Java by reflection",
+    "PythonUDF": "calls Python",
+    "CurrentTimestamp": "reads the clock",
+    "CurrentDate": "reads the clock",
+    "Now": "reads the clock",
+    "LocalTimestamp": "reads the clock",
+    "CurrentUser": "asks who runs it",
+    "ScalarSubquery": "has a subquery",
+    "Exists": "has a subquery",
+    "InSubquery": "has a subquery",
+    "ListQuery": "has a subquery",
+}
+ROWS_ONLY = {"Window": "looks at other rows", "Aggregate": "looks at other rows", "Generate": "makes rows"}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """An SQL expression of a rule and where it stands."""
+
+    entry: Entry
+    key: str
+    rule: str
+    sql: str
+
+
+def check_conditions(file: RuleFile, frame: DataFrame, conditions: Iterable[Condition]) -> None:
+    """Refuses conditions that Spark can't evaluate on a row of the frame.
+
+    Args:
+        file: where they stand, for the refusal.
+        frame: a frame with the columns that the conditions may use; its rows are never read.
+        conditions: SQL expressions that must be boolean and depend on nothing but their row.
+
+    Raises:
+        ComplaintsError: names the first wrong condition.
+    """
+    conditions = tuple(conditions)
+    try:
+        together = frame.select("*", *(as_column(c.sql).alias(f"_{i}") for i, c in enumerate(conditions)))
+        types = [f.dataType.typeName() for f in together.schema.fields[len(frame.columns) :]]
+        if set(types) <= {"boolean"} and not _dependence(together):
+            return
+    except PySparkException:
+        pass  # one of them is wrong: the loop below finds which
+    for condition in conditions:
+        if found := _wrong(frame, condition.sql):
+            line = condition.entry.lines[condition.key]
+            file.refuse(found, line=line, rule=condition.rule, key=condition.key)
+
+
+def as_column(sql: str) -> Column:
+    """A condition as a column. In parentheses, since Spark takes a word too many at the end for the column's name."""
+    return expr(f"({sql}\n)")
+
+
+def _wrong(frame: DataFrame, sql: str) -> str | None:
+    """What is wrong with an expression; None when nothing is."""
+    try:
+        frame.select(expr(sql))  # without parentheses, for an error about what was written
+        selected = frame.select("*", as_column(sql).alias("_condition"))
+    except PySparkException as error:
+        return _sentence(error, frame)
+    kind = selected.schema["_condition"].dataType.simpleString()
+    if kind != "boolean":
+        return f"gives {kind}, but a condition must be true or false"
+    return (found := _dependence(selected)) and f"the expression {found}, but may only depend on the complaint itself"
+
+
+def _dependence(select: DataFrame) -> str | None:
+    """What an analyzed select depends on besides its row; None when on nothing."""
+    plan = analyzed(select)
+    for name, found in (REFUSED | ROWS_ONLY).items():
+        if name in plan.classes:
+            return found
+    return None if plan.is_deterministic else "gives another value each time"
+
+
+def _sentence(error: PySparkException, frame: DataFrame) -> str:
+    """Spark's complaint about an expression in a few words."""
+    parameters = error.getMessageParameters() or {} if isinstance(error, AnalysisException) else {}
+    kind = error.getErrorClass() or ""
+    name = next((parameters[key] for key in ("objectName", "fieldName", "routineName") if key in parameters), "")
+    name = name.replace("`", "")
+    if kind.startswith(("UNRESOLVED_COLUMN", "FIELD_NOT_FOUND")):
+        return f"there is no column '{name}'{near(name, _names(frame.schema))}"
+    if kind.startswith("UNRESOLVED_ROUTINE"):
+        return f"there is no function '{name}'"
+    if kind.startswith("MISSING_GROUP_BY"):
+        return "the expression looks at other rows, but may only depend on the complaint itself"
+    first = re.split(r"\n|;? line \d+ pos|\(line \d+", re.sub(r"^\s*\[[A-Z_.0-9]+\]\s*", "", str(error)))[0]
+    return f"Spark can't read it: {first.strip().rstrip('.;')}"
+
+
+def _names(schema: StructType, above: str = "") -> list[str]:
+    """The columns of a schema and the fields inside them, dotted and by their last name."""
+    names = []
+    for field in schema:
+        names += [f"{above}{field.name}"]
+        inner: DataType = field.dataType.elementType if isinstance(field.dataType, ArrayType) else field.dataType
+        if isinstance(inner, StructType):
+            names += _names(inner, f"{above}{field.name}.")
+    return names

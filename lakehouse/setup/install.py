@@ -1,0 +1,226 @@
+"""Makes ``.venv``: the locked packages, the project itself, the jars; and other environments from a lock of their own.
+
+``make setup`` runs it before anything is installed: standard library only, and nothing in it that an older Python could
+not read, because its owner is to get a sentence and not a traceback.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+import traceback
+import typing
+from pathlib import Path
+
+PYTHON = (3, 11)
+NEEDED_BYTES = 4 * 1024**3
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+class SetupError(Exception):
+    """What keeps the set-up from being done, in one sentence that says what to do."""
+
+
+class Environment:
+    """A virtual environment with the packages of a lock.
+
+    Args:
+        project: the project's folder.
+        folder: name of the environment's folder in it.
+        lock: path of the lock in it.
+        command: what to run again when something went wrong.
+    """
+
+    decided_by: typing.Tuple[str, ...] = ()  # noqa: UP006 - files beside the lock that decide what is installed
+
+    def __init__(self, project: Path, folder: str, lock: str, command: str) -> None:
+        self.project = project
+        self.command = command
+        self.venv = project / folder
+        self.python = self.venv / "bin" / "python"
+        self.lock = project / lock
+        self.stamp = self.venv / "setup.stamp"
+        self.unfinished = self.venv / "unfinished"
+        self.log = self.venv / "install.log"
+        self.started = time.monotonic()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether all that the lock asks for is installed."""
+        return self.python.exists() and self.stamp.is_file() and self.stamp.read_text() == self.fingerprint()
+
+    def install(self) -> None:
+        """Install what has changed since the last time.
+
+        Raises:
+            SetupError: it cannot be done.
+        """
+        stamp = self.fingerprint()
+        if not self.is_ready:
+            check_disk(self.project, self.command)
+            self.make_venv()
+            self.unfinished.touch()
+            self.install_packages()
+            self.unfinished.unlink()
+            self.stamp.write_text(stamp)
+
+    def say(self, what: str) -> None:
+        """Print a line of progress with the seconds since the start."""
+        print(f"{self.command.split()[-1]}: {what} ({time.monotonic() - self.started:.1f} s)", flush=True)
+
+    def fingerprint(self) -> str:
+        """Return a digest of all that decides what is installed."""
+        digest = hashlib.sha256(os.path.realpath(sys.executable).encode())
+        digest.update(str(self.project).encode())
+        for name in (str(self.lock.relative_to(self.project)), *self.decided_by):
+            file = self.project / name
+            if not file.is_file():
+                msg = f"{file} is missing: restore it from version control."
+                raise SetupError(msg)
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+        return digest.hexdigest()
+
+    def make_venv(self) -> None:
+        """Make the virtual environment; anew when its installation broke off, or its Python is gone or another one."""
+        # Made again over another Python's, it would have that one's executable and this one's libraries.
+        same = os.path.realpath(self.python) == os.path.realpath(sys.executable)
+        usable = self.python.exists() and same and not self.unfinished.exists()
+        self.say("virtual environment")
+        command = [sys.executable, "-m", "venv", str(self.venv), *([] if usable else ["--clear"])]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        if done.returncode:
+            last = (done.stdout.strip().splitlines() or ["no output"])[-1]
+            msg = f"{self.venv} could not be made ({last}): install Python's venv module (Debian: python3.11-venv)."
+            raise SetupError(msg)
+
+    def install_packages(self) -> None:
+        """Install the lock's packages, each checked against its hashes."""
+        # Packages that come as source are built with tools from the lock too, not with whatever is newest.
+        tools = self.venv / "build-tools.lock"
+        tools.write_text(entries(self.lock.read_text(encoding="utf-8"), "setuptools", "wheel", "packaging"))
+        self.log.write_text("")
+        self.pip("--require-hashes", "--requirement", str(tools))
+        self.pip("--require-hashes", "--requirement", str(self.lock))
+
+    def pip(self, *what: str) -> None:
+        """Run ``pip install`` with its output in the log, counting the packages as they come."""
+        command = [str(self.python), "-m", "pip", "install", "--no-build-isolation", "--use-pep517"]
+        command += ["--no-input", "--disable-pip-version-check", "--progress-bar", "off", *what]
+        with self.log.open("a", encoding="utf-8", errors="replace") as log:
+            code = self.follow(command, log)
+        if code:
+            raise SetupError(explain(self.log.read_text(encoding="utf-8"), self.log, self.lock, self.command))
+
+    def follow(self, command: typing.List[str], log: typing.TextIO) -> int:  # noqa: UP006
+        """Run the command, copying what it prints to the log and counting the packages; return its exit code."""
+        count = 0
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        ) as pip:
+            for line in pip.stdout or ():
+                log.write(line)
+                log.flush()
+                if line.startswith("Collecting "):
+                    count += 1
+                    if count % 20 == 0:
+                        self.say(f"{count} packages fetched")
+                elif line.startswith("Installing collected packages") and count:
+                    self.say(f"installing {count} packages")
+        return pip.returncode
+
+
+class Setup(Environment):
+    """Sets up one project folder.
+
+    Args:
+        project: the folder with requirements.lock, pyproject.toml and jars.lock; ``.venv`` is made in it.
+    """
+
+    decided_by = ("pyproject.toml", "jars.lock")
+
+    def __init__(self, project: Path) -> None:
+        Environment.__init__(self, project, ".venv", "requirements.lock", "make setup")
+
+    def run(self) -> None:
+        """Install what has changed since the last time, then see to the jars.
+
+        Raises:
+            SetupError: it cannot be done.
+        """
+        self.install()
+        self.say("jars")
+        if subprocess.run(
+            [str(self.python), "-m", "lakehouse.setup.jars"], cwd=str(self.project), check=False
+        ).returncode:
+            msg = "Set-up stopped at the jars."
+            raise SetupError(msg)
+        self.say("ready")
+
+    def install_packages(self) -> None:
+        """Install the lock's packages, and the project as an editable package."""
+        Environment.install_packages(self)
+        self.say("project")
+        self.pip("--no-deps", "--editable", str(self.project))
+
+
+def check_python(major: int, minor: int) -> None:
+    """Raise SetupError unless this is the version of Python that all is locked for."""
+    if (major, minor) != PYTHON:
+        msg = (
+            f"Python 3.11 is needed and this is {major}.{minor}: install Python 3.11 and run "
+            "`make setup PYTHON=/path/to/python3.11`."
+        )
+        raise SetupError(msg)
+
+
+def check_disk(folder: Path, command: str = "make setup") -> None:
+    """Raise SetupError unless the packages and jars find room beside ``folder``."""
+    free = shutil.disk_usage(str(folder)).free
+    if free < NEEDED_BYTES:
+        msg = f"{folder} has {free / 1024**3:.1f} GB free and 4 GB are needed: make room and run `{command}` again."
+        raise SetupError(msg)
+
+
+def entries(lock: str, *names: str) -> str:
+    """Return the lines of a lock file that belong to the named packages: the pin and its indented hashes."""
+    kept = []
+    inside = False
+    for line in lock.splitlines(keepends=True):
+        if not line.startswith((" ", "#")):
+            inside = line.split("==")[0].strip() in names
+        if inside:
+            kept.append(line)
+    return "".join(kept)
+
+
+def explain(output: str, log: Path, lock: Path, command: str) -> str:
+    """Return the sentence for a failed pip, found from what pip wrote."""
+    if "No space left on device" in output:
+        return f"The disk is full: make room and run `{command}` again (pip's output is in {log})."
+    if "DO NOT MATCH THE HASHES" in output:
+        return f"A package is not the one in {lock.name}: do not trust it, and see {log} for which one."
+    if "Retrying (" in output:
+        return f"The package index was not reached: check the network and run `{command}` again (details in {log})."
+    return f"pip could not install the packages: see the end of {log} for why, mend it and run `{command}` again."
+
+
+def main() -> int:
+    """Set the project up; return the exit code."""
+    try:
+        check_python(*sys.version_info[:2])
+        Setup(PROJECT).run()
+    except (SetupError, OSError) as error:
+        if "--debug" in sys.argv[1:]:
+            traceback.print_exc()
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Interrupted: run `make setup` again to go on.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

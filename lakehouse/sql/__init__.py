@@ -1,0 +1,1 @@
+"""SQL over the lake's tables: by DuckDB on one machine, by Spark on a cluster."""

@@ -1,0 +1,1 @@
+"""The lake's Delta tables: declared once, written exactly once, erased from, and kept small in files."""

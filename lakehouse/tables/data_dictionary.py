@@ -1,0 +1,21 @@
+"""The data dictionary: what the table declarations say, as Markdown."""
+
+from collections.abc import Iterable
+
+from lakehouse.tables.declaration import Table
+
+
+def markdown(tables: Iterable[Table]) -> str:
+    """A page with a section a table: grain, purpose, columns with types and meaning, constraints."""
+    parts = ["# Data dictionary\n\nMade from the table declarations by `make docs`; change those, not this page."]
+    parts += [_section(table) for table in tables]
+    return "\n\n".join(parts) + "\n"
+
+
+def _section(table: Table) -> str:
+    lines = [f"## {table.name}", "", f"{table.comment} One row: {table.grain}.", ""]
+    lines += ["| Column | Type | Meaning |", "|---|---|---|"]
+    lines += [f"| {c.name} | {c.type} | {c.comment.replace('|', '/')} |" for c in table.columns]
+    if table.constraints:
+        lines += ["", *(f"- `{name}`: `{condition}`" for name, condition in table.constraints.items())]
+    return "\n".join(lines)

@@ -1,0 +1,77 @@
+"""How a table is declared: columns, comments, constraints, clustering and properties, once for every use.
+
+The declaration makes the Delta table (`lakehouse.tables.lake`), the data dictionary and the tests' empty frames.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import cast
+
+from pyspark.sql.types import DataType, StructField, StructType, _parse_datatype_string
+
+# The property that names the columns whose least and greatest value is kept a file, by which queries skip files.
+STATISTICS = "delta.dataSkippingStatsColumns"
+
+NONE: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its name, its SQL type (``bigint``, ``array<string>``…), its meaning, and whether it may be null."""
+
+    name: str
+    type: str
+    comment: str
+    nullable: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """One table of the lake.
+
+    Attributes:
+        name: two-level name, ``layer.table``.
+        grain: what one row is.
+        comment: what it is for.
+        columns: in order.
+        constraints: name to SQL condition that each row meets.
+        cluster_by: columns that compaction sorts by.
+        properties: Delta table properties beyond the lake's defaults.
+    """
+
+    name: str
+    grain: str
+    comment: str
+    columns: tuple[Column, ...]
+    constraints: Mapping[str, str] = field(default_factory=lambda: NONE)
+    cluster_by: tuple[str, ...] = ()
+    properties: Mapping[str, str] = field(default_factory=lambda: NONE)
+
+    @property
+    def layer(self) -> str:
+        """The schema's name: bronze, silver or gold."""
+        return self.name.split(".")[0]
+
+    @property
+    def column_names(self) -> list[str]:
+        """The columns' names in order, for the `select` that ends a transformation."""
+        return [column.name for column in self.columns]
+
+    @cached_property
+    def schema(self) -> StructType:
+        """The Spark schema. Needs an active Spark session, which parses the SQL types."""
+        together = parsed(", ".join(f"`{column.name}` {column.type}" for column in self.columns))  # one call, not many
+        types = cast("StructType", together).fields
+        return StructType(
+            [
+                StructField(column.name, field.dataType, column.nullable, {"comment": column.comment})
+                for column, field in zip(self.columns, types, strict=True)
+            ]
+        )
+
+
+def parsed(sql_type: str) -> DataType:
+    """A SQL type as Spark's type. Needs an active Spark session."""
+    return _parse_datatype_string(sql_type)

@@ -1,0 +1,58 @@
+"""Rows taken out of a table for good: out of its current version, its older versions and every file on the disk.
+
+Delta keeps the files of older versions, and with deletion vectors even the rows of the current one. So the rows are
+deleted (`erase`), rows that are only marked as deleted are left out of new files, and every file that the table doesn't
+need is removed (`forget`). Between the two a table that is declared append-only may be changed; `forget` ends that.
+"""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from pyspark.sql import Column
+
+from lakehouse.tables.declaration import Table
+from lakehouse.tables.lake import USER_METADATA, Lake
+from lakehouse.tables.maintenance import any_retention
+
+APPEND_ONLY = "delta.appendOnly"
+
+
+def erase(lake: Lake, table: Table, condition: Column, mark: str) -> int:
+    """Delete the rows that meet the condition, in a commit that carries the mark; gives how many there were."""
+    count = lake.read(table).where(condition).count()
+    if count:
+        _allow_changes(lake, table, allowed=True)
+        lake.spark.conf.set(USER_METADATA, mark)
+        try:
+            lake.delta(table).delete(condition)
+        finally:
+            lake.spark.conf.unset(USER_METADATA)
+    return count
+
+
+def forget(lake: Lake, tables: Iterable[Table]) -> None:
+    """Remove every file that the tables' current versions don't need, whatever its age: nothing older can be read.
+
+    For tables that nobody reads or writes meanwhile, and whose streaming readers have read all of them.
+    """
+    with any_retention(lake), ThreadPoolExecutor(4) as pool:
+        list(pool.map(partial(_forget, lake), tables))
+
+
+def _forget(lake: Lake, table: Table) -> None:
+    row = lake.delta(table).detail().select("tableFeatures").first()
+    if row is not None and "deletionVectors" in (row.tableFeatures or ()):
+        lake.spark.sql(f"REORG TABLE {lake.identifier(table)} APPLY (PURGE)")
+    _allow_changes(lake, table, allowed=False)
+    lake.delta(table).vacuum(0)
+
+
+def _allow_changes(lake: Lake, table: Table, *, allowed: bool) -> None:
+    """Lift or restore the protection of a table that is declared append-only; of others nothing changes."""
+    if table.properties.get(APPEND_ONLY) != "true":
+        return
+    wanted = "false" if allowed else "true"
+    row = lake.delta(table).detail().select("properties").first()
+    if row is None or row.properties.get(APPEND_ONLY) != wanted:
+        lake.spark.sql(f"ALTER TABLE {lake.identifier(table)} SET TBLPROPERTIES ('{APPEND_ONLY}' = '{wanted}')")

@@ -1,0 +1,264 @@
+"""The lake's Delta tables: where they live, how they are made, read and appended to exactly once.
+
+Locally a table is a folder under ``<root>/tables/<layer>/<table>``; on Databricks it is ``<catalog>.<layer>.<table>``.
+Nothing outside this module and the session knows the difference.
+"""
+
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+
+from delta.tables import DeltaTable
+from pyspark.errors import AnalysisException
+from pyspark.sql import Column as Condition
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from lakehouse.errors import ComplaintsError
+from lakehouse.settings import Settings
+from lakehouse.spark.session import start_session
+from lakehouse.tables.declaration import STATISTICS, Column, Table
+from lakehouse.tables.writer_lock import JAVA_SECONDS, Right
+
+log = logging.getLogger(__name__)
+
+ROWS_PER_FILE = 5_000  # so that what reads the table takes bounded batches, and large ones in several tasks
+STAGING = "staging-"  # what folders below the root begin with that hold rows on their way into a table
+CONSTRAINT = "delta.constraints."
+FILE = "path string, modificationTime timestamp, length bigint, content binary"  # as Spark describes a file
+USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
+
+
+class Lake:
+    """The tables of one lake, seen through one Spark session."""
+
+    def __init__(self, spark: SparkSession, settings: Settings) -> None:
+        self.spark = spark
+        self.settings = settings
+
+    def path(self, table: Table) -> Path:
+        """The folder of a local table."""
+        return table_path(self.settings, table)
+
+    def name(self, table: Table) -> str:
+        """The table's name in Unity Catalog, below the catalog that the session uses."""
+        return f"{getattr(self.settings.lake.schemas, table.layer)}.{table.name.split('.')[1]}"
+
+    def checkpoint(self, query: str) -> str:
+        """Where a streaming query keeps its progress."""
+        return str(self.settings.folder / "checkpoints" / query)
+
+    def delta(self, table: Table, spark: SparkSession | None = None) -> DeltaTable:
+        """The table as Delta's own handle, for MERGE, UPDATE and history; in the given session or the lake's."""
+        spark = spark or self.spark
+        if self.settings.lake.catalog:
+            return DeltaTable.forName(spark, self.name(table))
+        return DeltaTable.forPath(spark, str(self.path(table)))
+
+    def create(self, tables: Iterable[Table]) -> None:
+        """Make the tables that are missing, with comments, constraints, clustering and properties.
+
+        A table that only lacks columns which may be null gets them.
+
+        Raises:
+            ComplaintsError: a table is there with other columns than declared.
+        """
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(self._create, tables))
+
+    def _create(self, table: Table) -> None:
+        if self._exists(table):
+            self._compare(table)
+        else:
+            self._make(table)
+        if table.constraints and self.settings.lake.catalog:
+            self._constrain(table)
+
+    def _make(self, table: Table) -> None:
+        builder = DeltaTable.createIfNotExists(self.spark)
+        if self.settings.lake.catalog:
+            builder = builder.tableName(self.name(table))
+            builder = builder.clusterBy(*table.cluster_by) if table.cluster_by else builder
+        else:
+            builder = builder.location(str(self.path(table)))
+        for field in table.schema.fields:
+            comment = field.metadata["comment"]
+            builder = builder.addColumn(field.name, field.dataType, nullable=field.nullable, comment=comment)
+        builder = builder.comment(f"{table.comment} One row: {table.grain}.")
+        for key, value in self._properties(table).items():
+            builder = builder.property(key, value)
+        builder.execute()
+
+    def _properties(self, table: Table) -> dict[str, str]:
+        properties = {"delta.logRetentionDuration": self.settings.lake.log_retention, **table.properties}
+        if not self.settings.lake.catalog:  # in the creating commit: an ALTER each would cost 3 s of a processor
+            properties |= {f"{CONSTRAINT}{name}": condition for name, condition in table.constraints.items()}
+            properties["delta.enableExpiredLogCleanup"] = "false"  # it asks no query what it needs: see maintenance
+        elif STATISTICS in properties:  # Liquid clustering is refused for a column without them
+            columns = dict.fromkeys([*properties[STATISTICS].split(","), *table.cluster_by])
+            properties[STATISTICS] = ",".join(columns)
+        return properties
+
+    def _constrain(self, table: Table) -> None:
+        """Add the constraints that are missing: all to a new table, the rest when making it was interrupted."""
+        row = self.delta(table).detail().select("properties").first()
+        present = row.properties if row else {}
+        for name in table.constraints.keys() - {key.removeprefix(CONSTRAINT) for key in present}:
+            condition = table.constraints[name]
+            self.spark.sql(f"ALTER TABLE {self.identifier(table)} ADD CONSTRAINT {name} CHECK ({condition})")
+
+    def _exists(self, table: Table) -> bool:
+        if self.settings.lake.catalog:
+            return self.spark.catalog.tableExists(self.name(table))
+        return DeltaTable.isDeltaTable(self.spark, str(self.path(table)))
+
+    def identifier(self, table: Table) -> str:
+        """What SQL calls the table: its name on Databricks, its folder here."""
+        return self.name(table) if self.settings.lake.catalog else f"delta.`{self.path(table)}`"
+
+    def _compare(self, table: Table) -> None:
+        found = {f.name: f.dataType.simpleString() for f in self.delta(table).toDF().schema.fields}
+        declared = {f.name: f.dataType.simpleString() for f in table.schema.fields}
+        added = [column for column in table.columns if column.name not in found and column.nullable]
+        if added and {**found, **{column.name: declared[column.name] for column in added}} == declared:
+            self._widen(table, added)
+        elif found != declared:
+            differing = sorted(set(found.items()) ^ set(declared.items()))
+            msg = (
+                f"The table {table.name} in this lake has other columns than this version declares "
+                f"({', '.join(sorted({name for name, _ in differing}))}): it was made by another version. "
+                "Point COMPLAINTS_ROOT (on Databricks the catalog) at a new place and load again."
+            )
+            raise ComplaintsError(msg)
+
+    def _widen(self, table: Table, columns: Iterable[Column]) -> None:
+        """Add columns that an earlier version of the project did not have; they are null in its rows."""
+        listed = ", ".join(f"`{c.name}` {c.type} COMMENT '{_sql(c.comment)}'" for c in columns)
+        self.spark.sql(f"ALTER TABLE {self.identifier(table)} ADD COLUMNS ({listed})")
+
+    def read(self, table: Table, *, version: int | None = None, spark: SparkSession | None = None) -> DataFrame:
+        """The table's rows, now or as of a version.
+
+        Raises:
+            ComplaintsError: there is no such table yet; says which command makes it.
+        """
+        reader = (spark or self.spark).read
+        if version is not None:
+            reader = reader.option("versionAsOf", version)
+        try:
+            if self.settings.lake.catalog:
+                return reader.table(self.name(table))
+            return reader.format("delta").load(str(self.path(table)))
+        except AnalysisException as error:
+            where = self.settings.lake.catalog or self.settings.folder
+            msg = f"There is no table {table.name} in {where} yet: run `complaints load` first."
+            raise ComplaintsError(msg) from error
+
+    def read_stream(self, table: Table, **options: str | int) -> DataFrame:
+        """The table's rows as a stream: those there now, then each that is appended; an erasure is passed over."""
+        reader = self.spark.readStream.option("skipChangeCommits", value=True)
+        for key, value in options.items():
+            reader = reader.option(key, value)
+        if self.settings.lake.catalog:
+            return reader.table(self.name(table))
+        return reader.format("delta").load(str(self.path(table)))
+
+    def read_arrivals(self, folder: Path) -> DataFrame:
+        """The files of a folder as a stream of `path`: those there now, then each that arrives."""
+        reader = self.spark.readStream.format(self.settings.lake.file_source).schema(FILE)
+        reader = reader.option("cloudFiles.format", "binaryFile").option("recursiveFileLookup", value=True)
+        return reader.load(str(folder)).select("path")
+
+    def frame(
+        self, records: Sequence[Mapping[str, object]], table: Table, *, spark: SparkSession | None = None
+    ) -> DataFrame:
+        """A few records of the table's columns as a frame; a column that a record lacks is null.
+
+        The records travel as one JSON literal: `createDataFrame` would start Python workers for them.
+        """
+        text = json.dumps(list(records), default=_as_text)
+        columns = table.schema.simpleString()
+        rows = F.from_json(F.lit(text), f"array<{columns}>")
+        return (spark or self.spark).range(0, 1, 1, numPartitions=1).select(F.inline(rows))
+
+    def append(self, rows: DataFrame, table: Table, mark: str) -> None:
+        """Append rows in one commit that carries a mark (see `lakehouse.tables.commits`)."""
+        if rows.columns != table.column_names:
+            rows = rows.select(table.column_names)
+        options = {"userMetadata": mark, "maxRecordsPerFile": str(ROWS_PER_FILE)}
+        if self.settings.lake.catalog:
+            rows.writeTo(self.name(table)).options(**options).append()
+        else:
+            rows.write.format("delta").mode("append").options(**options).save(str(self.path(table)))
+
+    def replace(self, rows: DataFrame, table: Table, which: Condition, mark: str) -> None:
+        """Put rows in the place of those that meet a condition, in one commit that carries a mark."""
+        writing = rows.select(table.column_names).writeTo(self.identifier(table))
+        writing.option("userMetadata", mark).overwrite(which)
+
+    def version(self, table: Table) -> int:
+        """The number of the table's latest commit."""
+        return int(self.delta(table).history(1).select("version").first()[0])  # type: ignore[index]
+
+
+def _sql(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("'", "\\'")
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="microseconds")
+    msg = f"{type(value).__name__} has no place in a record"
+    raise TypeError(msg)
+
+
+def table_path(settings: Settings, table: Table) -> Path:
+    """The folder of a local table."""
+    return settings.folder / "tables" / table.layer / table.name.split(".")[1]
+
+
+def writer(settings: Settings, patience: float = JAVA_SECONDS) -> Right:
+    """The right to write this lake, held until it is released; a second writer is refused.
+
+    What a writer had staged when it was killed is removed: no other can need it.
+
+    Local Delta commits are atomic within one process only, so a lake has one writer. On Databricks they always are, and
+    its volumes have no locks: there each query takes a lease on its checkpoint (`lakehouse.tables.lease`), and this
+    lock is on the driver's own disk, against a second process there.
+
+    Args:
+        settings: the lake's.
+        patience: seconds for which the Java process of a run that was killed is waited for.
+
+    Raises:
+        BusyError: another process is writing.
+    """
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    place = settings.folder / "writer.lock"
+    if settings.lake.catalog:
+        place = Path(tempfile.gettempdir()) / f"complaints-{settings.folder.as_posix().replace('/', '-')}.lock"
+    refusal = (
+        f"Another process is writing the lake in {settings.folder}: stop it first, "
+        "or set COMPLAINTS_ROOT to another folder."
+    )
+    right = Right(place, refusal, patience)
+    for left in settings.folder.glob(f"{STAGING}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    return right
+
+
+def opened(right: Right, settings: Settings) -> Lake:
+    """The lake, through a session whose Java process has the right to write it as long as it lives.
+
+    Raises:
+        ComplaintsError: the session can't be started; says what to do.
+    """
+    spark = start_session(settings)
+    if settings.is_local:
+        right.hand_to(spark)
+    return Lake(spark, settings)

@@ -1,0 +1,60 @@
+"""Complaints to learn from and to judge by: intake beside the label, and nothing else of the outcome.
+
+Reads silver.complaints, silver.narratives and silver.outcomes. Grain: one complaint.
+"""
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from lakehouse.tables.lake import Lake
+from ml.features.pipeline import INPUTS, LABEL
+from silver.features import AMOUNT, REDACTION, with_narrative_features
+from silver.tables import COMPLAINTS, NARRATIVES, OUTCOMES
+
+TABLES = (COMPLAINTS, NARRATIVES, OUTCOMES)
+KEYS = ("complaint_id", "source", "date_received")
+
+
+def labelled(complaints: DataFrame, narratives: DataFrame, outcomes: DataFrame, label: str = LABEL) -> DataFrame:
+    """Complaints with `label`, one row a complaint.
+
+    Of the outcomes only the label is taken. A narrative that came later is joined where the complaint has none.
+
+    Args:
+        complaints: rows of silver.complaints.
+        narratives: rows of silver.narratives.
+        outcomes: rows of silver.outcomes.
+        label: the boolean column of outcomes to predict.
+
+    Returns:
+        `KEYS`, `label` (1.0, 0.0, or null while unknown) and `INPUTS`.
+    """
+    later = narratives.groupBy("complaint_id").agg(F.min("narrative").alias("later"))
+    known = outcomes.select("complaint_id", F.col(label).cast("double").alias("label"))
+    return (
+        complaints.select("complaint_id", source().alias("source"), "date_received", *INPUTS)
+        .join(later, on="complaint_id", how="left")
+        .withColumn("narrative", F.coalesce("narrative", "later"))
+        .drop("later")
+        .transform(with_narrative_features)
+        .join(known, on="complaint_id", how="left")
+        .select(*KEYS, "label", *INPUTS)
+    )
+
+
+def examples(lake: Lake, label: str = LABEL) -> DataFrame:
+    """The lake's complaints with `label`, as `labelled` gives them."""
+    complaints, narratives, outcomes = (lake.read(table) for table in TABLES)
+    return labelled(complaints, narratives, outcomes, label)
+
+
+def source() -> Column:
+    """The file or topic that a complaint came from: its record's id without the place therein."""
+    return F.regexp_replace("record_id", r"(/[0-9]+/[0-9]+(/[0-9a-f]+)?|:[0-9]+)(@[0-9]+)?$", "")
+
+
+def narrative_key() -> Column:
+    """The same for narratives that differ in case, punctuation, redactions and amounts alone; null without one."""
+    words = F.regexp_replace(F.regexp_replace("narrative", AMOUNT, " "), REDACTION, " ")
+    letters = F.regexp_replace(F.lower(words), "[^a-z]+", " ")
+    return F.when(F.col("narrative").isNotNull(), F.xxhash64(letters).cast("string"))

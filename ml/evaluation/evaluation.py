@@ -1,0 +1,148 @@
+"""Evaluate a version on complaints that it did not learn from, beside baselines on the same rows.
+
+Reads silver.complaints, silver.narratives and silver.outcomes; gives figures. Rows whose outcome is unknown are counted
+and left out.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from lakehouse.errors import ComplaintsError
+from lakehouse.tables.lake import Lake
+from ml.data.examples import examples
+from ml.data.split import Rule
+from ml.evaluation import baselines
+from ml.evaluation.baselines import baselines as fitted_baselines
+from ml.evaluation.groups import by_group
+from ml.evaluation.importance import Importance, contributions, importances, in_pandas
+from ml.metrics import Numbers, classification_report, confusion, intervals, measured
+from ml.registry.registry import Registry
+from ml.scoring.scoring import Model, scored
+from silver.tables import OUTCOMES
+
+SHOWN = ("complaint_id", "source", *baselines.COLUMNS, "is_servicemember", "is_older_american")
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found; `measures`, `intervals`, `groups` and `baselines` by name (see `ml.metrics`)."""
+
+    model: str
+    version: str
+    rows: int
+    unknown: int
+    base_rate: float
+    threshold: float
+    measures: dict[str, float | None]
+    confusion: dict[str, int]
+    report: dict[str, dict[str, float | int | None]]
+    intervals: dict[str, tuple[float, float] | None]
+    groups: dict[str, dict[str, dict[str, Any]]]
+    baselines: dict[str, dict[str, Any]]
+    importance: tuple[Importance, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The evaluation as one flat object, measures beside the rest."""
+        values = asdict(self)
+        return {**{name: value for name, value in values.items() if name != "measures"}, **values["measures"]}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """An evaluation with the rows behind it: label, and probability by the model and by each baseline."""
+
+    evaluation: Evaluation
+    label: Numbers
+    probabilities: dict[str, Numbers]
+
+
+def evaluate(
+    lake: Lake, registry: Registry, progress: Progress, *, version: str | None = None, apart: Lake | None = None
+) -> Judged:
+    """Evaluate a version, the champion unless named, on the test part of its training.
+
+    Args:
+        lake: holds what the version learned from, for the baselines.
+        registry: holds the version.
+        progress: told what is under way.
+        version: which.
+        apart: evaluate on all complaints of this lake instead.
+
+    Raises:
+        ComplaintsError: no champion, or no complaint with a known outcome.
+    """
+    progress("loading the model")
+    model = registry.load(version) if version else registry.champion()
+    rule, threshold = registry.rule(model.version), float(registry.parameters(model.version)["threshold"])
+    test = examples(apart) if apart else examples(lake).where(rule.held_out())
+    progress("scoring")
+    table = _scored(test, apart or lake, model)
+    rows = table[table["label"].notna()].reset_index(drop=True)
+    if rows.empty:
+        kept = "" if apart else f" that the training of version {model.version} did not learn from"
+        msg = f"There is no complaint with a known outcome{kept}: load some with `complaints load PATH…`."
+        raise ComplaintsError(msg)
+    progress("fitting the baselines")
+    probabilities = {"model": rows["probability"].to_numpy(dtype=float), **_beside(lake, rule, rows)}
+    progress("measuring")
+    moved = contributions(model, test.where("label IS NOT NULL"))
+    seed = lake.settings.ml.seed
+    found = _measured(rows, probabilities, threshold, seed)
+    evaluation = Evaluation(
+        model=model.name,
+        version=model.version,
+        unknown=len(table) - len(rows),
+        importance=_important(moved, rows, seed),
+        **found,
+    )
+    return Judged(
+        evaluation=evaluation,
+        label=rows["label"].to_numpy(dtype=float),
+        probabilities=probabilities,
+    )
+
+
+def _scored(test: DataFrame, lake: Lake, model: Model) -> pd.DataFrame:
+    """The rows with probability, and whether money was given; on the driver, as an evaluation is of bounded size."""
+    monetary = lake.read(OUTCOMES).select("complaint_id", F.col("is_monetary_relief").cast("double").alias("monetary"))
+    rows = test.transform(scored(model)).select(*SHOWN, "probability", "scored_with")
+    return in_pandas(rows.join(monetary, on="complaint_id", how="left"))
+
+
+def _beside(lake: Lake, rule: Rule, rows: pd.DataFrame) -> dict[str, Numbers]:
+    """The baselines' probabilities; none where the lake has nothing to learn from."""
+    earlier = examples(lake).where("label IS NOT NULL").where(~rule.held_out())
+    latest = earlier.orderBy(F.desc("date_received"), "complaint_id").limit(baselines.MOST_ROWS)
+    frame = in_pandas(latest.select(*baselines.COLUMNS))
+    return fitted_baselines(frame, rows) if len(frame["label"].unique()) > 1 else {}
+
+
+def _important(moved: pd.DataFrame, rows: pd.DataFrame, seed: int) -> tuple[Importance, ...]:
+    if moved.empty or len(rows["label"].unique()) < 2:  # noqa: PLR2004
+        return ()
+    label = rows.set_index("complaint_id")["label"].reindex(moved.index)
+    return tuple(importances(moved, label.to_numpy(dtype=float), seed))
+
+
+def _measured(rows: pd.DataFrame, probabilities: dict[str, Numbers], threshold: float, seed: int) -> dict[str, Any]:
+    label, probability = rows["label"].to_numpy(dtype=float), probabilities["model"]
+    counts = confusion(label, probability, threshold)
+    others = {name: values for name, values in probabilities.items() if name != "model"}
+    return {
+        "rows": len(rows),
+        "base_rate": float(np.mean(label)),
+        "threshold": threshold,
+        "measures": measured(label, probability, threshold),
+        "confusion": counts,
+        "report": classification_report(counts),
+        "intervals": intervals(label, probability, threshold, seed=seed),
+        "groups": by_group(rows, probabilities, threshold, seed),
+        "baselines": {name: measured(label, values, threshold) for name, values in others.items()},
+    }

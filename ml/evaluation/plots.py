@@ -1,0 +1,98 @@
+"""Pictures of an evaluation: ROC, precision and recall, calibration, lift, importance."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from sklearn.metrics import precision_recall_curve, roc_curve
+
+from ml.evaluation.importance import Importance
+from ml.metrics import BINS, Numbers
+
+NAMES = {
+    "model": "the model",
+    "base_rate": "base rate",
+    "company_rate": "company's rate",
+    "scikit_learn": "scikit-learn's logistic regression",
+}
+SHOWN = 15
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What is drawn: labels, probabilities by the model and by baselines, and the features' importance."""
+
+    label: Numbers
+    probabilities: Mapping[str, Numbers]
+    importance: Sequence[Importance] = ()
+
+
+Draw = Callable[[Axes, Drawn], None]
+
+
+def plots(drawn: Drawn) -> dict[str, Figure]:
+    """The figures by name; of rows with one kind of outcome only those that have a meaning."""
+    pictures: dict[str, Draw] = {"calibration": _calibration}
+    if len(np.unique(drawn.label)) > 1:
+        pictures |= {"roc": _roc, "precision_recall": _precision_recall, "lift": _lift}
+    if drawn.importance:
+        pictures["importance"] = _importance
+    return {name: _figure(draw, drawn) for name, draw in pictures.items()}
+
+
+def _figure(draw: Draw, drawn: Drawn) -> Figure:
+    figure = Figure(figsize=(5.2, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    draw(axes, drawn)
+    axes.grid(visible=True, alpha=0.25)
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(fontsize=8)
+    return figure
+
+
+def _roc(axes: Axes, drawn: Drawn) -> None:
+    for name, probability in drawn.probabilities.items():
+        false, true, _ = roc_curve(drawn.label, probability)
+        axes.plot(false, true, label=NAMES[name], linewidth=2 if name == "model" else 1)
+    axes.set(title="ROC", xlabel="false positive rate", ylabel="true positive rate")
+
+
+def _precision_recall(axes: Axes, drawn: Drawn) -> None:
+    for name, probability in drawn.probabilities.items():
+        precision, recall, _ = precision_recall_curve(drawn.label, probability)
+        axes.plot(recall, precision, label=NAMES[name], linewidth=2 if name == "model" else 1)
+    axes.set(title="Precision and recall", xlabel="recall", ylabel="precision")
+
+
+def _calibration(axes: Axes, drawn: Drawn) -> None:
+    probability = drawn.probabilities["model"]
+    place = np.minimum((probability * BINS).astype(int), BINS - 1)
+    filled = [at for at in range(BINS) if (place == at).any()]
+    said = [probability[place == at].mean() for at in filled]
+    were = [drawn.label[place == at].mean() for at in filled]
+    rows = np.array([(place == at).sum() for at in filled])
+    axes.plot([0, 1], [0, 1], color="grey", linestyle="--", linewidth=1, label="perfect")
+    axes.plot(said, were, marker="o", label="the model")
+    axes.bar(said, rows / rows.sum(), width=0.03, alpha=0.3, label="share of complaints")
+    axes.set(title="Calibration", xlabel="probability said", ylabel="share that was successful")
+
+
+def _lift(axes: Axes, drawn: Drawn) -> None:
+    for name, probability in drawn.probabilities.items():
+        if name == "base_rate":
+            continue
+        ordered = drawn.label[np.argsort(-probability, kind="stable")]
+        seen = np.arange(1, len(ordered) + 1)
+        lift = ordered.cumsum() / seen / drawn.label.mean()
+        begin = max(1, len(ordered) // 100)
+        axes.plot(seen[begin:] / len(ordered), lift[begin:], label=NAMES[name], linewidth=2 if name == "model" else 1)
+    axes.set(title="Lift", xlabel="share of complaints, highest scores first", ylabel="times the success rate")
+
+
+def _importance(axes: Axes, drawn: Drawn) -> None:
+    shown = list(drawn.importance[:SHOWN])[::-1]
+    axes.barh([one.feature for one in shown], [one.auc_loss for one in shown])
+    axes.tick_params(axis="y", labelsize=7)
+    axes.set(title="Importance", xlabel="AUC-ROC lost when the feature is shuffled")

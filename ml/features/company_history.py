@@ -1,0 +1,49 @@
+"""Company history: how a company's earlier complaints ended, as far as that was known when this one arrived.
+
+The CFPB doesn't publish when an answer came, but wants one within 15 days (setting `ml.answer_days`): an outcome counts
+as known from then on. In training each complaint sees the history of its own day; the fitted model carries the history
+as of its training as a lookup, for batch and stream alike.
+"""
+
+import math
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from lakehouse.step import Step
+
+HISTORY = "company_history"
+
+
+def with_history(base_rate: float, weight: float, answer_days: int) -> Step:
+    """The step that adds `company_history` to complaints to learn from (`company`, `date_received`, `label`).
+
+    It is the logit of the company's smoothed success rate over complaints received more than `answer_days` before this
+    one, minus the logit of the base rate: 0 for a company without a history.
+    """
+    earlier = Window.partitionBy("company").orderBy("_day").rangeBetween(Window.unboundedPreceding, -answer_days - 1)
+
+    def add(rows: DataFrame) -> DataFrame:
+        answered = F.count("label").over(earlier)
+        successes = F.coalesce(F.sum("label").over(earlier), F.lit(0.0))
+        return (
+            rows.withColumn("_day", F.datediff("date_received", F.lit("1970-01-01")))
+            .withColumn(HISTORY, _shift(successes, answered, base_rate, weight))
+            .drop("_day")
+        )
+
+    return add
+
+
+def lookup(rows: DataFrame, base_rate: float, weight: float) -> dict[str, float]:
+    """`company_history` of each company as of the end of these complaints."""
+    counted = rows.where("company IS NOT NULL").groupBy("company")
+    totals = counted.agg(F.count("label").alias("answered"), F.sum("label").alias("successes"))
+    shift = _shift(F.col("successes"), F.col("answered"), base_rate, weight)
+    found = totals.where("answered > 0").select("company", shift.alias("shift")).collect()  # bounded: a row a company
+    return {row.company: row["shift"] for row in found}
+
+
+def _shift(successes: Column, answered: Column, base_rate: float, weight: float) -> Column:
+    rate = (successes + weight * base_rate) / (answered + F.lit(weight))
+    return F.ln(rate / (1 - rate)) - math.log(base_rate / (1 - base_rate))

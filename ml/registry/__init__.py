@@ -1,0 +1,1 @@
+"""The MLflow registry: the model's versions, aliases, files and cards."""

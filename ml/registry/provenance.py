@@ -1,0 +1,34 @@
+"""Where a version comes from and what it takes: the code's version, and the signature."""
+
+import importlib.metadata
+
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, Schema, TensorSpec
+from pyspark.sql import DataFrame
+
+from lakehouse.settings import CONF
+from ml.features.pipeline import INPUTS
+
+PROJECT = CONF.parent
+
+
+def code_version() -> str:
+    """The project's version, and its commit where it runs from a clone."""
+    version = importlib.metadata.version("complaints")
+    head = PROJECT / ".git" / "HEAD"
+    if not head.is_file():
+        return version
+    text = head.read_text(encoding="utf-8").strip()
+    reference = PROJECT / ".git" / text.removeprefix("ref: ")
+    commit = reference.read_text(encoding="utf-8").strip() if reference.is_file() else text.rpartition("/")[2]
+    return f"{version}+{commit[:12]}"
+
+
+def signature(rows: DataFrame) -> ModelSignature:
+    """The model's signature: `INPUTS` with their types in, one double out."""
+    names = {"int": "integer", "bigint": "long"}
+    inputs: list[ColSpec | TensorSpec] = [
+        ColSpec(names.get(kind := rows.schema[name].dataType.simpleString(), kind), name, required=False)
+        for name in INPUTS
+    ]
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema([ColSpec("double", "probability")]))

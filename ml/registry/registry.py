@@ -1,0 +1,189 @@
+"""The MLflow registry: log a trained pipeline, move the `champion` alias, check and load a version."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import mlflow
+import mlflow.spark
+import pyspark
+import sparknlp
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from pyspark.ml import PipelineModel
+
+from lakehouse.errors import ComplaintsError
+from ml.registry.artifact import REMEDY, digests, reason, refuse_unfit
+from ml.registry.provenance import code_version
+from ml.registry.versions import CHALLENGER, CHAMPION, Records
+from ml.scoring.scoring import Model
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # a second of every command's start
+
+CHAMPIONS = "champions"  # tag of the model: versions in the order in which they became champion
+CARD = "card.md"
+FILES = "files.json"  # the digest of each of the model's files, as it was saved
+# Said by hand: MLflow would otherwise import the model in a new process to find out.
+REQUIREMENTS = (
+    f"pyspark=={pyspark.__version__}",
+    f"spark-nlp=={sparknlp.version()}",
+    f"mlflow=={mlflow.__version__}",
+)
+
+
+class Registry(Records):
+    """The project's registered model: what `Records` tells, and what makes, moves and loads versions."""
+
+    def log(
+        self,
+        fitted: PipelineModel,
+        *,
+        parameters: Mapping[str, object],
+        metrics: Mapping[str, float],
+        signature: ModelSignature,
+        figures: "Mapping[str, Figure]" = MappingProxyType({}),
+        texts: Mapping[str, str] = MappingProxyType({}),
+    ) -> str:
+        """Log one training run with its model, figures and texts, and register the model as the challenger.
+
+        Returns:
+            The new version.
+        """
+        with self._asking(writing=True):
+            return self._logged(fitted, parameters, metrics, signature, figures, texts)
+
+    def _logged(
+        self,
+        fitted: PipelineModel,
+        parameters: Mapping[str, object],
+        metrics: Mapping[str, float],
+        signature: ModelSignature,
+        figures: "Mapping[str, Figure]",
+        texts: Mapping[str, str],
+    ) -> str:
+        self._use_experiment()
+        with mlflow.start_run() as run:
+            mlflow.log_params(dict(parameters))
+            mlflow.log_metrics(dict(metrics))
+            mlflow.set_tags({"code_version": code_version()})
+            for name, figure in figures.items():
+                mlflow.log_figure(figure, f"figures/{name}.png")
+            for name, text in texts.items():
+                mlflow.log_text(text, name)
+            info = mlflow.spark.log_model(
+                fitted,
+                artifact_path="model",
+                registered_model_name=self.name,
+                signature=signature,
+                pip_requirements=list(REQUIREMENTS),
+            )
+        version = str(info.registered_model_version)
+        client = MlflowClient()
+        client.log_dict(run.info.run_id, digests(self._files(version)), FILES)
+        client.set_registered_model_alias(self.name, CHALLENGER, version)
+        if CARD in texts:
+            client.update_model_version(self.name, version, texts[CARD])
+        return version
+
+    def _use_experiment(self) -> None:
+        name = self._settings.ml.experiment
+        if self._on_databricks:
+            mlflow.set_experiment(name)
+            return
+        if mlflow.get_experiment_by_name(name) is None:
+            mlflow.create_experiment(name, artifact_location=(self._folder / "artifacts").as_uri())
+        mlflow.set_experiment(name)
+
+    def _files(self, version: str) -> Path:
+        """The folder of a version's files, on this machine."""
+        return Path(mlflow.artifacts.download_artifacts(f"models:/{self.name}/{version}"))
+
+    def promote(self, version: str) -> None:
+        """Make a version the champion, which the stream loads; the one before is remembered.
+
+        Raises:
+            ComplaintsError: its files can't serve.
+        """
+        self._crown(version, [*self._champions(), version])
+
+    def rollback(self) -> tuple[str, str]:
+        """Make the champion before the current one champion again.
+
+        Returns:
+            The version left and the version that is champion now.
+
+        Raises:
+            ComplaintsError: there was none before, or its files can't serve.
+        """
+        left = self.champion_version()
+        before = [version for version in self._champions() if version != left]
+        if not before:
+            msg = f"Version {left} of the model '{self.name}' is the first champion: there is none to go back to."
+            raise ComplaintsError(msg)
+        self._crown(before[-1], before)
+        return left, before[-1]
+
+    def _crown(self, version: str, champions: list[str]) -> None:
+        self.check(version)
+        with self._asking(writing=True):
+            client = MlflowClient()
+            aliases = client.get_model_version(self.name, version).aliases
+            client.set_registered_model_alias(self.name, CHAMPION, version)
+            client.set_registered_model_tag(self.name, CHAMPIONS, ",".join(champions))
+            if CHALLENGER in aliases:
+                client.delete_registered_model_alias(self.name, CHALLENGER)
+
+    def _champions(self) -> list[str]:
+        """Versions in the order in which they became champion."""
+        with self._asking():
+            tags = MlflowClient().get_registered_model(self.name).tags
+        return [version for version in tags.get(CHAMPIONS, "").split(",") if version]
+
+    def check(self, version: str) -> None:
+        """Look at a version's files without loading it.
+
+        Raises:
+            ComplaintsError: there is no such version, its files are gone, half written, of another version of Spark NLP
+                or no model of this project; says what to do.
+        """
+        saved_with = self._kept(version, FILES) or {}
+        try:
+            folder = self._files(version)
+        except (MlflowException, OSError) as error:
+            msg = f"{self._called(version)} is broken, its files are gone: {REMEDY}."
+            raise ComplaintsError(msg) from error
+        refuse_unfit(self._called(version), folder, saved_with)
+
+    def champion(self) -> Model:
+        """The champion, loaded.
+
+        Raises:
+            ComplaintsError: there is none, or it can't be loaded.
+        """
+        return self.load(self.champion_version())
+
+    def load(self, version: str) -> Model:
+        """A version, loaded.
+
+        Raises:
+            ComplaintsError: what `check` finds, or Spark can't load it.
+        """
+        self.check(version)
+        try:
+            fitted = mlflow.spark.load_model(
+                f"models:/{self.name}/{version}", dfs_tmpdir=os.environ.get("MLFLOW_DFS_TMP")
+            )
+        except Exception as error:
+            msg = f"{self._called(version)} can't be loaded ({reason(error)}): {REMEDY}."
+            raise ComplaintsError(msg) from error
+        return Model(self.name, version, fitted)
+
+    def attach(self, version: str, folder: Path, name: str) -> None:
+        """Keep a folder's files as artifacts of the run that made a version."""
+        run_id = self._run_id(version)
+        with self._asking(writing=True):
+            MlflowClient().log_artifacts(run_id, str(folder), name)

@@ -1,0 +1,1 @@
+"""Fit a model: parameters, features, calibration, and what optional parts are worth."""

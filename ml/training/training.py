@@ -1,0 +1,245 @@
+"""Train on complaints whose outcome is known, judge on the latest of them, register.
+
+Reads silver.complaints, silver.narratives and silver.outcomes; writes a run and a version to the registry. The earliest
+complaints of each file or topic are fitted on, the next make the probabilities true, the latest judge.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import date
+
+import numpy as np
+from pyspark.ml import PipelineModel
+from pyspark.ml.base import Transformer
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from lakehouse.errors import ComplaintsError
+from lakehouse.settings import MlSettings
+from lakehouse.tables.lake import Lake
+from ml.data.data_checks import counted, judged_material, refuse_one_sided, refuse_unfit
+from ml.data.examples import TABLES, examples
+from ml.data.split import CALIBRATE, FIT, TEST, Rule, parted, rule_of
+from ml.evaluation.holdout import Judged, Metrics, judge
+from ml.evaluation.plots import plots
+from ml.evaluation.promotion import WorseError, promote
+from ml.features.company_history import lookup, with_history
+from ml.features.pipeline import EXAMPLE, INPUTS, artifact, represented
+from ml.registry.model_card import card
+from ml.registry.provenance import signature
+from ml.registry.registry import CARD, Registry
+from ml.registry.versions import REFERENCE
+from ml.scoring.influences import raw_logit
+from ml.scoring.validation import Output
+from ml.training.calibration import Line, fitted_lines, stage
+from ml.training.feature_selection import fitted_classifier, nothing_learned
+from ml.training.parameter_selection import Candidate, chosen, weighted
+
+MOST_CHARACTERS = 6000  # of a parameter in MLflow
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training gave.
+
+    Attributes:
+        version: in the registry.
+        is_champion: whether it was promoted; otherwise it is the challenger, and a warning says why.
+        train_rows: fitted on.
+        calibrate_rows: used for calibration alone.
+        copies: left out of the earlier parts, since a later one has the same narrative.
+        unknown: without a known outcome.
+        split_on: first day of the test part of any file or topic.
+        metrics: on the test part.
+        warnings: what weakens the model, in sentences.
+    """
+
+    version: str
+    is_champion: bool
+    train_rows: int
+    calibrate_rows: int
+    copies: int
+    unknown: int
+    split_on: date
+    metrics: Metrics
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """An artifact with how it came about."""
+
+    artifact: PipelineModel
+    rule: Rule
+    rows: Mapping[int, int]  # a part
+    best: Candidate
+    grid: tuple[Candidate, ...]
+    lines: Mapping[str, Line]
+    threshold: float
+    warnings: tuple[str, ...]
+
+
+def train(lake: Lake, registry: Registry, progress: Progress, *, as_challenger: bool = False) -> Training:
+    """Fit on the earlier part, calibrate, judge on the later, register, and promote unless the champion is better.
+
+    Args:
+        lake: with silver's complaints and outcomes.
+        registry: takes the new version.
+        progress: told what is under way.
+        as_challenger: promote in no case.
+
+    Raises:
+        ComplaintsError: too few complaints with a known outcome, or only one kind of outcome.
+    """
+    progress("reading complaints with outcomes")
+    with _kept(examples(lake).repartition(lake.settings.spark.cores)) as rows:
+        known, unknown = counted(rows)
+        refuse_unfit(known)
+        with _kept(parted(rows.where("label IS NOT NULL"), lake.settings.ml)) as parts:
+            fitted = fit(parts, lake.settings.ml, progress)
+            progress("judging on the test part")
+            judged = judge(fitted.artifact, fitted.threshold, parts.where(F.col("part") == TEST), lake.settings.ml)
+            progress("registering")
+            version = _registered(lake, registry, fitted, parts, (judged, unknown))
+    is_champion, said = (False, ()) if as_challenger else _promoted(lake, registry, version, progress)
+    return Training(
+        version=version,
+        is_champion=is_champion,
+        train_rows=fitted.rows[FIT],
+        calibrate_rows=fitted.rows[CALIBRATE],
+        copies=sum(known.values()) - sum(fitted.rows.values()),
+        unknown=unknown,
+        split_on=min(fitted.rule.since.values(), default=date.min),
+        metrics=judged.metrics,
+        warnings=(*fitted.warnings, *said),
+    )
+
+
+def _promoted(lake: Lake, registry: Registry, version: str, progress: Progress) -> tuple[bool, tuple[str, ...]]:
+    """Promote the version unless it is worse than the champion; whether it was, and what is to be said of it."""
+    progress("comparing with the champion")
+    try:
+        promote(lake, registry, version)
+    except WorseError as error:
+        return False, (str(error),)
+    except ComplaintsError as error:  # nothing to compare with must not leave the stream without a model
+        registry.promote(version)
+        return True, (f"Promoted without a comparison. {error}",)
+    return True, ()
+
+
+def _registered(lake: Lake, registry: Registry, fitted: Fitted, parts: DataFrame, found: tuple[Judged, int]) -> str:
+    judged, unknown = found
+    figures = judged.metrics.figures()
+    first, last = parts.agg(F.min("date_received"), F.max("date_received")).collect()[0]
+    text = card(
+        registry.name,
+        rows={
+            "fit_rows": fitted.rows[FIT],
+            "calibrate_rows": fitted.rows[CALIBRATE],
+            "test_rows": judged.metrics.rows,
+            "unknown": unknown,
+        },
+        period=(first, last),
+        since=fitted.rule.since,
+        metrics=figures,
+        threshold=fitted.threshold,
+        warnings=fitted.warnings,
+    )
+    return registry.log(
+        fitted.artifact,
+        parameters=_parameters(lake, fitted, judged.output, unknown),
+        metrics=figures,
+        signature=signature(parts.select(*INPUTS)),
+        figures=plots(judged.drawn),
+        texts={
+            CARD: text,
+            REFERENCE: json.dumps(asdict(judged.seen)),
+            "input_example.json": json.dumps([EXAMPLE]),
+        },
+    )
+
+
+def fit(parts: DataFrame, settings: MlSettings, progress: Progress) -> Fitted:
+    """Fit and calibrate on parted complaints; the test part is not touched.
+
+    Args:
+        parts: what `ml.data.split.parted` gives, with all three parts.
+        settings: how.
+        progress: told what is under way.
+
+    Raises:
+        ComplaintsError: a part has one kind of outcome only.
+    """
+    rows = refuse_one_sided(parts)
+    rule = rule_of(parts, settings)
+    learned = parts.where(F.col("part") != TEST)
+    base_rate = float(learned.agg(F.avg("label")).first()[0])  # type: ignore[index]
+    learned = learned.transform(with_history(base_rate, settings.history_weight, settings.answer_days))
+    learned = weighted(learned, settings)
+    with_text, warnings = judged_material(learned)
+    progress("fitting the text and feature stages")
+    stages = represented(learned.where(F.col("part") == FIT), settings, with_text=with_text)
+    with _kept(stages.transform(learned).select(*_FOR_CLASSIFIER)) as ready:
+        fitting = ready.where(F.col("part") == FIT)
+        best, grid = chosen(fitting, settings, progress)
+        progress(f"fitting the classifier ({', '.join(f'{k} {v:g}' for k, v in best.values.items())})")
+        with _kept(fitting) as fitting:
+            model = fitted_classifier(fitting, settings, best)
+        warnings += nothing_learned(model)
+        progress("calibrating")
+        lines = _calibrated(PipelineModel(stages=model), ready.where(F.col("part") == CALIBRATE))
+    history = lookup(learned, base_rate, settings.history_weight)
+    costs = settings.costs
+    return Fitted(
+        artifact=artifact(stages, history, model, stage(lines)),
+        rule=rule,
+        rows=rows,
+        best=best,
+        grid=tuple(grid),
+        lines=lines,
+        # Calling a success costs less from here up, if the probability is true (Elkan 2001).
+        threshold=costs.false_alarm / (costs.false_alarm + costs.missed),
+        warnings=warnings,
+    )
+
+
+_FOR_CLASSIFIER = ("features", "label", "weight", "part", "source", "key", "date_received", "has_narrative")
+
+
+@contextmanager
+def _kept(rows: DataFrame) -> Iterator[DataFrame]:
+    kept = rows.persist()
+    try:
+        yield kept
+    finally:
+        kept.unpersist()
+
+
+def _calibrated(model: Transformer, rows: DataFrame) -> dict[str, Line]:
+    path = F.when(F.col("has_narrative"), "text").otherwise("structure")
+    found = model.transform(rows).select(raw_logit().alias("raw"), "label", path.alias("path")).collect()  # bounded
+    raw, label, paths = (np.array(values) for values in zip(*found, strict=True))
+    return fitted_lines(raw, label, paths)
+
+
+def _parameters(lake: Lake, fitted: Fitted, output: Output, unknown: int) -> dict[str, object]:
+    settings = lake.settings.ml.model_dump()
+    return {
+        **{name: json.dumps(value) if isinstance(value, dict) else value for name, value in settings.items()},
+        **{f"best_{name}": value for name, value in fitted.best.values.items()},
+        "cross_validation": json.dumps([asdict(candidate) for candidate in fitted.grid])[:MOST_CHARACTERS],
+        "calibration": json.dumps({path: asdict(line) for path, line in fitted.lines.items()}),
+        "threshold": fitted.threshold,
+        "rule": fitted.rule.as_json(),
+        "fit_rows": fitted.rows[FIT],
+        "calibrate_rows": fitted.rows[CALIBRATE],
+        "test_rows": fitted.rows[TEST],
+        "features": output.size,
+        "unseen_in_test": json.dumps(output.unseen),
+        "unknown_outcomes": unknown,
+        **{f"version_of_{t.name}": lake.version(t) for t in TABLES},
+    }

@@ -1,0 +1,174 @@
+"""What an operator asks of a stream, beside it: Kafka's lag, and what gold says of the queries and their decisions.
+
+Reads Kafka's offsets, gold.stream_health and gold.decisions; needs no Spark, and never waits for the stream.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from kafka import TopicPartition
+from kafka.admin import KafkaAdminClient, OffsetSpec
+from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError
+
+from lakehouse.errors import ComplaintsError
+from lakehouse.settings import KafkaSettings, Settings
+from lakehouse.sql.query import Result, query
+from lakehouse.tables.lake import writer
+from streaming.kafka.topics import admin_client
+from streaming.tables import TABLES
+
+LOOK_SECONDS = 1.0  # between the two looks that give the rates
+MINUTES = 10  # what counts as recent
+# What a broker says in its first seconds, while its groups are being set up.
+NO_GROUPS_YET = (CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError)
+
+# Each with $since and $now; times in milliseconds unless said otherwise.
+HEALTH = """
+    SELECT query, max(batch_id) AS last_batch, max(started_at) AS last_began,
+           round(date_diff('second', max(started_at), $now), 0) AS age_seconds,
+           count(*) AS batches, median(batch_ms) AS p50_ms, quantile_disc(batch_ms, 0.99) AS p99_ms,
+           arg_max(lag_rows, started_at) AS lag_rows
+    FROM gold.stream_health WHERE started_at >= $since
+    GROUP BY query ORDER BY list_position(['ingest', 'refine', 'score', 'summarise'], query)
+"""
+THROUGHPUT = """
+    SELECT date_trunc('minute', started_at) AS minute, query, sum(rows)::BIGINT AS rows, count(*) AS batches
+    FROM gold.stream_health WHERE started_at BETWEEN $since AND $now
+    GROUP BY ALL ORDER BY minute, query
+"""
+LATENCY = """
+    SELECT date_trunc('minute', kafka_timestamp) AS minute, count(*) AS decisions,
+           quantile_disc(waited, 0.5) AS p50_ms, quantile_disc(waited, 0.95) AS p95_ms,
+           quantile_disc(waited, 0.99) AS p99_ms, max(waited) AS max_ms
+    FROM (SELECT kafka_timestamp, date_diff('millisecond', kafka_timestamp, scored_at) AS waited
+          FROM gold.decisions WHERE kafka_timestamp BETWEEN $since AND $now)
+    GROUP BY minute ORDER BY minute
+"""
+DISTRIBUTION = """
+    SELECT 'urgency' AS of, urgency AS value, count(*) FILTER (recent) AS recent, count(*) AS last_hour
+    FROM (SELECT *, scored_at >= $since AS recent FROM gold.decisions
+          WHERE scored_at BETWEEN $now - INTERVAL 1 HOUR AND $now) GROUP BY ALL
+    UNION ALL
+    SELECT 'team', team, count(*) FILTER (scored_at >= $since), count(*)
+    FROM gold.decisions WHERE scored_at BETWEEN $now - INTERVAL 1 HOUR AND $now GROUP BY ALL
+    UNION ALL
+    SELECT 'score', format('{:.1f} to {:.1f}', floor(least(probability, 0.999) * 10) / 10,
+                           floor(least(probability, 0.999) * 10) / 10 + 0.1),
+           count(*) FILTER (scored_at >= $since), count(*)
+    FROM gold.decisions WHERE scored_at BETWEEN $now - INTERVAL 1 HOUR AND $now GROUP BY ALL
+    ORDER BY ALL
+"""
+SAMPLES = """
+    SELECT complaint_id, scored_at, urgency, team, round(probability, 3) AS probability, recommended_action,
+           list_transform(reasons, lambda why: why.reason) AS reasons
+    FROM gold.decisions WHERE scored_at <= $now AND scored_at >= $since ORDER BY scored_at DESC, complaint_id LIMIT 5
+"""
+
+
+@dataclass(frozen=True)
+class PartitionLag:
+    """One partition as a consumer group sees it.
+
+    Attributes:
+        topic: the topic.
+        partition: its number.
+        begin: first offset that is kept.
+        end: offset after the last message.
+        committed: offset that the group goes on from; None when it has committed none.
+        lag: messages that the group has still to read.
+        rate: messages a second that the group reads.
+        arriving: messages a second that arrive.
+    """
+
+    topic: str
+    partition: int
+    begin: int
+    end: int
+    committed: int | None
+    lag: int
+    rate: float
+    arriving: float
+
+    @property
+    def seconds_to_catch_up(self) -> float | None:
+        """How long until the lag is gone at these rates; None when it isn't getting smaller."""
+        gain = self.rate - self.arriving
+        if self.lag == 0:
+            return 0.0
+        return self.lag / gain if gain > 0 else None
+
+
+def lag(kafka: KafkaSettings, bootstrap_servers: str, group: str, topic: str) -> list[PartitionLag]:
+    """The group's lag by partition, with rates measured over a second.
+
+    Raises:
+        ComplaintsError: the broker can't be reached, or has no such topic.
+    """
+    with admin_client(kafka, bootstrap_servers) as admin:
+        if topic not in admin.list_topics():
+            msg = f"There is no topic {topic} at {bootstrap_servers}: `complaints topics list` shows what there is."
+            raise ComplaintsError(msg)
+        (described,) = admin.describe_topics([topic])
+        positions = [TopicPartition(topic, number) for number in range(len(described["partitions"]))]
+        begin = _offsets(admin, positions, OffsetSpec.EARLIEST)
+        before, began = _look(admin, positions, group), time.monotonic()
+        time.sleep(LOOK_SECONDS)
+        after, seconds = _look(admin, positions, group), time.monotonic() - began
+    found = []
+    for position in positions:
+        (end_before, committed_before), (end, committed) = before[position], after[position]
+        start = begin[position] if committed is None else committed
+        found.append(
+            PartitionLag(
+                topic,
+                position.partition,
+                begin[position],
+                end,
+                committed,
+                max(0, end - start),
+                rate=((committed or 0) - (committed_before or 0)) / seconds,
+                arriving=(end - end_before) / seconds,
+            )
+        )
+    return found
+
+
+def _look(
+    admin: KafkaAdminClient, positions: list[TopicPartition], group: str
+) -> dict[TopicPartition, tuple[int, int | None]]:
+    """By partition its end, and what the group has committed."""
+    ends = _offsets(admin, positions, OffsetSpec.LATEST)
+    try:
+        committed = admin.list_group_offsets({group: positions})[group]
+    except NO_GROUPS_YET:
+        committed = {}
+    return {p: (ends[p], c.offset if (c := committed.get(p)) and c.offset >= 0 else None) for p in positions}
+
+
+def _offsets(
+    admin: KafkaAdminClient, positions: list[TopicPartition], spec: OffsetSpec
+) -> Mapping[TopicPartition, int]:
+    found = admin.list_partition_offsets(dict.fromkeys(positions, spec))
+    return {position: found[position].offset for position in positions}
+
+
+def recent(settings: Settings, statement: str) -> Result:
+    """One of this module's statements over the last minutes.
+
+    Raises:
+        ComplaintsError: there are no tables yet.
+    """
+    now = datetime.now(UTC).replace(tzinfo=None)
+    since = now - timedelta(minutes=MINUTES)
+    return query(settings, TABLES, statement, {"now": now, "since": since})
+
+
+def is_written(settings: Settings) -> bool:
+    """Whether a process holds the right to write this lake, as a running stream does."""
+    try:
+        writer(settings, patience=0).release()
+    except ComplaintsError:
+        return True
+    return False

@@ -1,0 +1,132 @@
+"""Standard values for product, state, ZIP code, channel, tags and company response, by conf/taxonomy.yaml.
+
+Reads the struct ``raw`` of a parsed complaint; adds the standard columns beside it. One row in, one row out.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from lakehouse.rules.files import Rule, RuleFile, read_rules
+from lakehouse.settings import CONF
+from lakehouse.step import Step
+
+RESPONSE_CLASSES = (
+    "explanation",
+    "monetary_relief",
+    "non_monetary_relief",
+    "relief",
+    "no_relief",
+    "closed",
+    "untimely",
+    "in_progress",
+)
+SEPARATOR = " > "  # between a product and its sub-product; occurs in no label
+
+
+class Product(Rule):
+    """One label of the field product, with its family."""
+
+    id: str = Field(alias="label")
+    family: str
+    sub_products: dict[str, str] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Taxonomy:
+    """Known values in lower case, each with its standard.
+
+    Attributes:
+        families: product families; the last is for unknown products.
+        products: label, or label > sub-product where that decides, to family.
+        states: code or name to code.
+        channels: spelling to channel.
+        responses: company response to response class.
+    """
+
+    families: tuple[str, ...]
+    products: Mapping[str, str]
+    states: Mapping[str, str]
+    channels: Mapping[str, str]
+    responses: Mapping[str, str]
+
+
+def load_taxonomy(path: Path = CONF / "taxonomy.yaml") -> Taxonomy:
+    """The taxonomy, checked.
+
+    Raises:
+        ComplaintsError: a key, family or response class is unknown or given twice; names file and line.
+    """
+    file = read_rules(path)
+    file.only("families", "products", "states", "channels", "responses")
+    families = tuple(file.section("families", list))
+    channels = file.section("channels", dict)
+    responses = file.section("responses", dict)
+    for response, name in responses.items():
+        if name not in RESPONSE_CLASSES:
+            known = f"is '{name}', but the classes are {', '.join(RESPONSE_CLASSES)}"
+            file.refuse(known, line=responses.lines[response], key=response)
+    return Taxonomy(
+        families=families,
+        products=dict(_families_by_label(file, families)),
+        states={s.lower(): code for code, name in file.section("states", dict).items() for s in (code, name)},
+        channels={s.lower(): channel for channel, others in channels.items() for s in (channel, *others)},
+        responses={response.lower(): name for response, name in responses.items()},
+    )
+
+
+def _families_by_label(file: RuleFile, families: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    for entry, product in file.rules("products", Product):
+        for family in (product.family, *product.sub_products.values()):
+            if family not in families:
+                file.refuse(f"there is no family '{family}'", line=entry.line, rule=product.id)
+        yield product.id.lower(), product.family
+        for sub_product, family in product.sub_products.items():
+            yield f"{product.id}{SEPARATOR}{sub_product}".lower(), family
+
+
+def standardised(taxonomy: Taxonomy) -> Step:
+    """Adds the standard columns to parsed complaints.
+
+    Returns:
+        A function of a frame with the struct ``raw``. It adds product, product_known (false for an unknown label, null
+        without one), product_family, state, zip_code, zip3, submitted_via, tags, is_servicemember, is_older_american
+        and response_class. An unknown product keeps its label and gets the last family; an unknown state, channel or
+        response and a malformed ZIP code become null.
+    """
+    products = _lookup(taxonomy.products)
+    label, sub_product = F.lower("raw.product"), F.lower("raw.sub_product")
+    tags = F.lower("raw.tags")
+    well_formed = F.col("raw.zip_code").rlike(r"^([0-9]{5}|[0-9]{3}[xX]{2}|[xX]{5})(-[0-9]{4})?$")
+
+    def with_standard_values(parsed: DataFrame) -> DataFrame:
+        return parsed.withColumns(
+            {
+                "product": F.col("raw.product"),
+                "product_known": F.when(label.isNotNull(), products[label].isNotNull()),
+                "product_family": F.coalesce(
+                    products[F.concat(label, F.lit(SEPARATOR), sub_product)],
+                    products[label],
+                    F.lit(taxonomy.families[-1]),
+                ),
+                "state": _lookup(taxonomy.states)[F.lower("raw.state")],
+                "zip_code": F.when(well_formed, F.upper(F.substring("raw.zip_code", 1, 5))),
+                "submitted_via": _lookup(taxonomy.channels)[F.lower("raw.submitted_via")],
+                "tags": F.col("raw.tags"),
+                "is_servicemember": F.coalesce(F.contains(tags, F.lit("servicemember")), F.lit(col=False)),
+                "is_older_american": F.coalesce(F.contains(tags, F.lit("older american")), F.lit(col=False)),
+                "response_class": _lookup(taxonomy.responses)[F.lower("raw.company_response")],
+            }
+        ).withColumn("zip3", F.when(F.col("zip_code") != "XXXXX", F.substring("zip_code", 1, 3)))
+
+    return with_standard_values
+
+
+def _lookup(values: Mapping[str, str]) -> Column:
+    """A map as one expression, which Spark folds to a literal; a map of a hundred literals would slow each plan."""
+    return F.from_json(F.lit(json.dumps(dict(values))), "map<string,string>")

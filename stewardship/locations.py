@@ -1,0 +1,146 @@
+"""Where one complaint is: every row of every layer that stems from it, found without Spark, also beside a stream.
+
+Reads all layers; quarantine has no column for the complaint's number, so bronze's payloads are searched for it.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from bronze.tables import ERASURES
+from lakehouse.settings import Settings
+from lakehouse.sql.query import query
+from lakehouse.tables.lake import table_path
+from silver.fields import BY_NAME, normalised
+from silver.payload import cells_of
+from streaming.tables import TABLES
+
+KNOWN = """
+    SELECT record_id FROM silver.complaints WHERE complaint_id = $id
+    UNION SELECT record_id FROM silver.narratives WHERE complaint_id = $id
+    UNION SELECT record_id FROM silver.outcomes WHERE complaint_id = $id
+    UNION SELECT record_id FROM silver.duplicates WHERE complaint_id = $id
+"""
+# A blob's text has what is not ASCII escaped, hence no look at what stands beside the number there.
+NAMING = """
+    SELECT record_id, payload, payload_bytes FROM bronze.complaints
+    WHERE regexp_matches(payload, $whole) OR contains(payload_bytes::VARCHAR, $text)
+"""
+REPLAYS = """
+    SELECT record_id FROM bronze.complaints WHERE list_contains($records, replay_of)
+    UNION SELECT replay_of FROM bronze.complaints WHERE list_contains($records, record_id) AND replay_of IS NOT NULL
+"""
+ERASED = """
+    SELECT record_id, complaint_id, destination, asked_at, erased_at FROM bronze.erasures WHERE complaint_id = $id
+"""
+STEPS = """
+    WITH arrived AS (SELECT * FROM bronze.complaints WHERE list_contains($records, record_id))
+    SELECT * FROM (
+        SELECT 1 AS place, 'kafka' AS step, kafka_timestamp AS "at", record_id,
+               concat('offset ', "offset", ' of ', topic, ' partition ', "partition") AS what
+        FROM arrived WHERE topic IS NOT NULL
+        UNION ALL
+        SELECT 2, 'bronze', ingested_at, record_id,
+               CASE WHEN source = 'replay' THEN concat('mended from ', replay_of)
+                    WHEN file IS NOT NULL THEN concat(file, ':', line) ELSE '' END
+        FROM arrived
+        UNION ALL
+        SELECT 3, 'silver', refined_at, record_id, array_to_string(warnings, ', ')
+        FROM silver.complaints WHERE complaint_id = $id
+        UNION ALL
+        SELECT 3, 'quarantine', refined_at, record_id, array_to_string(reasons, ', ')
+        FROM silver.quarantine WHERE list_contains($records, record_id)
+        UNION ALL
+        SELECT 3, 'duplicate', refined_at, record_id, array_to_string(list_prepend(kind, changed_fields), ', ')
+        FROM silver.duplicates WHERE complaint_id = $id
+        UNION ALL
+        SELECT 4, 'narrative', refined_at, record_id, '' FROM silver.narratives WHERE complaint_id = $id
+        UNION ALL
+        SELECT 4, 'outcome', observed_at, record_id, coalesce(response_class, '')
+        FROM silver.outcomes WHERE complaint_id = $id
+        UNION ALL
+        SELECT 4, 'replayed', replayed_at, record_id, ''
+        FROM silver.quarantine WHERE list_contains($records, record_id) AND replayed_at IS NOT NULL
+        UNION ALL
+        SELECT 5, 'decision', scored_at, record_id,
+               concat(urgency, ' to ', team, ', probability ', round(probability, 3), ' by ', model_name, ' version ',
+                      model_version)
+        FROM gold.decisions WHERE complaint_id = $id
+    ) ORDER BY "at", place, record_id
+"""
+DESTINATIONS = """
+    SELECT record_id, 'silver' FROM silver.complaints WHERE list_contains($records, record_id)
+    UNION ALL SELECT record_id, 'quarantine' FROM silver.quarantine WHERE list_contains($records, record_id)
+    UNION ALL SELECT record_id, 'duplicates' FROM silver.duplicates WHERE list_contains($records, record_id)
+"""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a complaint on its way.
+
+    Attributes:
+        step: kafka, bronze, silver, quarantine, duplicate, narrative, outcome, replayed, decision or published.
+        at: when, in UTC; None where it isn't known.
+        record_id: the row of bronze that took it.
+        what: reasons, kind of repeat, decision with its model, or place; nothing of what the complaint says.
+    """
+
+    step: str
+    at: datetime | None
+    record_id: str
+    what: str
+
+
+def records_of(settings: Settings, complaint_id: int) -> list[str]:
+    """The rows of bronze that stem from a complaint, in order.
+
+    Those that silver knows by its number, those whose payload names it, those that can't be read as JSON and in which
+    the number stands, and the mended rows and their originals of all these.
+
+    Raises:
+        ComplaintsError: there is no lake yet.
+    """
+    found = {str(row[0]) for row in query(settings, TABLES, KNOWN, {"id": complaint_id}).rows}
+    given = {"whole": whole_number(complaint_id), "text": str(complaint_id)}
+    rows = query(settings, TABLES, NAMING, given).rows
+    found |= {str(record) for record, text, raw in rows if names(complaint_id, text, raw)}
+    replays = query(settings, TABLES, REPLAYS, {"records": sorted(found)}).rows if found else ()
+    return sorted(found | {str(row[0]) for row in replays})
+
+
+def whole_number(complaint_id: int) -> str:
+    """A pattern that finds the number where it isn't part of a longer one."""
+    return rf"(^|[^0-9])0*{complaint_id}([^0-9]|$)"
+
+
+def names(complaint_id: int, payload: str | None, payload_bytes: bytes | None) -> bool:
+    """Whether a payload is of this complaint; one that is no JSON object is, when the number stands in it."""
+    text = payload if payload is not None else (payload_bytes or b"").decode(errors="replace")
+    cells = cells_of(text)
+    if cells is None:
+        return re.search(whole_number(complaint_id), text) is not None
+    keys = BY_NAME["complaint_id"].keys
+    ids = (str(value).strip() for name, value in cells.items() if normalised(name) in keys)
+    return any(text.isascii() and text.isdigit() and text.lstrip("0") == str(complaint_id) for text in ids)
+
+
+def steps(settings: Settings, complaint_id: int, records: Sequence[str]) -> list[Step]:
+    """The way of a complaint, as far as the lake knows it, in the order of time."""
+    rows = query(settings, TABLES, STEPS, {"id": complaint_id, "records": list(records)}).rows
+    return [Step(step, at, record_id, what) for _, step, at, record_id, what in rows]
+
+
+def destinations(settings: Settings, records: Sequence[str]) -> dict[str, str]:
+    """By row of bronze where it went: silver, quarantine or duplicates; none of a row that isn't refined yet."""
+    return {str(row[0]): str(row[1]) for row in query(settings, TABLES, DESTINATIONS, {"records": list(records)}).rows}
+
+
+def erasures(settings: Settings, complaint_id: int) -> list[Mapping[str, Any]]:
+    """The rows of bronze.erasures of a complaint; none in a lake that lacks the table, made by an earlier version."""
+    if not (table_path(settings, ERASURES) / "_delta_log").is_dir():
+        return []
+    found = query(settings, TABLES, ERASED, {"id": complaint_id})
+    return [dict(zip(found.columns, row, strict=True)) for row in found.rows]

@@ -1,0 +1,1 @@
+"""Proves the lake's invariants by counting over files and Kafka."""

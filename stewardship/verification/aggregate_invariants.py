@@ -1,0 +1,59 @@
+"""Aggregates compared with the decisions they sum, as SQL over pinned tables (part of `invariants`)."""
+
+from gold.aggregates import KEYS
+from gold.tables import BY_DAY, BY_MINUTE
+from lakehouse.tables.declaration import Table
+
+# What gold.aggregates says in Spark's words, in DuckDB's: said again, since the one is to prove the other.
+_COUNTED = {
+    "complaints": "1",
+    "escalated": "escalate::INTEGER",
+    "critical": "(urgency = 'critical')::INTEGER",
+    "high": "(urgency = 'high')::INTEGER",
+    "without_text": "(scored_with = 'structure')::INTEGER",
+    "probability_sum": "probability",
+}
+_LATENCY = {"latency_ms_sum": "coalesce(epoch_ms(scored_at) - epoch_ms(kafka_timestamp), 0)"}
+_MINUTE = ("date_trunc('minute', coalesce(kafka_timestamp, ingested_at))", "product_family", "urgency")
+_DAY = ("date_received", "product_family", "coalesce(issue, '')", "coalesce(company, '')", "coalesce(state, '')")
+_KEYS = {BY_MINUTE: _MINUTE, BY_DAY: _DAY}
+_MEASURES = {BY_MINUTE: _COUNTED | _LATENCY, BY_DAY: _COUNTED}
+
+
+def other_sums(table: Table, under_way: str) -> str:
+    """SQL for the keys of an aggregate whose sums aren't those of the decisions: verdict, id, n.
+
+    Between the sums of those that the summarising query had read, and of all, each may be. What it may not have read
+    is told with the verdict `under_way`.
+    """
+    names, keys, measures = KEYS[table], _KEYS[table], _MEASURES[table]
+    expected = ", ".join(
+        f"sum({sql}) AS most_{name}, coalesce(sum({sql}) FILTER (NOT is_open), 0) AS least_{name}"
+        for name, sql in measures.items()
+    )
+    within = " AND ".join(
+        f"coalesce({name}, 0) BETWEEN coalesce(least_{name}, 0) - 1e-6 * (1 + coalesce(abs(most_{name}), 0)) "
+        f"AND coalesce(most_{name}, 0) + 1e-6 * (1 + coalesce(abs(most_{name}), 0))"
+        for name in measures
+    )
+    return f"""
+        WITH decided AS (
+            SELECT *, (SELECT all_unsummed FROM asked) OR complaint_id IN (FROM unsummed UNION ALL FROM erasing)
+                   AS is_open
+            FROM gold.decisions
+        ), expected AS (
+            SELECT {", ".join(f"{sql} AS e_{name}" for name, sql in zip(names, keys, strict=True))},
+                   {expected}, count(*) FILTER (is_open) AS opened
+            FROM decided GROUP BY {", ".join(str(number + 1) for number in range(len(names)))}
+        ), found AS (
+            SELECT {", ".join(names)}, {", ".join(f"sum({name}) AS {name}" for name in measures)}
+            FROM {table.name} GROUP BY {", ".join(names)}
+        ), compared AS (
+            SELECT concat_ws(', ', {", ".join(f"coalesce({name}, e_{name})" for name in names)}) AS id,
+                   {within} AS is_right, opened
+            FROM expected FULL JOIN found ON {" AND ".join(f"e_{name} IS NOT DISTINCT FROM {name}" for name in names)}
+        )
+        SELECT CASE WHEN is_right THEN '{under_way}' ELSE 'with other sums' END AS verdict, id,
+               CASE WHEN is_right THEN opened ELSE 1 END AS n
+        FROM compared WHERE NOT is_right OR opened > 0
+    """  # noqa: S608

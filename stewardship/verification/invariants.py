@@ -1,0 +1,253 @@
+"""What must hold of a lake at any moment, as SQL over its pinned tables and copies of its topics.
+
+Each invariant has two queries: how many things it is about, and its findings (`verdict`, `id`, `n`): what isn't simply
+as it should be, n times. Findings with a verdict in `APART` are accounted for; all others break the invariant.
+
+Besides the views of the tables there are, made by `stewardship.verification.verify`:
+asked (topic, started, publishing_since), reached (partition, end): what the queries said before the tables were pinned;
+unrefined (record_id), unscored and unsummed (complaint_id): what a query may not have read yet; where that may be
+everything, all_unrefined and so on in asked are true;
+on_input and on_predictions: the topics' messages; cut (reach_ms): up to when Kafka may have dropped predictions.
+"""
+
+from dataclasses import dataclass
+
+from bronze import tables as bronze
+from bronze.land import DIGEST_SHOWN, FROM_FILE
+from gold import tables as gold
+from gold.aggregates import KEYS
+from lakehouse.tables.declaration import Table
+from silver import tables as silver
+from stewardship.verification.aggregate_invariants import other_sums
+
+UNDER_WAY = "under way"
+ERASED = "erased"
+BEYOND = "beyond retention"
+UNPUBLISHED = "in batches of which Kafka has nothing, as `complaints score` leaves them"
+APART = (UNDER_WAY, ERASED, BEYOND, UNPUBLISHED)
+
+# The columns that the queries read, by table, in the order in which tables are pinned: what is written later is pinned
+# earlier, so that each row of a table has its origin in those that follow. The erasures come first, and are looked at
+# again in the end: nobody may erase meanwhile.
+COLUMNS: dict[Table, tuple[str, ...]] = {
+    bronze.ERASURES: ("record_id", "complaint_id", "erased_at"),
+    gold.BY_MINUTE: (*KEYS[gold.BY_MINUTE], *(measure.name for measure in gold.MEASURES), "latency_ms_sum"),
+    gold.BY_DAY: (*KEYS[gold.BY_DAY], *(measure.name for measure in gold.MEASURES)),
+    gold.DECISIONS: (
+        *("complaint_id", "record_id", "date_received", "product_family", "issue", "company", "state", "probability"),
+        *("scored_with", "urgency", "escalate", "kafka_timestamp", "ingested_at", "scored_at"),
+    ),
+    silver.COMPLAINTS: ("complaint_id", "record_id"),
+    silver.NARRATIVES: ("complaint_id",),
+    silver.OUTCOMES: ("complaint_id",),
+    silver.QUARANTINE: ("record_id", "replayed_at"),
+    silver.DUPLICATES: ("record_id",),
+    bronze.FILES: ("sha256", "rows"),
+    bronze.COMPLAINTS: ("record_id", "source", "topic", "partition", "offset", "kafka_timestamp", "replay_of"),
+}
+
+# The records and the complaints that are not, once each, where they should be: each found in one pass, for several
+# invariants. What is grouped is small (numbers, digests), since it is as long as the lake.
+PREPARED = (
+    """
+    CREATE TABLE odd_records AS
+    SELECT record_id, sum(b) AS bronze, sum(p) AS places, sum(e) AS erased, sum(u) AS erasing
+    FROM (
+        SELECT record_id, 1 AS b, 0 AS p, 0 AS e, 0 AS u FROM bronze.complaints
+        UNION ALL SELECT record_id, 0, 1, 0, 0 FROM silver.complaints
+        UNION ALL SELECT record_id, 0, 1, 0, 0 FROM silver.quarantine
+        UNION ALL SELECT record_id, 0, 1, 0, 0 FROM silver.duplicates
+        UNION ALL SELECT record_id, 0, 0, 1, (erased_at IS NULL)::INTEGER FROM bronze.erasures
+    )
+    GROUP BY record_id
+    HAVING NOT (sum(b) = 1 AND sum(p) = 1 AND sum(e) = 0) AND NOT (sum(b) = 0 AND sum(p) = 0 AND sum(u) = 0)
+    """,
+    """
+    CREATE TABLE odd_complaints AS
+    SELECT complaint_id, sum(s) AS silver, sum(g) AS gold
+    FROM (
+        SELECT complaint_id, hash(record_id) AS record, 1 AS s, 0 AS g FROM silver.complaints
+        UNION ALL SELECT complaint_id, hash(record_id), 0, 1 FROM gold.decisions
+    )
+    GROUP BY complaint_id HAVING NOT (sum(s) = 1 AND sum(g) = 1 AND min(record) = max(record))
+    """,
+    """
+    CREATE TABLE odd_messages AS
+    SELECT hash(topic, "partition", "offset", kafka_timestamp) AS message FROM bronze.complaints
+    WHERE source = 'kafka' GROUP BY message HAVING min(hash(record_id)) <> max(hash(record_id))
+    """,
+    "CREATE TABLE erasing AS SELECT complaint_id FROM bronze.erasures WHERE erased_at IS NULL",
+)
+
+# Where bronze has none of a partition's messages, the checkpoint's offset is another broker's, or another topic's.
+_MESSAGES = f"""
+    WITH mine AS (
+        SELECT "partition", "offset", epoch_ms(kafka_timestamp) AS sent_ms
+        FROM bronze.complaints WHERE source = 'kafka' AND topic = (SELECT topic FROM asked)
+    ), erased AS (  -- an id may have a part more
+        SELECT array_to_string(string_split(record_id, '/')[:3], '/') FROM bronze.erasures
+    ), matched AS (
+        SELECT "partition", max("offset") + 1 AS "end"
+        FROM on_input SEMI JOIN mine USING ("partition", "offset", sent_ms) GROUP BY "partition"
+    ), missing AS (
+        SELECT "partition", "offset", concat_ws('/', (SELECT topic FROM asked), "partition", "offset") AS record_id
+        FROM on_input ANTI JOIN mine USING ("partition", "offset", sent_ms)
+    )
+    SELECT CASE WHEN record_id IN (FROM erased) THEN '{ERASED}'
+                WHEN "offset" < greatest(matched."end", reached."end") AND matched."end" IS NOT NULL THEN 'lost'
+                ELSE '{UNDER_WAY}' END AS verdict, record_id AS id, 1 AS n
+    FROM missing LEFT JOIN reached USING ("partition") LEFT JOIN matched USING ("partition")
+"""  # noqa: S608 - our own names; so below
+
+_ONCE = """
+    SELECT 'twice' AS verdict, record_id AS id, bronze - 1 AS n FROM odd_records WHERE bronze > 1
+    UNION ALL
+    SELECT 'twice under other ids', min(record_id), count(DISTINCT record_id) - 1
+    FROM bronze.complaints
+    WHERE source = 'kafka' AND hash(topic, "partition", "offset", kafka_timestamp) IN (FROM odd_messages)
+    GROUP BY topic, "partition", "offset", kafka_timestamp HAVING count(DISTINCT record_id) > 1
+"""
+
+_FILES = f"""
+    WITH noted AS (
+        SELECT left(sha256, {DIGEST_SHOWN}) AS digest, max("rows") AS "rows" FROM bronze.files GROUP BY digest
+    ), there AS (
+        SELECT digest, count(*) AS "rows"
+        FROM (SELECT regexp_extract(record_id, '{FROM_FILE}', 1) AS digest FROM bronze.complaints
+              WHERE source IN ('csv', 'json')
+              UNION ALL SELECT regexp_extract(record_id, '{FROM_FILE}', 1)
+              FROM bronze.erasures ANTI JOIN bronze.complaints USING (record_id))
+        WHERE digest <> '' GROUP BY digest
+    )
+    SELECT CASE WHEN noted.digest IS NULL THEN '{UNDER_WAY}'
+                WHEN coalesce(there."rows", 0) < noted."rows" THEN 'lost' ELSE 'too many' END AS verdict,
+           digest AS id, abs(coalesce(noted."rows", 0) - coalesce(there."rows", 0)) AS n
+    FROM noted FULL JOIN there USING (digest) WHERE noted."rows" IS DISTINCT FROM there."rows"
+"""  # noqa: S608
+
+_REPLAYS = """
+    SELECT 'twice' AS verdict, replay_of AS id, count(*) - 1 AS n
+    FROM bronze.complaints WHERE replay_of IS NOT NULL GROUP BY replay_of HAVING count(*) > 1
+    UNION ALL
+    SELECT 'noted and never sent', record_id, 1
+    FROM (SELECT record_id FROM silver.quarantine WHERE replayed_at IS NOT NULL) AS gone
+    ANTI JOIN bronze.complaints ON replay_of = gone.record_id
+"""
+
+_PLACES = f"""
+    SELECT CASE WHEN erasing > 0 THEN '{UNDER_WAY}'
+                WHEN erased > 0 THEN 'erased and there again'
+                WHEN bronze = 0 THEN 'not in bronze'
+                WHEN places > 1 THEN 'in several places'
+                WHEN (SELECT all_unrefined FROM asked) OR record_id IN (FROM unrefined) THEN '{UNDER_WAY}'
+                ELSE 'lost' END AS verdict, record_id AS id, 1 AS n
+    FROM odd_records WHERE NOT (bronze > 0 AND places = 1 AND erased = 0)
+"""  # noqa: S608
+
+_UNIQUE = """
+    SELECT 'twice' AS verdict, complaint_id::VARCHAR AS id, count(*) - 1 AS n
+    FROM {table} GROUP BY complaint_id HAVING count(*) > 1
+"""
+
+_TWICE = """
+    SELECT 'twice' AS verdict, complaint_id::VARCHAR AS id, {layer} - 1 AS n FROM odd_complaints WHERE {layer} > 1
+"""
+
+_DECISIONS = f"""
+    SELECT CASE WHEN (SELECT all_unscored FROM asked) OR complaint_id IN (FROM unscored UNION ALL FROM erasing)
+                THEN '{UNDER_WAY}' ELSE 'without a decision' END AS verdict, complaint_id::VARCHAR AS id, 1 AS n
+    FROM odd_complaints WHERE silver > 0 AND gold = 0
+    UNION ALL
+    SELECT CASE WHEN complaint_id IN (FROM erasing) THEN '{UNDER_WAY}' ELSE 'of no complaint in silver' END,
+           complaint_id::VARCHAR, 1
+    FROM (SELECT complaint_id, record_id FROM gold.decisions SEMI JOIN odd_complaints USING (complaint_id)) AS decided
+    ANTI JOIN (SELECT complaint_id, record_id FROM silver.complaints SEMI JOIN odd_complaints USING (complaint_id))
+    USING (complaint_id, record_id)
+"""  # noqa: S608
+
+_PUBLISHED = f"""
+    WITH buried AS (
+        SELECT complaint_id, max(row(sent_ms, "offset")) AS at
+        FROM on_predictions WHERE content IS NULL GROUP BY complaint_id
+    ), live AS (
+        SELECT m.complaint_id, min(content) <> max(content) AS differ, min(m.record) AS record,
+               min(sent_ms) AS sent_ms
+        FROM on_predictions AS m LEFT JOIN buried USING (complaint_id)
+        WHERE content IS NOT NULL AND complaint_id IS NOT NULL
+              AND (buried.at IS NULL OR row(sent_ms, "offset") > buried.at)
+        GROUP BY m.complaint_id
+    ), absent AS (
+        SELECT complaint_id, scored_at FROM gold.decisions ANTI JOIN live USING (complaint_id)
+    ), seen AS (
+        SELECT DISTINCT scored_at FROM gold.decisions SEMI JOIN live USING (complaint_id)
+    )
+    SELECT 'with several contents' AS verdict, complaint_id::VARCHAR AS id, 1 AS n FROM live WHERE differ
+    UNION ALL
+    SELECT CASE WHEN complaint_id IN (FROM erasing) THEN '{UNDER_WAY}' ELSE 'not as in gold' END,
+           complaint_id::VARCHAR, 1
+    FROM live ANTI JOIN (SELECT complaint_id, hash(record_id) AS record FROM gold.decisions) AS decided
+    USING (complaint_id, record)
+    WHERE NOT differ AND sent_ms < (SELECT epoch_ms(started) FROM asked)
+    UNION ALL
+    SELECT CASE WHEN complaint_id IN (FROM erasing) OR scored_at >= publishing_since THEN '{UNDER_WAY}'
+                WHEN epoch_ms(scored_at) < (SELECT max(reach_ms) FROM cut) THEN '{BEYOND}'
+                WHEN scored_at IN (FROM seen) THEN 'not published'
+                ELSE '{UNPUBLISHED}' END, complaint_id::VARCHAR, 1
+    FROM absent, asked
+"""  # noqa: S608
+
+
+@dataclass(frozen=True)
+class Invariant:
+    """Something that must hold.
+
+    Attributes:
+        name: its key in JSON.
+        says: what must hold, in words.
+        counted: SQL of how many things it is about.
+        findings: SQL of what isn't simply so: verdict, id, n.
+        topic: the topic that it needs, input or predictions; None for those that need none.
+    """
+
+    name: str
+    says: str
+    counted: str
+    findings: str
+    topic: str | None = None
+
+
+def _rows(table: Table, where: str = "true") -> str:
+    return f"SELECT count(*) FROM {table.name} WHERE {where}"  # noqa: S608
+
+
+def _unique(name: str, table: Table, findings: str = _UNIQUE) -> Invariant:
+    says = f"each complaint is in {table.name} once"
+    return Invariant(name, says, _rows(table), findings.format(table=table.name))
+
+
+INVARIANTS = (
+    Invariant(
+        "messages", "each message that Kafka has is in bronze", "SELECT count(*) FROM on_input", _MESSAGES, "input"
+    ),
+    Invariant("bronze", "each row of bronze is there once", _rows(bronze.COMPLAINTS), _ONCE),
+    Invariant(
+        "files", "each loaded file's rows are in bronze", 'SELECT coalesce(sum("rows"), 0) FROM bronze.files', _FILES
+    ),
+    Invariant("replays", "each replayed row went once", _rows(bronze.COMPLAINTS, "replay_of IS NOT NULL"), _REPLAYS),
+    Invariant("places", "each row of bronze is in one place of silver", _rows(bronze.COMPLAINTS), _PLACES),
+    _unique("complaints", silver.COMPLAINTS, _TWICE.format(layer="silver")),
+    _unique("narratives", silver.NARRATIVES),
+    _unique("outcomes", silver.OUTCOMES),
+    _unique("decisions", gold.DECISIONS, _TWICE.format(layer="gold")),
+    Invariant("gold", "each complaint in silver is decided in gold", _rows(silver.COMPLAINTS), _DECISIONS),
+    Invariant(
+        "minutes",
+        "the minutes add up to the decisions",
+        _rows(gold.DECISIONS),
+        other_sums(gold.BY_MINUTE, UNDER_WAY),
+    ),
+    Invariant("days", "the days add up to the decisions", _rows(gold.DECISIONS), other_sums(gold.BY_DAY, UNDER_WAY)),
+    Invariant(
+        "published", "each decision is published, all copies alike", _rows(gold.DECISIONS), _PUBLISHED, "predictions"
+    ),
+)

@@ -1,0 +1,210 @@
+"""Load files end to end: land them in bronze, refine what bronze holds, and count file by file."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pyspark.errors.exceptions.base import PySparkException
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.streaming.query import StreamingQuery
+
+from bronze.land import DIGEST_SHOWN, FROM_FILE
+from bronze.load import LandedFile, files_of, land_file
+from lakehouse.errors import ComplaintsError
+from lakehouse.settings import Settings
+from lakehouse.tables.declaration import Table
+from lakehouse.tables.lake import Lake, opened, writer
+from silver.fields import FIELDS
+from silver.tables import COMPLAINTS, DUPLICATES, OUTCOMES, QUARANTINE
+from streaming.batch.arrivals import Arrivals
+from streaming.batch.processing_owner import streams
+from streaming.queries.definitions import Queries, Trigger
+from streaming.queries.supervisor import failure
+from streaming.tables import TABLES
+
+KNOWN_KEYS = frozenset(key for field in FIELDS for key in field.keys)
+COUNTED = {"silver": COMPLAINTS, "quarantined": QUARANTINE, "duplicates": DUPLICATES, "outcomes": OUTCOMES}
+
+OnProgress = Callable[[str, int, int | None], None]
+
+
+@dataclass
+class Landed:
+    """What landing gave: files, a sentence for each that could not be read, and those that are still being written."""
+
+    files: list[LandedFile]
+    errors: list[str]
+    waiting: list[Path] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class LoadResult:
+    """What a load did.
+
+    Attributes:
+        files: what landing each file gave.
+        counts: for the digest of each file's content, rows by where they went (`COUNTED`); None when only landed.
+        errors: a sentence a file that could not be read.
+        waiting: files that are still being written, which the next load takes.
+        seconds: from start to end, Spark's start included.
+    """
+
+    files: tuple[LandedFile, ...]
+    counts: dict[str, dict[str, int]] | None
+    errors: tuple[str, ...]
+    waiting: tuple[Path, ...]
+    seconds: float
+
+    @property
+    def rows(self) -> int:
+        """Rows that were landed now."""
+        return sum(file.rows for file in self.files if not file.is_known)
+
+    def as_json(self) -> dict[str, Any]:
+        """rows, silver, quarantined, duplicates, outcomes, seconds; the same and `known` per file under `files`.
+
+        A file's key is its name; of files with the same name, the path. When only landed, only rows are told.
+        """
+        often = Counter(file.path.name for file in self.files)
+        files = {}
+        told = () if self.counts is None else tuple(COUNTED)
+        for file in self.files:
+            counts = {} if file.is_known else (self.counts or {}).get(file.sha256, {})
+            files[str(file.path) if often[file.path.name] > 1 else file.path.name] = {
+                "rows": 0 if file.is_known else file.rows,
+                **{name: counts.get(name, 0) for name in told},
+                "known": file.is_known,
+            }
+        totals = {name: sum(int(counts[name]) for counts in files.values()) for name in ("rows", *told)}
+        return {**totals, "seconds": round(self.seconds, 1), "files": files}
+
+
+def load_files(settings: Settings, paths: Iterable[Path], on_progress: OnProgress) -> LoadResult:
+    """Land the files and refine until silver has all of bronze.
+
+    A file that can't be read is reported in the result, and the others are still loaded. Where a stream runs
+    all the time the files are only landed, and it refines them (`streaming.batch.processing_owner`).
+
+    Raises:
+        ComplaintsError: another process writes the lake, or refining failed.
+    """
+    files = files_of(paths)
+    return _load(settings, lambda lake: _land(lake, files, on_progress), on_progress)
+
+
+def load_arrivals(settings: Settings, on_progress: OnProgress) -> LoadResult:
+    """The same for the files that have arrived in the landing folder since this was last done.
+
+    A file that could not be read is tried again each time while it is there; one that is still being written waits.
+
+    Raises:
+        ComplaintsError: there is no such folder; or as `load_files`.
+    """
+    if not settings.landing.is_dir():
+        msg = f"The landing folder {settings.landing} isn't there: make it, or set COMPLAINTS_LAKE__LANDING."
+        raise ComplaintsError(msg)
+    return _load(settings, lambda lake: _land_arrivals(lake, on_progress), on_progress)
+
+
+def _load(settings: Settings, land: Callable[[Lake], Landed], on_progress: OnProgress) -> LoadResult:
+    began = time.monotonic()
+    lock = writer(settings)
+    try:
+        lake = opened(lock, settings)
+        on_progress("making tables", 0, None)
+        lake.create(TABLES)
+        since = lake.spark.sql("SELECT current_timestamp()").first()[0]  # type: ignore[index]
+        landed = land(lake)
+        counts = None
+        if not streams(settings):
+            expected = sum(file.rows for file in landed.files if not file.is_known)
+            refine(lake, lambda done: on_progress("refining", done, expected or None))
+            counts = _counts(lake, landed.files, since)
+    finally:
+        lock.release()
+    seconds = time.monotonic() - began
+    return LoadResult(tuple(landed.files), counts, tuple(landed.errors), tuple(landed.waiting), seconds)
+
+
+def _land_arrivals(lake: Lake, on_progress: OnProgress) -> Landed:
+    """Land what is due again, and what Spark's source has not handed out before; a batch run again adds nothing."""
+    arrivals = Arrivals(lake, partial(_land_file, lake, on_progress))
+    arrivals.take(arrivals.due())
+
+    def land(batch: DataFrame, _: int) -> None:
+        arrivals.take(_path(row.path) for row in batch.select("path").collect())  # bounded: one row per file
+
+    new = lake.read_arrivals(lake.settings.landing).writeStream.queryName("arrivals").foreachBatch(land)
+    new = new.option("checkpointLocation", lake.checkpoint("arrivals"))
+    follow(Trigger(until_done=True).applied(new).start(), lambda _: None)
+    return Landed(arrivals.landed, arrivals.errors, arrivals.waiting)
+
+
+def _path(uri: str) -> Path:
+    """A file's path as Python opens it: ``file:/data/a b.csv``, ``dbfs:/Volumes/…``."""
+    return Path("/" + uri.partition(":")[2].lstrip("/"))
+
+
+def _land(lake: Lake, files: Iterable[Path], on_progress: OnProgress) -> Landed:
+    landed = Landed([], [])
+    for path in files:
+        try:
+            landed.files.append(_land_file(lake, on_progress, path))
+        except ComplaintsError as error:
+            landed.errors.append(str(error))
+    return landed
+
+
+def _land_file(lake: Lake, on_progress: OnProgress, path: Path) -> LandedFile:
+    return land_file(lake, path, KNOWN_KEYS, partial(_told, on_progress, path.name))
+
+
+def _told(on_progress: OnProgress, name: str, rows: int) -> None:
+    on_progress(f"landing {name}", rows, None)
+
+
+def refine(lake: Lake, on_rows: Callable[[int], None]) -> None:
+    """Refine all that bronze holds and silver doesn't yet."""
+    follow(Queries(lake).refine(Trigger(until_done=True)), on_rows)
+
+
+def follow(query: StreamingQuery, on_rows: Callable[[int], None]) -> None:
+    """Wait for a query that ends by itself, told of its rows so far every second.
+
+    Raises:
+        ComplaintsError: it failed; says why.
+    """
+    done: dict[int, int] = {}
+    while query.isActive:
+        with suppress(PySparkException):  # told below, in a sentence
+            query.awaitTermination(1)
+        done |= {p["batchId"]: p["numInputRows"] for p in query.recentProgress}
+        on_rows(sum(done.values()))
+    if query.exception() is not None:
+        msg = f"The {query.name} query failed: {failure(query)}"
+        raise ComplaintsError(msg)
+
+
+def _counts(lake: Lake, landed: Iterable[LandedFile], since: object) -> dict[str, dict[str, int]]:
+    """Rows by file and where they went, of all that was refined since; files' statistics leave older rows out."""
+    counts: dict[str, dict[str, int]] = {file.sha256: {} for file in landed}
+    digests = {sha256[:DIGEST_SHOWN]: sha256 for sha256 in counts}
+    for name, table in COUNTED.items():
+        for row in _by_digest(lake, table, since):
+            if row.digest in digests:
+                counts[digests[row.digest]][name] = row["count"]
+    return counts
+
+
+def _by_digest(lake: Lake, table: Table, since: object) -> list[Any]:
+    written = "observed_at" if table is OUTCOMES else "refined_at"
+    digest = F.regexp_extract("record_id", FROM_FILE, 1)
+    rows = lake.read(table).where(F.col(written) >= F.lit(since))
+    once = F.count_distinct("record_id").alias("count")
+    return rows.groupBy(digest.alias("digest")).agg(once).collect()  # bounded: one row per file

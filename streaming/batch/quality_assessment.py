@@ -1,0 +1,165 @@
+"""Assess the versions at work: decisions joined to outcomes as they arrive, and what complaints look like now.
+
+Reads gold.decisions and silver.outcomes; writes gold.model_quality. Only the weeks of those complaints are worked
+out that were decided, or whose outcome came, since the last time; and of a large week only a sample: beyond it, what a
+complaint of such a week costs is that its day and number are read.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import reduce
+from typing import Any
+
+from pyspark.sql import Column, DataFrame, Row
+from pyspark.sql import functions as F
+
+from gold.model_quality import KEYS, quality, stability, with_week
+from gold.tables import DECISIONS, MODEL_QUALITY
+from lakehouse.errors import ComplaintsError
+from lakehouse.settings import Settings
+from lakehouse.step import Step
+from lakehouse.tables.lake import Lake, opened, writer
+from lakehouse.tables.writer_lock import BusyError
+from ml.data.examples import source
+from ml.data.reference import OTHER
+from ml.features.pipeline import LABEL
+from ml.registry.registry import Registry
+from silver.tables import OUTCOMES
+
+OVERLAP = timedelta(hours=1)  # a row bears the time at which its batch began, and can be read once that has ended
+SAMPLE = 100_000  # complaints of a week decided by one version: the standard error of an AUC-ROC is then about 0.003
+_PLACES = 1_000_000  # by which a complaint's place in the order of a sample is told
+STORED = f"SELECT * FROM {MODEL_QUALITY.name} ORDER BY week DESC, model_version, measure, feature"  # noqa: S608
+Figures = Mapping[str, Any]  # a row of gold.model_quality, by its columns
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What gold.model_quality holds.
+
+    Attributes:
+        rows: latest week first.
+        is_current: whether it was brought up to date now, which it can't be while another process writes the lake.
+    """
+
+    rows: Sequence[Figures]
+    is_current: bool
+
+
+def assessment(settings: Settings) -> Assessment:
+    """The versions' quality: brought up to date, or as it was last assessed while another process writes the lake.
+
+    Raises:
+        ComplaintsError: there are no decisions yet.
+    """
+    try:
+        lock = writer(settings)
+    except BusyError:
+        if not settings.is_local:
+            raise
+        from lakehouse.sql.query import query  # noqa: PLC0415 - by DuckDB, which a cluster hasn't
+
+        found = query(settings, [MODEL_QUALITY], STORED)
+        return Assessment([dict(zip(found.columns, row, strict=True)) for row in found.rows], is_current=False)
+    try:
+        lake = opened(lock, settings)
+        if lake.read(DECISIONS).isEmpty():
+            msg = "There are no decisions yet whose model could be assessed: run `complaints score` first."
+            raise ComplaintsError(msg)
+        assess(lake, Registry(settings))
+        stored = lake.read(MODEL_QUALITY).orderBy(F.desc("week"), "model_version", "measure", "feature")
+        return Assessment([row.asDict() for row in stored.collect()], is_current=True)  # bounded: figures
+    finally:
+        lock.release()
+
+
+def assess(lake: Lake, registry: Registry) -> list[Row]:
+    """Bring gold.model_quality up to date; for whoever has the right to write the lake.
+
+    Returns:
+        The rows that were worked out.
+
+    Raises:
+        ComplaintsError: the registry no longer says how a version that decided was trained.
+    """
+    began = datetime.now(UTC)
+    lake.create([MODEL_QUALITY])
+    decided = _decided(lake, _touched(lake))
+    if not decided:
+        return []
+    rows = _assessed(lake, registry, decided).withColumn("assessed_at", F.lit(began)).persist()
+    keys = " AND ".join(f"t.{name} = s.{name}" for name in (*KEYS, "measure", "feature"))
+    merge = lake.delta(MODEL_QUALITY).alias("t").merge(rows.alias("s"), keys)
+    merge.whenMatchedUpdateAll().whenNotMatchedInsertAll().execute()
+    found = rows.collect()  # bounded: figures
+    rows.unpersist()
+    return found
+
+
+def warning(row: Figures) -> str:
+    """A row that is an alert, in a sentence."""
+    what = f"{row['measure']} {row['feature']}".strip()
+    return f"Warning: version {row['model_version']}, week of {row['week']}: {what} is {row['value']:.2f}"
+
+
+def sampled(sizes: Mapping[date, int]) -> Step:
+    """The step to some `SAMPLE` complaints of each week that has more, by a hash of their id.
+
+    Those of a week that grew are all among those of before, as far as they were there.
+
+    Args:
+        sizes: complaints by week.
+    """
+    place = F.pmod(F.xxhash64(F.lit("assessed"), "complaint_id"), F.lit(_PLACES))
+    large = {week: size for week, size in sizes.items() if size > SAMPLE}
+    kept: list[Column] = [
+        F.when(F.col("week") == week, place < SAMPLE * _PLACES // size) for week, size in large.items()
+    ]
+    return lambda rows: rows.where(F.coalesce(*kept, F.lit(col=True)))
+
+
+def _touched(lake: Lake) -> list[date]:
+    """The weeks with a complaint decided, or an outcome come, since the last assessment."""
+    decided, came = lake.read(DECISIONS), _outcomes(lake)
+    (last,) = lake.read(MODEL_QUALITY).agg(F.unix_micros(F.max("assessed_at")).alias("last")).collect()
+    if last[0] is not None:
+        since = F.lit(datetime.fromtimestamp(last[0] / 1e6, UTC) - OVERLAP)
+        decided, came = decided.where(F.col("scored_at") >= since), came.where(F.col("observed_at") >= since)
+    days = decided.select("date_received").unionByName(came.select("date_received"))
+    weeks = days.where("date_received IS NOT NULL").transform(with_week).select("week").distinct()
+    return sorted(row.week for row in weeks.collect())  # bounded: weeks
+
+
+def _decided(lake: Lake, weeks: Sequence[date]) -> dict[str, dict[date, int]]:
+    """By version, how many complaints of each of these weeks it decided."""
+    found: dict[str, dict[date, int]] = {}
+    if weeks:
+        rows = lake.read(DECISIONS).transform(_of(weeks))
+        for row in rows.groupBy("model_version", "week").count().collect():  # bounded: versions and weeks
+            found.setdefault(row.model_version, {})[row.week] = row["count"]
+    return found
+
+
+def _outcomes(lake: Lake) -> DataFrame:
+    return lake.read(OUTCOMES).withColumnRenamed("complaint_received", "date_received")
+
+
+def _of(weeks: Collection[date]) -> Step:
+    """The step to the rows received in these weeks, with `week`."""
+    between = F.col("date_received").between(min(weeks), max(weeks) + timedelta(days=6))  # by files' statistics
+    return lambda rows: rows.where(between).transform(with_week).where(F.col("week").isin(list(weeks)))
+
+
+def _assessed(lake: Lake, registry: Registry, decided: Mapping[str, Mapping[date, int]]) -> DataFrame:
+    label = F.col(LABEL).cast("double").alias("label")
+    outcomes = _outcomes(lake).select("complaint_id", "date_received", label)
+    parts = []
+    for version, sizes in sorted(decided.items()):
+        reference = registry.reference(version)
+        rows = lake.read(DECISIONS).where(F.col("model_version") == version).transform(_of(sizes))
+        unseen = rows.transform(sampled(sizes)).withColumn("source", source()).where(registry.rule(version).held_out())
+        known = outcomes.transform(_of(sizes)).transform(sampled(sizes)).select("complaint_id", "label")
+        judged = unseen.join(known, on="complaint_id", how="left")
+        parts += [judged.transform(quality), judged.transform(stability(reference.edges, reference.shares, OTHER))]
+    return reduce(DataFrame.unionByName, parts)

@@ -1,0 +1,30 @@
+"""The Kafka of a lake for a command that needs it for a moment: the brokers of the settings, or the embedded one."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from lakehouse.settings import Settings
+from streaming.kafka.broker import Broker
+from streaming.kafka.topics import ensure_topics
+
+
+@contextmanager
+def kafka_of(settings: Settings, say: Callable[[str], None]) -> Iterator[str | None]:
+    """The brokers' address, with both topics there; the embedded broker is started, and stopped at the end.
+
+    None for a lake that never had a broker. For who holds the right to write the lake: no stream runs on it then.
+
+    Raises:
+        ComplaintsError: the brokers can't be reached.
+    """
+    folder = settings.folder / "broker"
+    if settings.kafka.bootstrap_servers is not None:
+        ensure_topics(settings.kafka, settings.kafka.bootstrap_servers)
+        yield settings.kafka.bootstrap_servers
+    elif settings.is_local and folder.is_dir():
+        say("Starting the embedded broker.")
+        with Broker(folder) as broker:
+            ensure_topics(settings.kafka, broker.bootstrap_servers)
+            yield broker.bootstrap_servers
+    else:
+        yield None

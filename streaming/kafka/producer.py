@@ -1,0 +1,262 @@
+"""Sends messages to the input topic at a fixed rate, and knows exactly what became of each.
+
+Reads messages; writes the Kafka topic `kafka.input`. The schedule is open: a slow broker doesn't slow it down, and what
+could not be sent in time is sent as soon as it can be.
+"""
+
+import math
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+
+from lakehouse.errors import ComplaintsError
+from lakehouse.settings import KafkaSettings
+from streaming.kafka.generator import Message
+from streaming.kafka.topics import TIMEOUT_MS, client_config, unreachable
+
+MAX_IN_FLIGHT = 10_000  # messages; the client's own queue has no bound
+MAX_BYTES_IN_FLIGHT = 64 * 1024 * 1024
+LINGER_MS = 50  # at 10,000 a minute some messages a request, not one: each costs a millisecond of a processor
+BATCH_BYTES = 256 * 1024
+PROGRESS_SECONDS = 0.5
+STOP_SECONDS = 15.0  # that a stop waits for what is in flight, which counts as failed then
+_PER_DOUBLING = 50  # latencies are counted in steps of 1.4 %
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is: messages acknowledged, failed and in flight, of how many, after how many seconds.
+
+    `latency_ms` is the median so far, from a message's time on the schedule to its acknowledgement.
+    """
+
+    sent: int
+    failed: int
+    in_flight: int
+    total: int
+    seconds: float
+    latency_ms: float
+
+
+@dataclass(frozen=True)
+class ProduceReport:
+    """What became of the messages.
+
+    Attributes:
+        sent: messages that the broker acknowledged.
+        kinds: the same by kind.
+        failed: messages that it did not, by the client's reason; IllegalStateError are those that a stop gave up.
+        rate_per_minute: messages handed over a minute, on the schedule; 0 when there were none.
+        seconds: from the first message until all was known.
+        latency_ms: p50 and p99 from a message's time on the schedule to its acknowledgement; 0 when none was.
+    """
+
+    sent: int
+    kinds: Mapping[str, int]
+    failed: Mapping[str, int]
+    rate_per_minute: float
+    seconds: float
+    latency_ms: Mapping[str, float]
+
+
+class _Ledger:
+    """What became of the messages so far; the client's own thread writes to it too."""
+
+    def __init__(self) -> None:
+        self.kinds: Counter[str] = Counter()
+        self.failed: Counter[str] = Counter()
+        self.in_flight = 0
+        self._bytes = 0
+        self._latencies: Counter[int] = Counter()
+        self._changed = threading.Condition()
+
+    def take(self, size: int, stop: threading.Event) -> bool:
+        """Count a message in, once there is room for it; False when a stop came first."""
+        with self._changed:
+            while self.in_flight >= MAX_IN_FLIGHT or self._bytes >= MAX_BYTES_IN_FLIGHT:
+                if stop.is_set():
+                    return False
+                self._changed.wait(0.1)
+            self.in_flight += 1
+            self._bytes += size
+        return True
+
+    def acknowledge(self, size: int, kind: str, due: float, _: object) -> None:
+        step = math.ceil(_PER_DOUBLING * math.log2(max(1e-6, time.monotonic() - due)))
+        with self._changed:
+            self.kinds[kind] += 1
+            self._latencies[step] += 1
+            self._leave(size)
+
+    def fail(self, size: int, error: Exception) -> None:
+        with self._changed:
+            self.failed[type(error).__name__] += 1
+            self._leave(size)
+
+    def _leave(self, size: int) -> None:
+        self.in_flight -= 1
+        self._bytes -= size
+        self._changed.notify_all()
+
+    def wait_until_empty(self, stop: threading.Event, on_wait: Callable[[], None]) -> None:
+        """Wait for what is in flight; after a stop for `STOP_SECONDS` only."""
+        deadline = math.inf
+        while time.monotonic() < deadline:
+            if stop.is_set() and deadline == math.inf:
+                deadline = time.monotonic() + STOP_SECONDS
+            with self._changed:
+                if not self.in_flight or self._changed.wait_for(lambda: not self.in_flight, PROGRESS_SECONDS):
+                    return
+            on_wait()
+
+    def latency_ms(self, share: float) -> float:
+        """The latency that this share of the acknowledged messages did not exceed."""
+        with self._changed:
+            latencies = sorted(self._latencies.items())
+        wanted = share * sum(count for _, count in latencies)
+        for step, count in latencies:
+            wanted -= count
+            if wanted <= 0:
+                return round(1000 * math.exp2(step / _PER_DOUBLING), 1)
+        return 0.0
+
+
+class Producer:
+    """Sends messages to the topic `kafka.input`.
+
+    Args:
+        kafka: the settings.
+        bootstrap_servers: ``host:port``, several separated by commas.
+    """
+
+    def __init__(self, kafka: KafkaSettings, bootstrap_servers: str) -> None:
+        self._kafka = kafka
+        self._bootstrap_servers = bootstrap_servers
+
+    def produce(
+        self,
+        messages: Iterable[Message],
+        *,
+        rate_per_minute: float,
+        total: int,
+        stop: threading.Event,
+        on_progress: Callable[[Progress], None] = lambda _: None,
+    ) -> ProduceReport:
+        """Send messages on a fixed schedule, and wait until it is known what became of each.
+
+        Args:
+            messages: at least `total`; with fewer, all are sent.
+            rate_per_minute: messages a minute; infinity sends as fast as the broker takes them.
+            total: how many.
+            stop: when set, no more are taken, and what is in flight has `STOP_SECONDS` to arrive.
+            on_progress: told about twice a second, in the calling thread.
+
+        Raises:
+            ComplaintsError: the broker can't be reached, or the topic doesn't exist.
+        """
+        with closing(self._client()) as client:
+            run = _Run(client, self._kafka.input.name, rate_per_minute, total, on_progress)
+            run.send(messages, stop)
+            run.ledger.wait_until_empty(stop, run.report_progress)
+            if run.ledger.in_flight:
+                client._sender.force_close()  # noqa: SLF001  # close() alone refuses while a broker doesn't answer
+                client._sender.join(STOP_SECONDS)  # noqa: SLF001
+            return run.report()
+
+    def _client(self) -> KafkaProducer:
+        topic = self._kafka.input
+        try:
+            client = KafkaProducer(
+                **client_config(self._kafka, self._bootstrap_servers),
+                compression_type="lz4",
+                linger_ms=LINGER_MS,
+                batch_size=BATCH_BYTES,
+                max_request_size=topic.max_message_bytes,
+                max_block_ms=TIMEOUT_MS,
+                allow_auto_create_topics=False,
+            )
+        except (KafkaError, OSError, ValueError) as error:
+            raise unreachable(self._bootstrap_servers, error) from error
+        try:
+            client.partitions_for(topic.name)
+        except KafkaError as error:
+            client.close()
+            msg = f"The topic {topic.name} at {self._bootstrap_servers} can't be written to ({error}): make it first."
+            raise ComplaintsError(msg) from error
+        return client
+
+
+class _Run:
+    """One run of a producer: its schedule, and the ledger of its messages."""
+
+    def __init__(
+        self,
+        client: KafkaProducer,
+        topic: str,
+        rate_per_minute: float,
+        total: int,
+        on_progress: Callable[[Progress], None],
+    ) -> None:
+        self.ledger = _Ledger()
+        self._client = client
+        self._topic = topic
+        self._interval = 60 / rate_per_minute
+        self._total = total
+        self._on_progress = on_progress
+        self._taken = 0
+        self._began = self._last = self._told = time.monotonic()
+
+    def send(self, messages: Iterable[Message], stop: threading.Event) -> None:
+        """Hand over each message when it is due."""
+        for message in islice(messages, self._total):
+            due = self._began + self._taken * self._interval
+            while (early := due - time.monotonic()) > 0 and not stop.wait(min(early, PROGRESS_SECONDS)):
+                self.report_progress()
+            size = len(message.value)
+            if stop.is_set() or not self.ledger.take(size, stop):
+                return
+            self._taken += 1
+            self._last = time.monotonic()
+            self._send(message, due if self._interval else self._last, size)
+            self.report_progress()
+
+    def _send(self, message: Message, due: float, size: int) -> None:
+        failed = partial(self.ledger.fail, size)
+        try:
+            future = self._client.send(self._topic, message.value, message.key)
+        except KafkaError as error:  # too large, or no metadata any more
+            failed(error)
+        else:
+            future.add_callback(partial(self.ledger.acknowledge, size, message.kind, due))
+            future.add_errback(failed)
+
+    def report_progress(self) -> None:
+        """Tell how far the run is, unless that was told just now."""
+        now = time.monotonic()
+        if now - self._told >= PROGRESS_SECONDS:
+            self._told = now
+            ledger = self.ledger
+            sent, failed = ledger.kinds.total(), ledger.failed.total()
+            latency = ledger.latency_ms(0.5)
+            self._on_progress(Progress(sent, failed, ledger.in_flight, self._total, now - self._began, latency))
+
+    def report(self) -> ProduceReport:
+        """What became of the messages that were taken."""
+        ledger = self.ledger
+        sending = self._last - self._began + self._interval
+        return ProduceReport(
+            sent=ledger.kinds.total(),
+            kinds=dict(ledger.kinds),
+            failed=dict(ledger.failed),
+            rate_per_minute=round(60 * self._taken / sending, 1) if sending else 0.0,
+            seconds=round(time.monotonic() - self._began, 3),
+            latency_ms={"p50": ledger.latency_ms(0.5), "p99": ledger.latency_ms(0.99)},
+        )

@@ -1,0 +1,33 @@
+"""The records of export files as Kafka messages, exactly as they are."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from bronze.files import open_members
+from bronze.records import FileRecord
+from silver.fields import BY_NAME, FIELDS, normalised
+from silver.payload import cells_of
+from streaming.kafka.generator import Message
+
+_KNOWN_KEYS = frozenset(key for field in FIELDS for key in field.keys)
+
+
+def messages_of(paths: Iterable[Path]) -> Iterator[Message]:
+    """The files' records one after another: the value as received, the key its complaint id, or none when it has none.
+
+    Raises:
+        ComplaintsError: a file can't be read; at once for a file that is no export, later for one that is damaged.
+    """
+    members = [member for path in paths for member in open_members(path, _KNOWN_KEYS)]
+    return (_message(record) for member in members for record in member.records())
+
+
+def _message(record: FileRecord) -> Message:
+    value = record.payload_bytes if record.payload is None else record.payload.encode()
+    return Message(_key(record.payload or ""), value or b"", "new")
+
+
+def _key(payload: str) -> bytes:
+    cells = cells_of(payload) or {}
+    ids = (str(value) for name, value in cells.items() if normalised(name) in BY_NAME["complaint_id"].keys)
+    return next(ids, "").encode(errors="replace")

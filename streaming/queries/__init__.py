@@ -1,0 +1,1 @@
+"""The four streaming queries and their checkpoints: ingest, refine, score, summarise."""

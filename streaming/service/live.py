@@ -1,0 +1,221 @@
+"""A live stream over one lake: broker, topics, the four queries under a supervisor, and their health."""
+
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+from pyspark.sql.streaming.query import StreamingQuery
+
+from lakehouse.errors import ComplaintsError
+from lakehouse.heap import check_heap
+from lakehouse.settings import Settings
+from lakehouse.tables.lake import opened, writer
+from lakehouse.tables.maintenance import checkpoint_log
+from lakehouse.tables.writer_lock import Right
+from ml.registry.registry import Registry
+from ml.scoring.scoring import Model
+from streaming.kafka.broker import Broker
+from streaming.kafka.consumer_group import GroupCommitter
+from streaming.kafka.origin import take_up
+from streaming.kafka.topics import ensure_topics, largest_message
+from streaming.queries.checkpoints import dropped_messages
+from streaming.queries.definitions import Queries, Trigger, spark_kafka_options
+from streaming.queries.score import Publishing
+from streaming.queries.supervisor import Gate, Supervisor
+from streaming.service.champion import AtWork, ChampionWatcher
+from streaming.service.health import HealthRecorder
+from streaming.service.upkeep import LOG_MINUTES, Chore, ModelWatch, Upkeep, keeping_up
+from streaming.tables import TABLES
+
+SWITCH_SECONDS = 0.0005
+
+
+@dataclass(frozen=True)
+class Handover:
+    """What a stream can have before it starts: the right to write the lake, and a loaded model."""
+
+    right: Right
+    model: Model | None = None
+
+    def model_of(self, registry: Registry, version: str) -> Model:
+        """This version: the one at hand, or else loaded."""
+        return self.model if self.model and self.model.version == version else registry.load(version)
+
+
+class LiveStream:
+    """Everything that runs while complaints stream, as a context manager.
+
+    Entering starts the embedded broker (unless `kafka.bootstrap_servers` names one), makes the topics and tables, loads
+    the champion and starts the queries; leaving finishes the batches in hand and stops what was started.
+
+    Args:
+        settings: the run's settings.
+        notify: told in a sentence what happens.
+        handover: what the caller has already; the right to write is given back on leaving.
+
+    Raises:
+        ComplaintsError: on entering: another writer, no champion that can be loaded, no broker; says what to do.
+    """
+
+    def __init__(self, settings: Settings, notify: Callable[[str], None], handover: Handover | None = None) -> None:
+        self._settings = settings
+        self._notify = notify
+        self._handover = handover
+        self._stack = ExitStack()
+        self._losses: str | None = None
+
+    def __enter__(self) -> Self:
+        # A batch calls Spark some hundred times; after each call it would wait for what else runs in this process.
+        sys.setswitchinterval(SWITCH_SECONDS)
+        with ExitStack() as stack:
+            ready = self._handover or Handover(writer(self._settings))
+            stack.callback(ready.right.release)
+            registry = Registry(self._settings)
+            version = registry.champion_version()
+            registry.check(version)
+            broker = self._embedded_broker(stack) if self._settings.kafka.bootstrap_servers is None else None
+            with ThreadPoolExecutor(2) as beside:  # each takes seconds, and none needs another
+                servers = beside.submit(self._reached, broker)
+                self._notify("Starting Spark.")
+                self.lake = opened(ready.right, self._settings)
+                self._notify(f"Loading version {version} of the model {registry.name}.")
+                model = beside.submit(ready.model_of, registry, version)
+                self.lake.create(TABLES)
+                self.bootstrap_servers = servers.result()
+                self._committer = stack.enter_context(GroupCommitter(self._settings.kafka, self.bootstrap_servers))
+                self.health = HealthRecorder(self.lake, [self._committer.take])
+                self._start_queries(stack)
+                self.at_work = AtWork(model.result())
+            shadows = self._settings.streaming.shadow
+            self._watcher = ChampionWatcher(registry, self.at_work, self._notify, shadows=shadows)
+            if shadows:
+                self._watcher.look()
+                self._take()
+            self._start_scoring()
+            if self._settings.is_local and self._settings.monitoring.metrics_port is not None:
+                self._serve_metrics(stack, self._settings.monitoring.metrics_port)
+            stack.enter_context(Upkeep(self.lake.spark, self._chores(registry), self._notify))
+            self._watcher.start()
+            stack.callback(self._watcher.stop)
+            self._stack = stack.pop_all()
+        return self
+
+    def _embedded_broker(self, stack: ExitStack) -> Broker:
+        if not self._settings.is_local:
+            msg = (
+                "kafka.bootstrap_servers is not set, and there is no embedded broker on Databricks: "
+                "name your brokers in the bundle's variable kafka_servers and deploy again."
+            )
+            raise ComplaintsError(msg)
+        self._notify("Starting the embedded broker.")
+        broker = Broker(self._settings.folder / "broker")
+        stack.callback(broker.stop)
+        return broker
+
+    def _reached(self, broker: Broker | None) -> str:
+        """The address of the brokers, once they answer and have the topics."""
+        if broker is not None:
+            broker.start()
+        servers = broker.bootstrap_servers if broker else str(self._settings.kafka.bootstrap_servers)
+        for sentence in ensure_topics(self._settings.kafka, servers):
+            self._notify(sentence)
+        kafka = self._settings.kafka
+        if self._settings.is_local:
+            largest = largest_message(kafka, servers)
+            check_heap(self._settings.spark.memory, largest, f"the topic {kafka.input.name}")
+        return servers
+
+    def _start_queries(self, stack: ExitStack) -> None:
+        """Start what needs no model: complaints land and are refined while it is loaded."""
+        self._notify("Starting the queries.")
+        gate = Gate()
+        self._queries = Queries(self.lake, gate)
+        self._kafka = spark_kafka_options(self.lake, self.bootstrap_servers)
+        self.supervisor = Supervisor(
+            self._settings.streaming, gate, self._notify, on_end=lambda name, query: self.health.poll({name: query})
+        )
+        stack.callback(self._stop)
+        self.supervisor.start({"ingest": self._ingest, "refine": lambda: self._queries.refine(Trigger())})
+
+    def _start_scoring(self) -> None:
+        publishing = Publishing(self._settings.kafka.predictions.name, self._kafka)
+        at_times = Trigger(interval_ms=self._settings.streaming.summarise_interval_ms)
+        starts = {
+            "score": lambda: self._queries.score(
+                self.at_work.champion, publishing, Trigger(), challenger=self.at_work.challenger
+            ),
+            "summarise": lambda: self._queries.summarise(at_times),
+        }
+        self.supervisor.start(starts)
+
+    def _serve_metrics(self, stack: ExitStack, port: int) -> None:
+        from streaming.service.prometheus import Metrics, Watched  # noqa: PLC0415 - its packages are there locally only
+
+        watched = Watched(
+            self._settings,
+            self.bootstrap_servers,
+            lambda: self.supervisor.restarts,
+            lambda: (self.at_work.champion.name, self.at_work.champion.version),
+        )
+        metrics = stack.enter_context(Metrics(watched, port))
+        self.health.listeners.append(metrics.take)
+        self._notify(f"Serving metrics at {metrics.address}.")
+
+    def _ingest(self) -> StreamingQuery:
+        # Also when it is started again: Kafka drops messages while a query lags, too, and topics are made again.
+        taken_up = take_up(self.lake, self.bootstrap_servers)
+        if taken_up.told:
+            self._notify(taken_up.told)
+        self._committer.watch(taken_up.origin)
+        self._tell_losses(self.bootstrap_servers)
+        return self._queries.ingest(self._kafka, Trigger(interval_ms=self._settings.streaming.ingest_interval_ms))
+
+    def _tell_losses(self, servers: str) -> None:
+        sentence = dropped_messages(self._settings, servers) if self._settings.is_local else None
+        if sentence and sentence != self._losses:
+            self._notify(sentence)
+        self._losses = sentence
+
+    def _chores(self, registry: Registry) -> list[Chore]:
+        streaming = self._settings.streaming
+        watch = ModelWatch(self.lake, registry, self._notify)
+        chores = [Chore("The model could not be assessed", streaming.quality_minutes, watch)]
+        if self._settings.is_local:  # on Databricks the job *maintain* does
+            chores += keeping_up(self.lake, streaming.upkeep_minutes)
+            logs = partial(checkpoint_log, self.lake, TABLES)
+            chores.append(Chore("A table's log could not be put together", LOG_MINUTES, logs))
+        return chores
+
+    def _stop(self) -> None:
+        self.supervisor.stop()
+        self.health.poll(self.supervisor.queries)
+        self.health.flush()
+
+    def tick(self) -> None:
+        """Look after the queries; call it every half second or so.
+
+        Raises:
+            ComplaintsError: a query was given up.
+        """
+        if self._take():
+            self.supervisor.renew("score")
+        if self._committer.is_made_again():
+            self.supervisor.renew("ingest")
+        self.supervisor.check()
+        self.health.poll(self.supervisor.queries)
+
+    def _take(self) -> bool:
+        """Put the models to work that the watcher has found; whether there are other ones than before."""
+        found = self._watcher.take()
+        self.at_work = found or self.at_work
+        return found is not None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)

@@ -1,0 +1,48 @@
+"""What a benchmark reports is computed from what it measured, and stored with a chart. The data are real runs."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.bench import Bench, batch_figures, drain_figures, growth_figures
+
+MEASURED = sorted((Path(__file__).resolve().parent.parent / "measured").glob("*.json"))
+
+
+def test_each_kind_of_benchmark_has_a_measurement_here() -> None:
+    assert [path.stem for path in MEASURED] == ["batch", "drain", "growth", "queries", "stream", "train"]
+
+
+@pytest.mark.parametrize("path", MEASURED, ids=lambda path: path.stem)
+def test_what_was_measured_is_stored_with_its_chart_and_its_table(path: Path, tmp_path: Path) -> None:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    stored = Bench(content["bench"], content["figures"], content["series"], table="| a |\n").store(tmp_path / "reports")
+    assert stored.name.startswith(f"bench-{path.stem}-")
+    assert json.loads(stored.read_text(encoding="utf-8")) == content
+    assert stored.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    assert stored.with_suffix(".md").read_text(encoding="utf-8") == "| a |\n"
+
+
+def test_a_drain_s_rate_counts_what_was_scored() -> None:
+    assert drain_figures(1_000, 900, 30.04) == {"backlog": 1_000, "drained_s": 30.0, "rows_per_minute": 1_798}
+
+
+def test_files_take_the_time_of_all_their_steps() -> None:
+    steps = [{"step": "load and refine", "seconds": 20.0}, {"step": "score and summarise", "seconds": 40.0}]
+    assert batch_figures(600, steps) == {
+        "rows": 600,
+        "steps": {"load and refine": 20.0, "score and summarise": 40.0},
+        "rows_per_minute": 600,
+    }
+
+
+def test_growth_is_between_the_means_of_there_and_back() -> None:
+    found = {
+        10: [{"ingest": {"p50_ms": 100}, "score": {"p50_ms": 0}}, {"ingest": {"p50_ms": 300}, "score": {"p50_ms": 0}}],
+        100: [{"ingest": {"p50_ms": 240}, "score": {"p50_ms": 5}}, {"ingest": {"p50_ms": 260}, "score": {"p50_ms": 5}}],
+    }
+    figures = growth_figures([10, 100], found)
+    assert figures["p50_ms"] == {"ingest": {10: 200, 100: 250}, "score": {10: 0, 100: 5}}
+    assert figures["growth"] == {"ingest": 0.25, "score": None}
+    assert (figures["sizes"], figures["queries"]) == ([10, 100], found)

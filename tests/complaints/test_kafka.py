@@ -1,0 +1,146 @@
+"""`complaints topics` and `produce` find the broker, tell what is there, and count what they sent."""
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from complaints import kafka as commands
+from streaming.kafka.broker import Broker
+from streaming.kafka.producer import Progress
+
+from .conftest import Run
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a lake whose stream runs, as far as the broker goes."""
+    folder = tmp_path_factory.mktemp("kafka")
+    with Broker(folder / "broker"):
+        yield folder
+
+
+def ends(run: Run, root: Path) -> int:
+    """How many messages the input topic holds."""
+    described = json.loads(run("--root", root, "topics", "describe", "--json").out)
+    topic = next(topic for topic in described["topics"] if topic["name"] == "complaints-input")
+    assert topic["messages"] == sum(offsets["end"] - offsets["begin"] for offsets in topic["offsets"])
+    return int(topic["messages"])
+
+
+def test_topics_are_missed_made_and_compared_with_their_declaration(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with Broker(tmp_path / "broker"):
+        lake = ("--root", tmp_path, "topics")
+        assert "There is no topic complaints-input: `complaints topics create` makes it." in run(*lake, "list").out
+        made = run(*lake, "create")
+        assert made.out.splitlines()[0] == "The topic complaints-input was made with 2 partitions."
+        assert run(*lake, "create").out == "Both topics are as declared.\n"
+        rows = run(*lake, "list").out.splitlines()
+        assert rows[1].split() == ["complaints-input", "2", "1", "604800000", "0"]
+        monkeypatch.setenv("COMPLAINTS_KAFKA__INPUT__PARTITIONS", "4")
+        described = run(*lake, "describe").out
+        assert "exists with partitions 2 instead of 4; it was left as it is." in described
+        unanswered = run(*lake, "delete", "complaints-predictions")
+        assert unanswered.code == 1
+        assert run(*lake, "list").out.splitlines()[2].startswith("complaints-predictions")
+        deleted = run(*lake, "delete", "complaints-predictions", "--yes")
+        assert deleted.out == "The topic complaints-predictions was deleted.\n"
+        assert "There is no topic complaints-predictions" in run(*lake, "list").out
+
+
+def test_without_a_broker_the_ways_to_one_are_told(run: Run, tmp_path: Path) -> None:
+    for words in (("topics", "list"), ("produce",)):
+        answer = run("--root", tmp_path, *words)
+        assert (answer.code, answer.out) == (1, "")
+        assert answer.err.startswith("Error: kafka.bootstrap_servers is not set, and the embedded broker lives only")
+        assert answer.err.count("\n") == 1
+
+
+def test_the_broker_of_a_stream_that_has_ended_is_not_taken_for_a_running_one(run: Run, tmp_path: Path) -> None:
+    with Broker(tmp_path / "broker") as broker:
+        port = int(broker.bootstrap_servers.rpartition(":")[2])
+    answer = run("--root", tmp_path, "topics", "list")
+    assert (answer.code, "none runs in" in answer.err) == (1, True)
+    with Broker(tmp_path / "another", port=port):  # at the same address, but not this lake's
+        answer = run("--root", tmp_path, "topics", "list")
+        assert (answer.code, "none runs in" in answer.err) == (1, True)
+
+
+def test_an_outside_broker_that_does_not_answer_is_named(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("COMPLAINTS_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:9")
+    monkeypatch.setattr("streaming.kafka.topics.TIMEOUT_MS", 1000)
+    answer = run("--root", tmp_path, "topics", "list")
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.err.startswith("Error: The Kafka broker at 127.0.0.1:9 can't be used")
+
+
+def test_generated_complaints_are_sent_with_their_trouble_and_counted(run: Run, root: Path) -> None:
+    run("--root", root, "topics", "create")
+    before = ends(run, root)
+    words = ("--rate", "60000", "--duration", "0.01", "--malformed", "0.2", "--duplicates", "0.2", "--late", "0.2")
+    answer = run("--root", root, "produce", *words, "--json")
+    report = json.loads(answer.out)
+    assert report.keys() == {"sent", "kinds", "failed", "rate_per_minute", "seconds", "latency_ms"}
+    assert (answer.code, report["sent"], report["failed"]) == (0, 600, {})
+    assert report["kinds"].keys() == {"new", "malformed", "duplicate", "late"}
+    assert sum(report["kinds"].values()) == 600
+    assert report["rate_per_minute"] == pytest.approx(60_000, rel=0.2)
+    assert ends(run, root) - before == 600
+
+
+def test_two_calls_make_different_complaints() -> None:
+    first, second = ({message.key for message in islice(commands._generator({}), 100)} for _ in range(2))
+    assert len(first | second) == 200
+
+
+def test_a_file_is_sent_as_it_is(run: Run, root: Path, tmp_path: Path) -> None:
+    run("--root", root, "topics", "create")
+    before = ends(run, root)
+    (tmp_path / "rows.json").write_text('{"complaint_id": "1", "product": "A"}\n{"complaint_id": "2"}\n{"complaint_id"')
+    answer = run("--root", root, "produce", "--source", tmp_path / "rows.json", "--rate", "100000")
+    assert answer.code == 0
+    assert answer.out.startswith("3 messages acknowledged (3 new)")
+    assert ends(run, root) - before == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--source", "nothing.csv"), 1, "There is no file nothing.csv: --source is generated, samples, or an export"),
+        (("--source", "samples", "--late", "0.1"), 2, "need --source generated: files are sent as they are"),
+        (("--malformed", "0.9", "--late", "0.9"), 1, "Shares of messages must lie between 0 and 1"),
+    ],
+)
+def test_what_can_not_be_sent_is_refused(run: Run, root: Path, words: tuple[str, ...], code: int, said: str) -> None:
+    answer = run("--root", root, "produce", *words)
+    assert (answer.code, answer.out) == (code, "")
+    assert said in answer.err
+
+
+def test_an_interrupt_ends_the_sending_and_the_counts_are_exact(
+    run: Run, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("--root", root, "topics", "create")
+    before = ends(run, root)
+    shown = commands._Bar.update
+
+    def interrupting(bar: commands._Bar, progress: Progress) -> None:
+        shown(bar, progress)
+        if threading.current_thread() is threading.main_thread() and progress.sent:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(commands._Bar, "update", interrupting)
+    answer = run("--root", root, "produce", "--rate", "6000", "--duration", "60", "--json")
+    report = json.loads(answer.out)
+    assert answer.code == 0
+    assert 0 < report["sent"] < 6000
+    assert ends(run, root) - before == report["sent"]

@@ -1,0 +1,88 @@
+"""The commands of the model answer with the documented keys, and say what is missing in a sentence."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ml.training import ablation
+from tests.conftest import Trained, copy_of
+
+from .conftest import Run
+
+KEYS = {
+    "rows", "unknown", "auc_roc", "auc_pr", "accuracy", "precision", "recall", "f1", "log_loss", "brier", "ece",
+    "threshold", "confusion", "intervals", "groups", "baselines",
+}  # fmt: skip
+
+
+def test_evaluate_gives_every_key_and_its_report(run: Run, trained: Trained, tmp_path: Path) -> None:
+    lake = copy_of(trained, tmp_path / "lake")
+    answer = run("--root", lake.settings.folder, "evaluate", "--json")
+    assert answer.code == 0
+    found = json.loads(answer.out)
+    assert set(found) >= KEYS
+    assert found["rows"] == trained.training.metrics.rows
+    assert found["auc_roc"] == pytest.approx(trained.training.metrics.auc_roc)
+    assert set(found["baselines"]) == {"base_rate", "company_rate", "scikit_learn"}
+    assert sum(found["confusion"].values()) == found["rows"]
+    assert sum(group["rows"] for group in found["groups"]["scored_with"].values()) <= found["rows"]
+    assert found["importance"]
+    page = lake.settings.folder / "reports" / "evaluation-1" / "report.html"
+    assert page.read_text(encoding="utf-8").count("<img") == 5
+
+
+def test_evaluate_on_a_file_leaves_the_lake_as_it_was(run: Run, trained: Trained, tmp_path: Path) -> None:
+    lake = copy_of(trained, tmp_path / "lake")
+    data = Path(__file__).resolve().parents[1] / "data" / "2023-mixed.csv"
+    before = sorted(path.name for path in (lake.settings.folder / "tables").rglob("*.parquet"))
+    answer = run("--root", lake.settings.folder, "evaluate", "--data", data, "--json")
+    assert answer.code == 0
+    found = json.loads(answer.out)
+    assert found["rows"] > 0
+    assert found["rows"] + found["unknown"] <= 40
+    assert sorted(path.name for path in (lake.settings.folder / "tables").rglob("*.parquet")) == before
+
+
+def test_explore_and_models_tell_what_is_there(run: Run, trained: Trained, tmp_path: Path) -> None:
+    lake = copy_of(trained, tmp_path / "lake")
+    explored = json.loads(run("--root", lake.settings.folder, "explore", "--json").out)
+    assert explored[
+        "known"
+    ] == trained.training.train_rows + trained.training.calibrate_rows + trained.training.copies + (
+        trained.training.metrics.rows
+    )
+    assert {one["feature"] for one in explored["categories"]} >= {"product", "company"}
+    assert "processing_days" not in str(explored["numbers"])
+    (version,) = json.loads(run("--root", lake.settings.folder, "models", "list", "--json").out)["versions"]
+    assert (version["number"], version["aliases"]) == ("1", ["champion"])
+    assert "## Limits" in run("--root", lake.settings.folder, "models", "show", "1").out
+    shadow = run("--root", lake.settings.folder, "models", "shadow")
+    assert (shadow.code, shadow.out) == (1, "")
+    assert "No complaint was scored by a challenger yet: stream with COMPLAINTS_STREAMING__SHADOW=true" in shadow.err
+
+
+def test_without_a_champion_a_sentence_names_the_command_that_makes_one(run: Run, tmp_path: Path) -> None:
+    for words in (("evaluate",), ("models", "list"), ("models", "rollback")):
+        answer = run("--root", tmp_path, *words)
+        assert (answer.code, answer.out) == (1, "")
+        assert "run `complaints train` first" in answer.err
+
+
+def test_ablate_tells_what_fewer_features_change_and_registers_nothing(
+    run: Run, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMPLAINTS_ML", json.dumps({"grid": {"regularisation": [0.003]}, "min_document_frequency": 3}))
+    monkeypatch.setattr(ablation, "SHARES", {"strongest tenth": 0.1})
+    lake = copy_of(trained, tmp_path / "lake")
+    answer = run("--root", lake.settings.folder, "models", "ablate", "--of", "selection", "--rows", "20", "--json")
+    assert answer.code == 0, answer.err
+    plain, fewer = json.loads(answer.out)["variants"]
+    assert (plain["name"], plain["gain"]) == ("without", None)
+    assert plain["auc_roc"] == pytest.approx(trained.training.metrics.auc_roc, abs=1e-3)
+    assert (fewer["name"], fewer["features"]) == ("strongest tenth", round(plain["features"] / 10))
+    low, high = fewer["gain"]
+    assert low <= fewer["auc_roc"] - plain["auc_roc"] <= high
+    assert fewer["rows_per_second"] > 0
+    (version,) = json.loads(run("--root", lake.settings.folder, "models", "list", "--json").out)["versions"]
+    assert version["number"] == "1"

@@ -1,0 +1,187 @@
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lakehouse.setup import install
+from lakehouse.setup.install import Setup, SetupError, check_disk, check_python, entries, explain
+from lakehouse.setup.jars import PROJECT
+
+LOCK = """# made by a tool
+setuptools==1.0 \\
+    --hash=sha256:aa \\
+    --hash=sha256:ab
+    # via complaints
+six==1.17.0 \\
+    --hash=sha256:bb
+wheel==2.0 ; sys_platform != 'win32' \\
+    --hash=sha256:cc
+"""
+
+
+class RecordingSetup(Setup):
+    """A set-up whose pip only writes down what it was asked for."""
+
+    asked: list[str]
+
+    def pip(self, *what: str) -> None:
+        self.asked = [*getattr(self, "asked", []), " ".join(what)]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project with a small lock, whose jars step leaves a file behind."""
+    for name, content in (("requirements.lock", LOCK), ("pyproject.toml", "[project]"), ("jars.lock", "")):
+        (tmp_path / name).write_text(content)
+    package = tmp_path / "lakehouse"
+    package.mkdir()
+    (package / "jars.py").write_text("open('jars-were-fetched', 'a').write('x')")
+    return tmp_path
+
+
+def _run(project: Path) -> list[str]:
+    setup = RecordingSetup(project)
+    setup.run()
+    return getattr(setup, "asked", [])
+
+
+def test_it_installs_build_tools_then_the_lock_then_the_project(project: Path) -> None:
+    tools, lock, editable = _run(project)
+    assert tools.startswith("--require-hashes")
+    assert lock == f"--require-hashes --requirement {project / 'requirements.lock'}"
+    assert editable == f"--no-deps --editable {project}"
+    assert (project / "jars-were-fetched").exists()
+
+
+def test_an_unchanged_project_is_not_installed_again_but_its_jars_are_looked_at(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _run(project)
+    capsys.readouterr()
+    assert _run(project) == []
+    assert (project / "jars-were-fetched").read_text() == "xx"
+    seconds = [float(found) for found in re.findall(r"\((\d+\.\d) s\)", capsys.readouterr().out)]
+    assert seconds
+    assert max(seconds) < 3
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "pyproject.toml", "jars.lock"])
+def test_a_change_of_what_decides_the_packages_installs_again(project: Path, name: str) -> None:
+    _run(project)
+    with (project / name).open("a") as file:
+        file.write("# changed\n")
+    assert len(_run(project)) == 3
+
+
+def test_an_interrupted_installation_is_begun_anew(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(setup: Setup, *_: str) -> None:
+        (setup.venv / "half-a-package").touch()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as during:
+        during.setattr(RecordingSetup, "pip", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            _run(project)
+    assert len(_run(project)) == 3
+    assert not (project / ".venv" / "half-a-package").exists()
+
+
+def test_an_environment_of_another_python_is_made_anew(project: Path) -> None:
+    _run(project)
+    venv = project / ".venv"
+    (venv / "of-another-python").touch()
+    (venv / "setup.stamp").write_text("of another Python")
+    (venv / "bin" / "python").unlink()
+    (venv / "bin" / "python").symlink_to(shutil.which("sh") or "")
+    assert len(_run(project)) == 3
+    assert not (venv / "of-another-python").exists()
+
+
+def test_a_missing_lock_is_named(project: Path) -> None:
+    (project / "requirements.lock").unlink()
+    with pytest.raises(SetupError, match=r"requirements\.lock is missing"):
+        _run(project)
+
+
+def test_jars_that_fail_fail_the_set_up(project: Path) -> None:
+    (project / "lakehouse" / "jars.py").write_text("raise SystemExit(1)")
+    with pytest.raises(SetupError, match="stopped at the jars"):
+        _run(project)
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "1"}, "check the network"),
+        ({"PIP_NO_INDEX": "1"}, "pip could not install the packages"),
+    ],
+)
+def test_a_pip_that_fails_gets_one_sentence_and_its_output_stays(
+    project: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], says: str
+) -> None:
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SetupError, match=says) as raised:
+        Setup(project).run()
+    log = project / ".venv" / "install.log"
+    assert str(log) in str(raised.value)
+    assert "setuptools" in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("output", "says"),
+    [
+        ("OSError: [Errno 28] No space left on device", "disk is full"),
+        ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.", "do not trust it"),
+    ],
+)
+def test_what_pip_wrote_decides_the_sentence(output: str, says: str) -> None:
+    assert says in explain(output, Path("install.log"), Path("requirements.lock"), "make setup")
+
+
+def test_another_python_is_refused_with_the_remedy() -> None:
+    with pytest.raises(SetupError, match=r"this is 3\.9: install Python 3\.11 and run `make setup PYTHON="):
+        check_python(3, 9)
+    check_python(3, 11)
+
+
+def test_too_little_room_is_said_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(install, "NEEDED_BYTES", shutil.disk_usage(tmp_path).total * 2)
+    with pytest.raises(SetupError, match="make room"):
+        check_disk(tmp_path)
+
+
+def test_entries_takes_a_pin_with_its_hashes_and_marker() -> None:
+    assert entries(LOCK, "wheel") == "wheel==2.0 ; sys_platform != 'win32' \\\n    --hash=sha256:cc\n"
+    assert entries(LOCK, "setuptools").count("--hash") == 2
+
+
+def test_the_real_lock_pins_every_package_with_hashes_and_names_no_index() -> None:
+    lock = (PROJECT / "requirements.lock").read_text()
+    pins = [line for line in lock.splitlines() if line and not line.startswith((" ", "#"))]
+    assert len(pins) > 80
+    assert all(re.fullmatch(r"[a-z0-9._-]+==\S+( ; .*)? \\", line) for line in pins)
+    assert "://" not in lock
+    assert all(entries(lock, tool) for tool in ("setuptools", "wheel", "packaging"))
+
+
+@pytest.mark.parametrize(("options", "traceback"), [([], False), (["--debug"], True)])
+def test_the_traceback_is_shown_with_debug_only(project: Path, options: list[str], *, traceback: bool) -> None:
+    script = project / "lakehouse" / "install.py"
+    shutil.copy(PROJECT / "lakehouse" / "install.py", script)
+    (project / "requirements.lock").unlink()
+    done = subprocess.run([sys.executable, str(script), *options], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "requirements.lock is missing" in done.stderr
+    assert ("Traceback" in done.stderr) is traceback
+
+
+def test_make_without_python_says_what_to_do() -> None:
+    command = ["make", "-C", str(PROJECT), "setup", "PYTHON=python-that-is-not-there"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "python-that-is-not-there was not found: install Python 3.11" in done.stderr

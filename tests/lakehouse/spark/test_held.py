@@ -1,0 +1,45 @@
+"""Rows that are held stay what they were, whatever happens to the table that they came from, and are let go at last."""
+
+from contextlib import suppress
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from lakehouse.spark.held import held
+from lakehouse.tables.lake import Lake
+from silver.tables import EXPECTATIONS
+
+
+def broken(lake: Lake, batch: int) -> DataFrame:
+    record = {"query_id": "q", "batch_id": batch, "rule": "state_unknown", "checked": 10, "broken": 1}
+    return lake.frame([record], EXPECTATIONS)
+
+
+def test_what_a_batch_holds_does_not_see_its_own_commits(lake: Lake) -> None:
+    lake.create([EXPECTATIONS])
+    lake.append(broken(lake, 1), EXPECTATIONS, "q:1")
+    with held(lake.read(EXPECTATIONS)) as rows:
+        assert rows.count() == 1
+        lake.append(broken(lake, 2), EXPECTATIONS, "q:2")
+        assert [row.batch_id for row in rows.collect()] == [1]
+    assert lake.read(EXPECTATIONS).count() == 2
+
+
+def test_rows_are_worked_out_once_by_the_first_that_asks(spark: SparkSession) -> None:
+    numbers = spark.range(4).withColumn("at", F.expr("reflect('java.lang.System', 'nanoTime')"))
+    assert numbers.collect() != numbers.collect()
+    with held(numbers) as rows:
+        assert rows.collect() == rows.collect()
+
+
+def stored_blocks(spark: SparkSession) -> int:
+    return len(spark.sparkContext._jsc.getPersistentRDDs())
+
+
+def test_nothing_is_held_after_the_batch_even_when_it_failed(spark: SparkSession) -> None:
+    before = stored_blocks(spark)
+    with suppress(ZeroDivisionError), held(spark.range(4)) as rows:
+        assert rows.count() == 4
+        assert stored_blocks(spark) > before
+        raise ZeroDivisionError
+    assert stored_blocks(spark) == before

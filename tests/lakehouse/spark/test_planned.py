@@ -1,0 +1,72 @@
+"""A step that is planned once gives each batch what the step itself gives it."""
+
+from typing import Any
+
+import pytest
+from chispa import assert_df_equality
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from lakehouse.spark.planned import Planned
+
+NUMBERS = "number bigint, word string"
+
+
+def doubled(rows: DataFrame) -> DataFrame:
+    return rows.where("word IS NOT NULL").select(
+        (F.col("number") * 2).alias("twice"), F.upper("word").alias("word"), F.lit(col=True).alias("is_kept")
+    )
+
+
+class Batches:
+    """Batches as a streaming query gives them: of the same columns, each with rows of its own."""
+
+    def __init__(self, spark: SparkSession, columns: str = NUMBERS) -> None:
+        self._spark = spark
+        self._columns = columns
+        self._empty = spark.createDataFrame([], columns)
+
+    def of(self, *told: tuple[int, str | None]) -> DataFrame:
+        rows = self._spark.createDataFrame(list(told), self._columns)._jdf.queryExecution().toRdd()
+        jvm: Any = self._spark._jvm
+        leaf = getattr(getattr(jvm.org.apache.spark.sql.execution, "LogicalRDD$"), "MODULE$")
+        frame = getattr(getattr(jvm.org.apache.spark.sql, "Dataset$"), "MODULE$")
+        plan = leaf.fromDataset(rows, self._empty._jdf, False)  # noqa: FBT003
+        return DataFrame(frame.ofRows(self._spark._jsparkSession, plan), self._spark)
+
+
+def test_each_batch_gets_what_the_step_gives(spark: SparkSession) -> None:
+    batches, planned = Batches(spark), Planned(doubled)
+    for rows in ([(1, "a"), (2, None)], [(3, "b")], [], [(4, "c"), (5, "d"), (6, None)]):
+        batch = batches.of(*rows)
+        assert_df_equality(planned(batch), doubled(batch), ignore_row_order=True)
+
+
+def test_the_step_is_asked_once_as_long_as_the_columns_stay(spark: SparkSession) -> None:
+    asked = []
+
+    def counted(rows: DataFrame) -> DataFrame:
+        asked.append(rows.columns)
+        return doubled(rows)
+
+    planned, batches = Planned(counted), Batches(spark)
+    for number in range(3):
+        assert planned(batches.of((number, "a"))).collect() == [(2 * number, "A", True)]
+    assert len(asked) == 1
+    smaller = Batches(spark, "number int, word string").of((9, "z"))
+    assert planned(smaller).collect() == [(18, "Z", True)]
+    assert len(asked) == 2
+
+
+def test_what_was_added_to_a_batch_before_the_step_is_its_own(spark: SparkSession) -> None:
+    batches, planned = Batches(spark), Planned(lambda rows: rows.select("word", "batch"))
+    for number in range(3):
+        batch = batches.of((number, "a")).withColumn("batch", F.lit(f"of {number}"))
+        assert planned(batch).collect() == [("a", f"of {number}")]
+
+
+def test_a_step_that_reads_more_than_its_batch_is_refused(spark: SparkSession) -> None:
+    batches = Batches(spark)
+    other = batches.of((1, "b"))
+    with pytest.raises(ValueError, match="has 2 sources"):
+        Planned(lambda rows: rows.union(other))(batches.of((1, "a")))

@@ -1,0 +1,140 @@
+"""The lake's tables are made as declared, appended to with a mark, and written by one process at a time."""
+
+import subprocess
+import sys
+
+import pytest
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from lakehouse.errors import ComplaintsError
+from lakehouse.settings import Settings
+from lakehouse.tables.declaration import Column, Table
+from lakehouse.tables.lake import Lake, writer
+
+COLUMNS = (Column("id", "bigint", "Its number.", nullable=False), Column("word", "string", "What it is called."))
+THINGS = Table(
+    name="silver.things",
+    grain="one thing",
+    comment="Things for a test.",
+    columns=COLUMNS,
+    constraints={"id_positive": "id > 0", "word_short": "length(word) < 9"},
+    cluster_by=("id",),
+    properties={"delta.appendOnly": "true"},
+)
+WAITING = """
+from pathlib import Path
+import sys
+from lakehouse.tables.lake import writer
+from lakehouse.settings import load_settings
+lock = writer(load_settings(root=Path(sys.argv[1])))
+print("writing", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_table_is_made_with_columns_comments_constraints_and_properties(lake: Lake, spark: SparkSession) -> None:
+    lake.create([THINGS])
+    found = lake.read(THINGS)
+    assert found.dtypes == [("id", "bigint"), ("word", "string")]
+    assert [field.metadata["comment"] for field in found.schema] == ["Its number.", "What it is called."]
+    detail = lake.delta(THINGS).detail().first()
+    assert detail is not None
+    assert detail.description == "Things for a test. One row: one thing."
+    assert detail.properties == {
+        "delta.checkpointInterval": "1000",  # of the session
+        "delta.appendOnly": "true",
+        "delta.logRetentionDuration": lake.settings.lake.log_retention,
+        "delta.enableExpiredLogCleanup": "false",
+        "delta.constraints.id_positive": "id > 0",
+        "delta.constraints.word_short": "length(word) < 9",
+    }
+    for record in ({"id": 0, "word": "zero"}, {"id": 1, "word": "a long word"}, {"word": "nothing"}):
+        with pytest.raises((PySparkException, Py4JJavaError), match=r"(?i)constraint"):
+            lake.append(lake.frame([record], THINGS), THINGS, "test:0")
+    assert lake.read(THINGS).count() == 0
+    assert spark.catalog.listTables() == [], "a table is found by its path"
+
+
+def test_making_tables_again_changes_nothing(lake: Lake) -> None:
+    lake.create([THINGS])
+    lake.append(lake.frame([{"id": 1, "word": "one"}], THINGS), THINGS, "test:1")
+    version = lake.version(THINGS)
+    lake.create([THINGS])
+    assert lake.version(THINGS) == version
+    assert lake.read(THINGS).count() == 1
+
+
+def test_a_table_whose_making_was_interrupted_gets_what_it_lacks(lake: Lake) -> None:
+    lake._make(THINGS)
+    lake.create([THINGS])
+    detail = lake.delta(THINGS).detail().first()
+    assert detail is not None
+    assert {"delta.constraints.id_positive", "delta.constraints.word_short"} <= set(detail.properties)
+
+
+def test_a_table_of_another_version_is_refused_by_the_columns_that_differ(lake: Lake) -> None:
+    lake.create([THINGS])
+    columns = (COLUMNS[0], Column("name", "string", "Its new name."))
+    with pytest.raises(ComplaintsError) as refused:
+        lake.create([Table("silver.things", "one thing", "Things.", columns)])
+    sentence = str(refused.value)
+    assert sentence.startswith("The table silver.things in this lake has other columns than this version declares")
+    assert "(name, word)" in sentence
+    assert "COMPLAINTS_ROOT" in sentence
+
+
+def test_a_table_of_before_gets_columns_that_may_be_null_and_keeps_its_rows(lake: Lake) -> None:
+    lake.create([Table("silver.things", "one thing", "Things.", COLUMNS[:1])])
+    lake.append(lake.frame([{"id": 1}], THINGS).select("id"), Table("silver.things", "", "", COLUMNS[:1]), "test:1")
+    noted = Column("note", "array<string>", "What's noted \\ beside it.")
+    lake.create([Table("silver.things", "one thing", "Things.", (*COLUMNS, noted))])
+    found = lake.read(THINGS)
+    assert found.dtypes == [("id", "bigint"), ("word", "string"), ("note", "array<string>")]
+    assert found.schema["note"].metadata["comment"] == noted.comment
+    assert [tuple(row) for row in found.collect()] == [(1, None, None)]
+    needed = Column("size", "int", "How large it is.", nullable=False)
+    with pytest.raises(ComplaintsError, match=r"has other columns than this version declares \(size\)"):
+        lake.create([Table("silver.things", "one thing", "Things.", (*COLUMNS, noted, needed))])
+
+
+def test_a_missing_table_is_named_with_what_makes_it(lake: Lake) -> None:
+    with pytest.raises(ComplaintsError, match=r"no table silver\.things in .*: run `complaints load` first"):
+        lake.read(THINGS)
+
+
+def test_an_append_is_one_commit_with_its_mark_and_versions_can_be_read(lake: Lake) -> None:
+    lake.create([THINGS])
+    made = lake.version(THINGS)
+    for number in (1, 2):
+        rows = lake.frame([{"word": "thing", "id": number}], THINGS)
+        lake.append(rows.select("word", "id"), THINGS, f"test:{number}")
+    assert lake.version(THINGS) == made + 2
+    commits = lake.delta(THINGS).history(2).collect()
+    assert [commit.userMetadata for commit in commits] == ["test:2", "test:1"]
+    assert [lake.read(THINGS, version=made + number).count() for number in (0, 1, 2)] == [0, 1, 2]
+
+
+def test_a_second_process_may_not_write_until_the_first_has_ended(settings: Settings) -> None:
+    folder = settings.folder
+    with subprocess.Popen(
+        [sys.executable, "-c", WAITING, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        assert other.stdout.readline() == "writing\n"
+        with pytest.raises(ComplaintsError, match="Another process is writing the lake in") as refused:
+            writer(settings)
+        assert str(folder) in str(refused.value)
+        other.kill()
+    writer(settings).release()  # a killed process holds nothing
+    writer(settings).release()
+
+
+def test_what_a_killed_writer_had_staged_goes_with_the_next_one(settings: Settings) -> None:
+    left = settings.folder / "staging-1" / "records.parquet"
+    left.parent.mkdir(parents=True)
+    left.write_text("rows")
+    with writer(settings):
+        assert not left.parent.exists()

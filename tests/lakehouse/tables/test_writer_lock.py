@@ -1,0 +1,85 @@
+"""The right to write a lake lasts as long as the Java process that writes it, however its Python ended."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from lakehouse.settings import Settings
+from lakehouse.tables.lake import opened, writer
+from lakehouse.tables.writer_lock import BusyError, _is_locked
+
+# The process that Spark runs in, started as PySpark does, without a session in it.
+WRITING = """
+import os, sys
+from pathlib import Path
+from types import SimpleNamespace
+from pyspark.java_gateway import launch_gateway
+from lakehouse.setup.java import find_java
+from lakehouse.tables.lake import writer
+from lakehouse.settings import load_settings
+right = writer(load_settings(root=Path(sys.argv[1])))
+os.environ["JAVA_HOME"] = str(find_java().home)
+spark = SimpleNamespace(_jvm=launch_gateway().jvm)
+right.hand_to(spark)
+print(spark._jvm.java.lang.ProcessHandle.current().pid(), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def writing(settings: Settings) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A process that writes the lake, and the number of its Java process."""
+    command = [sys.executable, "-c", WRITING, str(settings.folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as python:
+        assert python.stdout is not None
+        java = int(python.stdout.readline())
+        yield python, java
+        for number in (java, python.pid):
+            if Path(f"/proc/{number}").exists():
+                os.kill(number, signal.SIGKILL)
+
+
+def test_a_java_process_that_outlives_its_python_is_waited_for(
+    writing: tuple[subprocess.Popen[str], int], settings: Settings
+) -> None:
+    python, java = writing
+    os.kill(java, signal.SIGSTOP)  # as in the middle of a commit
+    with pytest.raises(BusyError, match="Another process is writing the lake"):
+        writer(settings, patience=0)
+    python.kill()
+    python.wait()
+    with pytest.raises(BusyError, match=f"The Java process {java} still writes the lake in .*kill -9 {java}"):
+        writer(settings, patience=0.5)
+    os.kill(java, signal.SIGCONT)
+    with writer(settings):
+        assert not Path(f"/proc/{java}").exists() or "zombie" in Path(f"/proc/{java}/status").read_text()
+
+
+def test_a_process_that_is_frozen_as_a_whole_keeps_the_right(
+    writing: tuple[subprocess.Popen[str], int], settings: Settings
+) -> None:
+    python, java = writing
+    for number in (python.pid, java):
+        os.kill(number, signal.SIGSTOP)
+    with pytest.raises(BusyError, match="Another process is writing the lake"):
+        writer(settings, patience=0)
+    python.kill()
+    python.wait()
+    with pytest.raises(BusyError, match=f"The Java process {java} still writes"):
+        writer(settings, patience=0.5)
+    os.kill(java, signal.SIGKILL)
+    writer(settings).release()
+
+
+def test_the_right_is_given_back_with_the_session_still_there(spark: SparkSession, settings: Settings) -> None:
+    for _ in range(2):
+        with writer(settings) as right:
+            assert opened(right, settings).spark is spark
+            assert _is_locked(settings.folder / "writer.java.lock")
+        writer(settings, patience=0).release()

@@ -1,0 +1,65 @@
+"""A challenger that is worse on the same rows is refused with its figures; a champion can be taken back."""
+
+from pathlib import Path
+
+import pytest
+from pyspark.ml import PipelineModel
+from pyspark.ml.feature import SQLTransformer
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from lakehouse.errors import ComplaintsError
+from ml.data.examples import examples
+from ml.evaluation.promotion import WorseError, compared, promote
+from ml.registry.provenance import signature
+from ml.registry.registry import Registry
+from tests.conftest import Trained, copy_of
+
+
+def oracle(fitted: PipelineModel, rows: DataFrame) -> PipelineModel:
+    """An artifact that knows which of these complaints were successful: no honest model comes near."""
+    known = rows.where("label = 1").select(F.expr(TOLD).alias("told")).collect()
+    told = ", ".join(f"{row.told}L" for row in known)
+    knows = f"CASE WHEN {TOLD} IN ({told}) THEN 5.0D ELSE -5.0D END AS offset"
+    last = SQLTransformer(statement=f"SELECT *, 0.0D AS slope, {knows} FROM __THIS__")  # noqa: S608
+    return PipelineModel(stages=[*fitted.stages[:-1], last])
+
+
+TOLD = "xxhash64(company, issue, state, narrative)"
+
+
+def test_promotion_compares_on_the_same_rows_and_refuses_the_worse(trained: Trained, tmp_path: Path) -> None:
+    lake = copy_of(trained, tmp_path / "lake")
+    registry = Registry(lake.settings)
+    rows = examples(lake)
+    parameters, good = registry.parameters("1"), trained.model.fitted
+    better, worse = (
+        registry.log(fitted, parameters=parameters, metrics={}, signature=signature(rows))
+        for fitted in (oracle(good, rows), good)
+    )
+    comparison = compared(lake, registry, "1", worse)
+    assert comparison.rows == trained.training.metrics.rows
+    assert comparison.champion.auc_roc == trained.training.metrics.auc_roc
+    assert comparison.difference == (0.0, 0.0)
+    assert not comparison.is_worse
+    promote(lake, registry, better)
+    assert registry.champion_version() == better
+    with pytest.raises(WorseError, match=f"Version {worse} is not promoted: on the same {comparison.rows} complaints"):
+        promote(lake, registry, worse)
+    assert (registry.champion_version(), registry.version_of("challenger")) == (better, worse)
+    assert registry.rollback() == (better, "1")
+    assert registry.champion_version() == "1"
+    with pytest.raises(ComplaintsError, match="is the first champion: there is none to go back to"):
+        registry.rollback()
+
+
+def test_versions_carry_their_card_and_figures(trained: Trained) -> None:
+    registry = Registry(trained.lake.settings)
+    version = registry.version("1")
+    assert version.aliases == ("champion",)
+    assert version.metrics["auc_roc"] == trained.training.metrics.auc_roc
+    for heading in ("What it is for", "Data", "Figures on the test part", "Limits"):
+        assert f"## {heading}" in version.card
+    assert f"{trained.training.train_rows:,} complaints to fit on" in version.card
+    with pytest.raises(ComplaintsError, match="has no version 99; it has 1"):
+        registry.version("99")

@@ -1,0 +1,74 @@
+"""A registry that another process has locked, or that is none, is said to be so, and nobody waits for it for long."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from lakehouse.tables.lake import Lake
+from ml.registry import availability
+from ml.registry.availability import UnreachableError
+from ml.registry.registry import Registry
+from tests.conftest import Trained, copy_of
+
+HOLDING = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute(sys.argv[2])
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def lake(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
+    monkeypatch.setattr(availability, "WAIT_SECONDS", 0.1)
+    return copy_of(trained, tmp_path / "lake")
+
+
+def database(lake: Lake) -> Path:
+    return lake.settings.folder / "mlflow" / "mlflow.db"
+
+
+@contextmanager
+def held(lake: Lake, how: str) -> Iterator[None]:
+    """The registry while another process holds it."""
+    command = [sys.executable, "-c", HOLDING, str(database(lake)), how]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        yield
+        other.communicate("")
+
+
+def test_a_locked_registry_is_named_and_answers_again_when_the_lock_is_gone(lake: Lake) -> None:
+    registry = Registry(lake.settings)
+    sentence = re.escape(
+        f"The registry of the model 'complaint_resolution' in {database(lake)} is locked by another process: "
+        "wait until that has ended, or stop it."
+    )
+    with held(lake, "BEGIN EXCLUSIVE"):
+        for ask in (registry.champion_version, registry.versions, lambda: registry.load("1"), registry.refuse_locked):
+            with pytest.raises(UnreachableError, match=sentence):
+                ask()
+    assert registry.champion_version() == "1"
+
+
+def test_a_registry_that_somebody_writes_can_be_read_meanwhile_and_not_written(lake: Lake) -> None:
+    registry = Registry(lake.settings)
+    with held(lake, "BEGIN IMMEDIATE"):
+        assert registry.champion_version() == "1"
+        for write in (registry.refuse_locked, lambda: registry.promote("1")):
+            with pytest.raises(UnreachableError, match="is locked by another process"):
+                write()
+    registry.promote("1")
+
+
+def test_a_file_that_is_no_registry_is_named_with_what_to_put_in_its_place(lake: Lake) -> None:
+    database(lake).write_bytes(b"no database at all" * 1000)
+    with pytest.raises(UnreachableError, match=r"can't be read \(file is not a database\): put a copy of .* back, or"):
+        Registry(lake.settings).champion_version()

@@ -1,0 +1,41 @@
+"""A model that was registered and made champion comes back as it was; without a champion a sentence says what to do."""
+
+import pytest
+
+from lakehouse.errors import ComplaintsError
+from lakehouse.tables.lake import Lake
+from ml.registry.provenance import signature
+from ml.registry.registry import Registry
+from ml.scoring.scoring import scored
+from silver.tables import COMPLAINTS
+from tests.conftest import Trained
+
+
+def test_a_registered_champion_gives_the_very_same_probabilities(trained: Trained, lake: Lake) -> None:
+    registry = Registry(lake.settings)
+    with pytest.raises(ComplaintsError, match="no champion of the model 'complaint_resolution': run `complaints tra"):
+        registry.champion_version()
+    complaints = trained.lake.read(COMPLAINTS)
+    version = registry.log(
+        trained.model.fitted,
+        parameters={"made": "by a test"},
+        metrics={"auc_roc": 0.5},
+        signature=signature(complaints),
+    )
+    with pytest.raises(ComplaintsError, match="run `complaints train` first"):
+        registry.champion()  # registered, not promoted
+    registry.promote(version)
+    loaded = registry.champion()
+    assert (loaded.name, loaded.version) == (lake.settings.ml.model, version)
+    before, after = (
+        {row.complaint_id: row.probability for row in complaints.transform(scored(model)).collect()}
+        for model in (trained.model, loaded)
+    )
+    assert before == after
+    assert len(set(before.values())) > 10
+
+
+def test_everything_of_the_registry_lies_in_the_lakes_folder(trained: Trained) -> None:
+    folder = trained.lake.settings.folder / "mlflow"
+    assert (folder / "mlflow.db").is_file()
+    assert any(folder.rglob("MLmodel"))

@@ -1,0 +1,241 @@
+"""A complaint can be followed through all layers, and taken out of all of them; the others and the stream go on.
+
+Real messages on a real broker: a complaint, its repeat, its outcome and a message of it that broke off, among others.
+"""
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from kafka import KafkaProducer
+from pyspark.sql import SparkSession
+
+from bronze.tables import COMPLAINTS as BRONZE
+from gold.tables import BY_DAY, BY_MINUTE, DECISIONS
+from lakehouse.errors import ComplaintsError
+from lakehouse.settings import Settings, load_settings
+from lakehouse.sql.query import query
+from lakehouse.tables.lake import Lake, writer
+from silver.tables import COMPLAINTS, QUARANTINE
+from stewardship import erase as module
+from stewardship.erase import erase_complaint
+from stewardship.trace import trace
+from streaming.batch.load import follow
+from streaming.kafka.broker import Broker
+from streaming.kafka.topics import ensure_topics
+from streaming.queries.definitions import Queries, Trigger, spark_kafka_options
+from streaming.queries.score import Publishing
+from streaming.tables import TABLES
+from tests.conftest import Trained
+from tests.stream_fixtures import messages, with_topics
+
+WORDS = "Zanzibar lent me a harpsichord"  # in no other complaint
+MINE, OTHER = 7_000_001, 7_000_002
+DONE = Trigger(until_done=True)
+
+
+def complaint(number: int, **changed: str) -> dict[str, str]:
+    usable = {"date_received": "2024-03-01", "product": "Mortgage", "issue": "Trouble", "company": "ACME"}
+    return {"complaint_id": str(number), **usable, **changed}
+
+
+MESSAGES = (
+    json.dumps(complaint(MINE, complaint_what_happened=f"{WORDS}, and then some.")),
+    json.dumps(complaint(OTHER, complaint_what_happened="They charged me twice.")),
+    json.dumps(complaint(MINE, company_response="Closed with explanation", complaint_what_happened=f"{WORDS} again.")),
+    json.dumps(complaint(MINE, complaint_what_happened=WORDS))[:-20],  # broke off
+    json.dumps(complaint(MINE, date_received="soon", complaint_what_happened=WORDS)),
+    json.dumps(complaint(MINE + 10)),
+    f'{json.dumps(complaint(MINE))[:-1]}, "reference": {"9" * 5000}}}',
+)
+
+
+def send(settings: Settings, values: tuple[str, ...]) -> None:
+    producer = KafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers)
+    for value in values:
+        producer.send(settings.kafka.input.name, value.encode(), partition=0)
+    producer.flush()
+    producer.close()
+
+
+def options(lake: Lake) -> dict[str, str]:
+    return spark_kafka_options(lake, str(lake.settings.kafka.bootstrap_servers))
+
+
+def stream(lake: Lake, trained: Trained) -> None:
+    """The four queries, from Kafka to the published decisions, until nothing is left."""
+    queries = Queries(lake)
+    kafka = options(lake)
+    follow(queries.ingest(kafka, DONE), lambda _: None)
+    follow(queries.refine(DONE), lambda _: None)
+    publishing = Publishing(lake.settings.kafka.predictions.name, kafka)
+    follow(queries.score(trained.model, publishing, DONE), lambda _: None)
+    follow(queries.summarise(DONE), lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def streamed(trained: Trained, shared_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A lake that has streamed these messages."""
+    root = tmp_path_factory.mktemp("streamed") / "lake"
+    shutil.copytree(trained.lake.settings.folder / "mlflow", root / "mlflow")
+    settings = with_topics(load_settings(root=root), shared_broker, "erase")
+    ensure_topics(settings.kafka, shared_broker.bootstrap_servers)
+    lake = Lake(trained.lake.spark, settings)
+    lake.create(TABLES)
+    send(settings, MESSAGES)
+    stream(lake, trained)
+    return settings
+
+
+@pytest.fixture
+def lake(streamed: Settings, spark: SparkSession, tmp_path: Path) -> Lake:
+    """A copy of that lake, to be changed."""
+    shutil.copytree(streamed.folder, tmp_path / "lake")
+    own = load_settings(root=tmp_path / "lake")
+    return Lake(spark, own.model_copy(update={"kafka": streamed.kafka}))
+
+
+def balance(settings: Settings) -> tuple[int, int, int]:
+    """Rows of bronze less those in silver's three places; bronze with what was erased; gold less the sums by day."""
+    statement = """
+        SELECT (SELECT count(*) FROM bronze.complaints) - (SELECT count(*) FROM silver.complaints)
+               - (SELECT count(*) FROM silver.quarantine) - (SELECT count(*) FROM silver.duplicates),
+               (SELECT count(*) FROM bronze.complaints) + (SELECT count(*) FROM bronze.erasures),
+               (SELECT count(*) FROM gold.decisions) - (SELECT coalesce(sum(complaints), 0)
+                                                        FROM gold.complaints_by_day)
+    """
+    ((*counts,),) = query(settings, TABLES, statement).rows
+    return int(counts[0]), int(counts[1]), int(counts[2])
+
+
+def files_with(folder: Path, words: str) -> list[str]:
+    """Files below the folder that hold the words: in their bytes, or in a cell once Parquet is unpacked."""
+    found = []
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        held = words.encode() in path.read_bytes()
+        if path.suffix == ".parquet":
+            held = held or words in str(pq.ParquetFile(path).read().to_pydict())
+        found += [path.relative_to(folder).as_posix()] if held else []
+    return found
+
+
+def test_a_complaint_is_followed_from_its_message_to_its_published_decision(streamed: Settings) -> None:
+    found = trace(streamed, MINE)
+    assert found.note is None
+    topic = streamed.kafka.input.name
+    first = [step for step in found.steps if step.record_id == f"{topic}/0/0"]
+    assert [step.step for step in first] == ["kafka", "bronze", "silver", "decision", "published"]
+    assert [step.at for step in first] == sorted(step.at for step in first if step.at)
+    assert first[0].what == f"offset 0 of {topic} partition 0"
+    assert "by complaint_resolution version 1" in first[3].what
+    assert first[4].what.endswith(f"of {streamed.kafka.predictions.name} partition {first[4].what[-1]}")
+    others = {step.record_id: f"{step.step}: {step.what}" for step in found.steps if step.step in WENT}
+    assert others == {
+        f"{topic}/0/2": "duplicate: revised, narrative",
+        f"{topic}/0/3": "quarantine: not_json",
+        f"{topic}/0/4": "quarantine: date_received_unreadable",
+        f"{topic}/0/6": "quarantine: not_json",
+    }
+    assert WORDS not in json.dumps(found.as_json(), default=str)
+
+
+WENT = ("duplicate", "quarantine")
+
+
+def test_a_complaint_that_was_never_received_is_told(streamed: Settings) -> None:
+    with pytest.raises(ComplaintsError, match=r"There is no complaint 7000003 in .*, nor in its quarantine"):
+        trace(streamed, 7_000_003)
+
+
+def test_after_an_erasure_no_file_holds_a_word_of_it_and_the_counts_still_balance(
+    lake: Lake, shared_broker: Broker, trained: Trained
+) -> None:
+    settings = lake.settings
+    purge = "ALTER TABLE delta.`{}` SET TBLPROPERTIES ('delta.enableDeletionVectors' = 'true')"
+    lake.spark.sql(purge.format(lake.path(QUARANTINE)))  # deleted rows are then only marked
+    assert len(files_with(settings.folder, WORDS)) >= 3
+    send(settings, (json.dumps(complaint(OTHER + 1)), json.dumps(complaint(MINE))))
+    follow(Queries(lake).ingest(options(lake), DONE), lambda _: None)  # and no further, as at a stop
+    bronze, decided = lake.read(BRONZE).count(), lake.read(DECISIONS).count()
+
+    done = erase_complaint(settings, MINE, lambda _: None)
+    assert dict(done.rows) == {
+        "silver.complaints": 1, "silver.narratives": 0, "silver.outcomes": 1, "silver.duplicates": 2,
+        "gold.decisions": 1, "bronze.complaints": 6, "silver.quarantine": 3,
+    }  # fmt: skip
+    assert files_with(settings.folder, WORDS) == []
+    assert balance(settings) == (0, bronze, 0)
+    assert lake.read(DECISIONS).where(f"complaint_id IN ({OTHER}, {OTHER + 1})").count() == 2
+    for table in (BY_MINUTE, BY_DAY):
+        assert lake.read(table).agg({"complaints": "sum"}).first()[0] == decided  # type: ignore[index]
+        assert lake.read(table).where("complaints <= 0").count() == 0
+    for table in (BRONZE, COMPLAINTS, DECISIONS):
+        assert lake.delta(table).detail().first()["properties"]["delta.appendOnly"] == "true"  # type: ignore[index]
+    assert (str(MINE).encode(), b"") in [(key, value or b"") for key, value in published(settings, shared_broker)]
+    with pytest.raises(ComplaintsError, match=f"The complaint {MINE} was erased on 20"):
+        trace(settings, MINE)
+
+    send(settings, (json.dumps(complaint(OTHER + 20)), json.dumps(complaint(OTHER))))
+    stream(lake, trained)
+    assert lake.read(DECISIONS).where(f"complaint_id = {OTHER + 20}").count() == 1
+    assert balance(settings) == (0, bronze + 2, 0)
+
+
+def published(settings: Settings, broker: Broker) -> list[tuple[bytes, bytes]]:
+    return messages(broker, settings.kafka.predictions.name)
+
+
+def test_an_erasure_that_was_killed_is_finished_by_the_next(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = lake.settings
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "forget", killed)
+        with pytest.raises(KeyboardInterrupt):
+            erase_complaint(settings, MINE, lambda _: None)
+    assert files_with(settings.folder / "tables", WORDS), "deleted rows are still in older files"
+    done = erase_complaint(settings, MINE, lambda _: None)
+    assert sorted(set(done.records.values())) == ["duplicates", "quarantine", "silver"]
+    assert files_with(settings.folder, WORDS) == []
+    assert balance(settings)[0::2] == (0, 0)
+
+
+def test_beside_a_running_stream_nothing_is_erased(lake: Lake) -> None:
+    with (
+        writer(lake.settings),
+        pytest.raises(ComplaintsError, match=r"Another process is writing the lake .*: stop it"),
+    ):
+        erase_complaint(lake.settings, MINE, lambda _: None)
+    assert lake.read(BRONZE).count() >= len(MESSAGES)
+
+
+def test_an_erasure_sweeps_the_whole_root_and_is_confirmed_once_no_file_holds_the_complaint(lake: Lake) -> None:
+    root = lake.settings.folder
+    said = f"They say: {WORDS}, and then some."
+    swept = ("superset/cache/data/1f", "mlflow/artifacts/1/input_example.json", "standby/rows", "staging-1/records")
+    for place in (*swept, "scratch/blockmgr-1/0c/shuffle", "logs/spark.log.1"):
+        (root / place).parent.mkdir(parents=True, exist_ok=True)
+        (root / place).write_text(said)
+    (root / ".standby.lock").touch()  # of a process that was killed
+    (root / "landing").mkdir()
+    (root / "landing" / "export.json.gz").write_bytes(gzip.compress(MESSAGES[0].encode()))
+    copied = root / "notes" / "copied.json.gz"
+    copied.parent.mkdir()
+    copied.write_bytes(gzip.compress(json.dumps({"complaint_id": MINE}).encode()))
+
+    with pytest.raises(ComplaintsError, match=r"1 files .* still hold .*, the first is notes/copied\.json\.gz"):
+        erase_complaint(lake.settings, MINE, lambda _: None)
+    copied.unlink()
+    done = erase_complaint(lake.settings, MINE, lambda _: None)
+    assert [path for path in files_with(root, WORDS) if not path.startswith("landing/")] == []
+    assert done.searched > 100
+    kafka, landing = done.left
+    assert kafka.startswith(
+        f"Kafka keeps messages with it on {lake.settings.kafka.input.name} until they are 168 hours"
+    )
+    assert landing.startswith("The file landing/export.json.gz holds it")

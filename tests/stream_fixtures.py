@@ -1,0 +1,76 @@
+"""What tests of the stream share, in whichever room they are: one broker, topics, plans, waiting."""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from kafka import KafkaConsumer, TopicPartition
+from pyspark.sql import SparkSession
+from pyspark.sql.streaming.query import StreamingQuery
+
+from lakehouse.settings import Settings
+from streaming.kafka.broker import Broker
+
+WHOLE = {"spark.sql.maxPlanStringLength": "10000000", "spark.sql.debug.maxToStringFields": "100000"}
+# What a physical plan holds where Spark calls Python.
+IN_PYTHON = re.compile(r"\b\w*(?:EvalPython|PythonUDF|InPandas|InArrow|PythonMap|InPythonWith)\w*|\bpythonUDF\d+")
+
+
+@pytest.fixture(scope="session")
+def shared_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A broker that outlives what it is used by; tests take topics of their own."""
+    with Broker(tmp_path_factory.mktemp("shared-broker")) as broker:
+        yield broker
+
+
+@pytest.fixture
+def whole_plans(spark: SparkSession) -> Iterator[None]:
+    """Plans are not cut off when they are turned into text."""
+    before = {name: str(spark.conf.get(name)) for name in WHOLE}
+    for name, value in WHOLE.items():
+        spark.conf.set(name, value)
+    yield
+    for name, value in before.items():
+        spark.conf.set(name, value)
+
+
+def with_topics(settings: Settings, broker: Broker, name: str) -> Settings:
+    """The settings with that broker and two topics of this name."""
+    kafka = settings.kafka
+    own = kafka.model_copy(
+        update={
+            "bootstrap_servers": broker.bootstrap_servers,
+            "input": kafka.input.model_copy(update={"name": f"{name}-input"}),
+            "predictions": kafka.predictions.model_copy(update={"name": f"{name}-predictions"}),
+        }
+    )
+    return settings.model_copy(update={"kafka": own})
+
+
+def messages(broker: Broker, topic: str) -> list[tuple[bytes, bytes]]:
+    """Key and value of all that a topic holds."""
+    consumer = KafkaConsumer(bootstrap_servers=broker.bootstrap_servers, enable_auto_commit=False)
+    positions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
+    consumer.assign(positions)
+    consumer.seek_to_beginning(*positions)
+    ends = consumer.end_offsets(positions)
+    found: list[tuple[bytes, bytes]] = []
+    while any(consumer.position(position) < ends[position] for position in positions):
+        for records in consumer.poll(1000).values():
+            found += [(record.key, record.value) for record in records]
+    consumer.close()
+    return found
+
+
+def plan_of(query: StreamingQuery) -> str:
+    """The physical plan of a query's last batch."""
+    return str(query._jsq.streamingQuery().lastExecution().executedPlan().toString())
+
+
+def wait_until(condition: Callable[[], object], seconds: float, what: str) -> None:
+    """Wait for something that must come; fails by saying what did not."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"{what} did not come within {seconds:.0f} s"
+        time.sleep(0.05)

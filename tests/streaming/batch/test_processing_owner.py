@@ -1,0 +1,32 @@
+"""Where a stream runs all the time it refines and scores; before the first training none can, and loading does."""
+
+from pathlib import Path
+
+import pytest
+
+from lakehouse.errors import ComplaintsError
+from lakehouse.settings import load_settings
+from streaming.batch.backlog import not_due, score_backlog
+from streaming.batch.processing_owner import streams
+from tests.conftest import Trained
+
+
+def test_without_a_champion_nobody_streams_and_nothing_can_be_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMPLAINTS_STREAMING__LIVE", "true")
+    settings = load_settings(root=tmp_path)
+    assert not streams(settings)
+    assert "run `complaints train` first" in str(not_due(settings))
+
+
+def test_with_a_champion_the_stream_scores_where_one_runs(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = trained.lake.settings.root
+    assert not streams(load_settings(root=root))
+    assert not_due(load_settings(root=root)) is None
+    monkeypatch.setenv("COMPLAINTS_STREAMING__LIVE", "true")
+    settings = load_settings(root=root)
+    assert streams(settings)
+    assert not_due(settings) == "a stream scores here all the time (streaming.service.live is true)."
+    with pytest.raises(ComplaintsError, match="Nothing was scored: a stream scores here"):
+        score_backlog(settings, lambda *_: None)

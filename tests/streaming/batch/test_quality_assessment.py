@@ -1,0 +1,95 @@
+"""Assessing joins decisions to outcomes as they arrived, week by week, and works out no week without anything new."""
+
+import json
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from pyspark.sql import Row, SparkSession
+from pyspark.sql import functions as F
+
+from complaints import main
+from gold import model_quality
+from gold.tables import DECISIONS, MODEL_QUALITY
+from lakehouse.tables.lake import Lake, writer
+from ml.registry.registry import Registry
+from silver.tables import OUTCOMES
+from streaming.batch import quality_assessment
+from streaming.batch.backlog import score_backlog
+from streaming.batch.quality_assessment import assess, assessment, sampled
+from streaming.service.upkeep import ModelWatch
+from tests.conftest import Trained, copy_of
+
+Key = tuple[str, date, str, str]  # version, week, measure, feature
+
+
+def stored(lake: Lake) -> dict[Key, Row]:
+    rows = lake.read(MODEL_QUALITY).collect()
+    found: dict[Key, Row] = {(row.model_version, row.week, row.measure, row.feature): row for row in rows}
+    assert len(found) == len(rows)
+    return found
+
+
+def test_only_weeks_with_something_new_are_assessed_again_and_a_stream_is_no_obstacle(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(model_quality, "FEWEST", 3)
+    lake = copy_of(trained, tmp_path / "lake")
+    score_backlog(lake.settings, lambda *_: None)
+    found = assessment(lake.settings)
+    first = stored(lake)
+    assert found.is_current
+    assert len(found.rows) == len(first) > 10
+    assert {measure for _, _, measure, _ in first} == {"auc_roc", "ece", "base_rate", "population_stability"}
+    assert {version for version, *_ in first} == {"1"}
+    again = assess(lake, Registry(lake.settings))  # within the overlap: the same weeks, the same figures
+    assert {(row.week, row.measure, row.feature): row.value for row in again} == {
+        key[1:]: row.value for key, row in first.items()
+    }
+
+    monkeypatch.setattr(quality_assessment, "OVERLAP", timedelta(0))
+    before = stored(lake)
+    assert assess(lake, Registry(lake.settings)) == []
+    week = max(week for _, week, *_ in before)
+    turned = outcome_that_turned(lake, week)
+    told: list[str] = []
+    ModelWatch(lake, Registry(lake.settings), told.append)()
+    after = stored(lake)
+    assert {key[1] for key, row in after.items() if row.assessed_at != before[key].assessed_at} == {week}
+    rate = ("1", week, "base_rate", "")
+    assert after[rate].value == pytest.approx(before[rate].value + turned / before[rate].rows)
+    assert len(told) == len([key for key, row in after.items() if key[1] == week and row.is_alert]) > 0
+    assert told[0].startswith(f"Warning: version 1, week of {week}: ")
+
+    with writer(lake.settings):  # as a stream holds it
+        monkeypatch.setattr("sys.argv", ["complaints", "--root", str(tmp_path / "lake"), "models", "quality", "--json"])
+        main()
+    printed = capsys.readouterr()
+    shown = json.loads(printed.out)
+    assert (len(shown["rows"]), shown["current"]) == (len(after), False)
+    assert "Another process writes the lake: as of " in printed.err
+
+
+def test_a_large_week_is_assessed_by_a_sample_that_keeps_to_its_complaints(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quality_assessment, "SAMPLE", 1_000)
+    large, small = date(2024, 3, 4), date(2024, 3, 11)
+    week = F.when(F.col("complaint_id") < 10_000, F.lit(large)).otherwise(F.lit(small))
+    rows = spark.range(10_900).select(F.col("id").alias("complaint_id"), week.alias("week"))
+    kept = rows.transform(sampled({large: 10_000, small: 900}))
+    assert 900 < kept.where(F.col("week") == large).count() < 1_100
+    assert kept.where(F.col("week") == small).count() == 900
+    later = rows.transform(sampled({large: 20_000, small: 900}))
+    assert 400 < later.where(F.col("week") == large).count() < 600
+    assert later.join(kept, on="complaint_id", how="left_anti").isEmpty()
+
+
+def outcome_that_turned(lake: Lake, week: date) -> int:
+    """Turn the outcome of one complaint of a week; gives by how many the week's successes grew."""
+    decided = lake.read(DECISIONS).where(F.to_date(F.date_trunc("week", "date_received")) == F.lit(week))
+    judged = decided.join(lake.read(OUTCOMES).where("successful_resolution IS NOT NULL"), on="complaint_id")
+    row = judged.select("complaint_id", "successful_resolution").orderBy(F.desc("date_received")).collect()[0]
+    turned = {"successful_resolution": F.lit(not row.successful_resolution), "observed_at": F.current_timestamp()}
+    lake.delta(OUTCOMES).update(F.col("complaint_id") == row.complaint_id, turned)  # type: ignore[arg-type]
+    return -1 if row.successful_resolution else 1

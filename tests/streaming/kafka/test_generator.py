@@ -1,0 +1,170 @@
+"""Made-up complaints are put together from real ones, and every share of trouble is what it says."""
+
+import json
+from collections.abc import Iterator
+from datetime import date, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lakehouse.errors import ComplaintsError
+from silver.fields import INTAKE, OUTCOME
+from streaming.kafka.generator import MALFORMED, RECENT, Generator, Message, Row, read_rows
+
+ROOT = Path(__file__).resolve().parents[3]
+DATA = ROOT / "tests" / "data"
+START = date(2026, 3, 1)
+FIRST_ID = 50_000_000
+OUTCOMES = {field.display for field in OUTCOME}
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[Row]:
+    return read_rows(sorted(DATA.glob("20*")))
+
+
+def made(rows: list[Row], count: int, **shares: float) -> list[Message]:
+    return list(islice(Generator(rows, seed=7, first_id=FIRST_ID, start=START, **shares), count))
+
+
+def values(messages: list[Message], *kinds: str) -> list[dict[str, Any]]:
+    return [json.loads(message.value) for message in messages if message.kind in kinds]
+
+
+def test_rows_of_every_layout_come_by_display_name(rows: list[Row]) -> None:
+    assert len(rows) == 40 + 10 + 20 + 38 + 40 + 12
+    displays = {field.display for field in (*INTAKE, *OUTCOME)}
+    assert all(row.keys() <= displays for row in rows)
+    assert all({"Complaint ID", "Product", "Company", "Date received"} <= row.keys() for row in rows)
+    for row in rows:
+        assert date(2011, 12, 1) <= date.fromisoformat(row["Date received"] or "") <= date(2023, 12, 31)
+        assert not {"", "None", "N/A"} & set(row.values())
+
+
+def test_the_samples_give_all_their_whole_rows() -> None:
+    assert len(read_rows(sorted((ROOT / "samples").glob("*.gz")))) == 13_678
+
+
+def test_the_same_seed_gives_the_same_messages(rows: list[Row]) -> None:
+    shares = {"malformed": 0.1, "duplicates": 0.1, "late": 0.1, "updated": 0.1}
+    assert made(rows, 2000, **shares) == made(rows, 2000, **shares)
+    other = Generator(rows, seed=8, first_id=FIRST_ID, start=START)
+    assert list(islice(other, 50)) != made(rows, 50)
+
+
+def test_a_new_complaint_has_intake_only_and_an_id_of_its_own(rows: list[Row]) -> None:
+    messages = made(rows, 500)
+    complaints = values(messages, "new")
+    assert [complaint["Complaint ID"] for complaint in complaints] == [str(FIRST_ID + at) for at in range(500)]
+    assert [message.key.decode() for message in messages] == [complaint["Complaint ID"] for complaint in complaints]
+    for complaint in complaints:
+        assert complaint.keys() == {field.display for field in INTAKE}
+        assert complaint["Date received"] == "2026-03-01"
+
+
+def test_structure_and_narrative_are_of_real_rows_of_one_product(rows: list[Row]) -> None:
+    structures = {(row["Product"], row.get("Issue"), row["Company"], row.get("ZIP code", "")) for row in rows}
+    narratives = {(row["Product"], row.get("Consumer complaint narrative")) for row in rows}
+    complaints = values(made(rows, 1000), "new")
+    assert {(c["Product"], c["Issue"], c["Company"], c["ZIP code"]) for c in complaints} <= structures
+    with_text = [c for c in complaints if c["Consumer complaint narrative"]]
+    assert {(c["Product"], c["Consumer complaint narrative"].strip()) for c in with_text} <= narratives
+    assert all(c["Consumer consent provided?"] == "Consent provided" for c in with_text)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_the_share_of_narratives(rows: list[Row], share: float) -> None:
+    complaints = values(made(rows, 3000, narratives=share), "new")
+    assert sum(bool(c["Consumer complaint narrative"]) for c in complaints) / 3000 == pytest.approx(share, abs=0.03)
+
+
+def test_without_a_share_narratives_are_as_in_the_rows(rows: list[Row]) -> None:
+    expected = sum("Consumer complaint narrative" in row for row in rows) / len(rows)
+    complaints = values(made(rows, 3000), "new")
+    assert sum(bool(c["Consumer complaint narrative"]) for c in complaints) / 3000 == pytest.approx(expected, abs=0.03)
+
+
+def test_shares_of_trouble_and_their_counts(rows: list[Row]) -> None:
+    generator = Generator(rows, seed=1, first_id=1, malformed=0.05, duplicates=0.1, late=0.15, updated=0.2, start=START)
+    kinds = [message.kind for message in islice(generator, 10_000)]
+    expected = {"malformed": 500, "duplicate": 1000, "late": 1500, "updated": 2000, "new": 5000}
+    for kind, count in expected.items():
+        assert kinds.count(kind) == generator.counts[kind] == pytest.approx(count, rel=0.15)  # type: ignore[index,arg-type]
+
+
+def test_a_duplicate_repeats_an_earlier_message_exactly(rows: list[Row]) -> None:
+    seen: set[tuple[bytes, bytes]] = set()
+    for message in made(rows, 3000, duplicates=0.3, late=0.1):
+        assert ((message.key, message.value) in seen) == (message.kind == "duplicate")
+        seen.add((message.key, message.value))
+
+
+def test_a_late_complaint_was_received_30_to_400_days_ago(rows: list[Row]) -> None:
+    days = [START - date.fromisoformat(c["Date received"]) for c in values(made(rows, 3000, late=0.5), "late")]
+    assert timedelta(days=30) <= min(days) < timedelta(days=40)
+    assert timedelta(days=390) < max(days) <= timedelta(days=400)
+
+
+def test_an_update_brings_the_outcome_of_an_earlier_complaint_once(rows: list[Row]) -> None:
+    messages = made(rows, 3000, updated=0.4, late=0.1)
+    intake = {c["Complaint ID"]: c for c in values(messages, "new", "late")}
+    updates = values(messages, "updated")
+    assert len({update["Complaint ID"] for update in updates}) == len(updates) > 1000
+    for update in updates:
+        outcome = {name: update.pop(name) for name in OUTCOMES}
+        assert update == intake[update["Complaint ID"]]
+        assert outcome["Company response to consumer"] not in {"", "In progress"}
+        assert update["Date received"] <= outcome["Date sent to company"] <= START.isoformat()
+
+
+def test_malformed_messages_go_through_every_way_in_turn(rows: list[Row]) -> None:
+    messages = made(rows, 2 * len(MALFORMED), malformed=1.0)
+    by_name = dict(zip(MALFORMED, (message.value for message in messages), strict=False))
+    assert [message.key for message in messages] == [b"%d" % (FIRST_ID + at) for at in range(2 * len(MALFORMED))]
+    for name in ("not_json", "truncated", "nul", "empty"):
+        with pytest.raises(ValueError, match="line 1"):
+            json.loads(by_name[name])
+    assert by_name["nul"].count(b"\0") == 1
+    with pytest.raises(UnicodeDecodeError):
+        by_name["wrong_encoding"].decode()
+    assert isinstance(json.loads(by_name["array"]), list)
+    assert len(json.loads(by_name["id_of_40_digits"])["Complaint ID"]) == 40
+    assert "\0" in json.loads(by_name["escaped_nul"])["Consumer complaint narrative"]
+    assert "Complaint ID" not in json.loads(by_name["missing_id"])
+    assert json.loads(by_name["id_not_numeric"])["Complaint ID"].startswith("CF-")
+    assert json.loads(by_name["date_in_future"])["Date received"] > START.isoformat()
+    assert json.loads(by_name["date_before_2011"])["Date received"] < "2011"
+    assert isinstance(json.loads(by_name["object_as_field"])["Consumer complaint narrative"], dict)
+    assert [key for key, _ in json.loads(by_name["duplicated_key"], object_pairs_hook=list)].count("Complaint ID") == 2
+    assert by_name["empty"] == b""
+
+
+def test_what_is_kept_for_repeats_is_bounded(rows: list[Row]) -> None:
+    generator = Generator(rows, seed=1, first_id=1, start=START)
+    assert len(list(islice(generator, 3 * RECENT))) == 3 * RECENT
+    assert len(generator._recent) == len(generator._open) == RECENT
+
+
+def test_iterating_again_goes_on(rows: list[Row]) -> None:
+    def ids(messages: Iterator[Message]) -> list[int]:
+        return [int(message.key) for message in islice(messages, 3)]
+
+    generator = Generator(rows, seed=1, first_id=1, start=START)
+    assert ids(iter(generator)) + ids(iter(generator)) == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("given", "shares", "said"),
+    [
+        (slice(None), {"malformed": 0.6, "late": 0.6}, "in sum too"),
+        (slice(None), {"duplicates": -0.1}, "between 0 and 1"),
+        (slice(None), {"narratives": 1.5}, "between 0 and 1"),
+        (slice(0), {}, "0 rows"),
+        (slice(1), {"narratives": 0.5}, "1 rows without a narrative"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(rows: list[Row], given: slice, shares: dict[str, float], said: str) -> None:
+    with pytest.raises(ComplaintsError, match=said):
+        made(rows[given], 1, **shares)

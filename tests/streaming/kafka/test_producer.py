@@ -1,0 +1,158 @@
+"""Messages go out on schedule and each is accounted for, on a real broker, also when that stalls or a person stops."""
+
+import math
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from datetime import date
+from itertools import chain, count, islice, repeat
+
+import pytest
+from kafka import KafkaConsumer, TopicPartition
+
+from lakehouse.errors import ComplaintsError
+from lakehouse.settings import KafkaSettings, load_settings
+from streaming.kafka import producer as producing
+from streaming.kafka.broker import Broker
+from streaming.kafka.generator import Generator, Message
+from streaming.kafka.producer import MAX_IN_FLIGHT, Producer, Progress
+from streaming.kafka.topics import ensure_topics
+
+ROW = {"Product": "Payday loan", "Issue": "Charged fees", "Company": "A", "State": "CA", "Date received": "2023-01-01"}
+
+
+@pytest.fixture(scope="module")
+def broker(shared_broker: Broker) -> Broker:
+    return shared_broker
+
+
+@pytest.fixture
+def kafka(broker: Broker, request: pytest.FixtureRequest) -> KafkaSettings:
+    """Settings with an input topic of this test's own."""
+    kafka = load_settings().kafka
+    own = kafka.model_copy(update={"input": kafka.input.model_copy(update={"name": request.node.name})})
+    ensure_topics(own, broker.bootstrap_servers)
+    return own
+
+
+def numbered(size: int = 300) -> Iterator[Message]:
+    """Endless messages, each of which says its number."""
+    return (Message(b"%d" % number, (b"%d " % number).ljust(size, b"x"), "new") for number in count())
+
+
+def stored(broker: Broker, topic: str) -> list[bytes]:
+    """All that the topic holds."""
+    consumer = KafkaConsumer(bootstrap_servers=broker.bootstrap_servers, consumer_timeout_ms=10_000)
+    partitions = [TopicPartition(topic, partition) for partition in range(2)]
+    consumer.assign(partitions)
+    consumer.seek_to_beginning(*partitions)
+    wanted = sum(consumer.end_offsets(partitions).values())
+    found = [message.value for message in islice(consumer, wanted)]
+    consumer.close()
+    return found
+
+
+def test_the_rate_is_held_and_every_message_arrives(broker: Broker, kafka: KafkaSettings) -> None:
+    heard: list[Progress] = []
+    report = Producer(kafka, broker.bootstrap_servers).produce(
+        numbered(), rate_per_minute=10_000, total=600, stop=threading.Event(), on_progress=heard.append
+    )
+    assert report.sent == 600
+    assert report.failed == {}
+    assert report.rate_per_minute == pytest.approx(10_000, rel=0.01)
+    assert 3.5 < report.seconds < 10
+    assert 0 < report.latency_ms["p50"] <= report.latency_ms["p99"]
+    assert sorted(int(value.split()[0]) for value in stored(broker, kafka.input.name)) == list(range(600))
+    assert [progress.sent for progress in heard] == sorted(progress.sent for progress in heard)
+    assert len(heard) >= 5
+
+
+def test_each_kind_is_counted_and_one_complaint_keeps_its_order(broker: Broker, kafka: KafkaSettings) -> None:
+    made = Generator([ROW], seed=3, first_id=1, malformed=0.1, duplicates=0.2, updated=0.2, start=date(2026, 3, 1))
+    report = Producer(kafka, broker.bootstrap_servers).produce(
+        made, rate_per_minute=math.inf, total=3000, stop=threading.Event()
+    )
+    assert report.kinds == {kind: number for kind, number in made.counts.items() if number}
+    assert len(stored(broker, kafka.input.name)) == report.sent == 3000
+
+
+def test_a_message_that_is_too_large_fails_alone(broker: Broker, kafka: KafkaSettings) -> None:
+    large = Message(b"1", b"x" * (kafka.input.max_message_bytes + 1), "new")
+    near = Message(b"2", os.urandom(5_000_000), "new")
+    messages = [large, near, *islice(numbered(), 5)]
+    report = Producer(kafka, broker.bootstrap_servers).produce(
+        messages, rate_per_minute=math.inf, total=7, stop=threading.Event()
+    )
+    assert report.failed == {"MessageSizeTooLargeError": 1}
+    assert report.sent == 6
+    assert near.value in stored(broker, kafka.input.name)
+
+
+def test_a_stop_ends_the_run_with_exact_counts(broker: Broker, kafka: KafkaSettings) -> None:
+    stop = threading.Event()
+
+    def stop_soon(progress: Progress) -> None:
+        if progress.sent > 100:
+            stop.set()
+
+    report = Producer(kafka, broker.bootstrap_servers).produce(
+        numbered(), rate_per_minute=10_000, total=100_000, stop=stop, on_progress=stop_soon
+    )
+    assert 100 < report.sent < 1000
+    assert report.failed == {}
+    assert len(stored(broker, kafka.input.name)) == report.sent
+
+
+def test_a_broker_that_stalls_loses_nothing(broker: Broker, kafka: KafkaSettings) -> None:
+    signals = chain([signal.SIGSTOP], repeat(signal.SIGCONT))
+
+    def stall(_: Progress) -> None:
+        os.kill(broker.pid, next(signals))
+
+    report = Producer(kafka, broker.bootstrap_servers).produce(
+        numbered(), rate_per_minute=60_000, total=3000, stop=threading.Event(), on_progress=stall
+    )
+    assert (report.sent, report.failed) == (3000, {})
+    assert report.latency_ms["p99"] > 200
+    numbers = [int(value.split()[0]) for value in stored(broker, kafka.input.name)]
+    assert sorted(numbers) == list(range(3000))
+
+
+def test_what_is_in_flight_is_bounded_and_given_up_at_a_stop(
+    broker: Broker, kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(producing, "STOP_SECONDS", 0.5)
+    stop = threading.Event()
+    taken = 0
+
+    def messages() -> Iterator[Message]:
+        nonlocal taken
+        for taken, message in enumerate(numbered(), 1):
+            if taken == 500:
+                os.kill(broker.pid, signal.SIGSTOP)
+            if taken == 500 + MAX_IN_FLIGHT // 2:
+                threading.Timer(1.0, stop.set).start()
+            yield message
+
+    try:
+        report = Producer(kafka, broker.bootstrap_servers).produce(
+            messages(), rate_per_minute=math.inf, total=1_000_000, stop=stop
+        )
+    finally:
+        os.kill(broker.pid, signal.SIGCONT)
+    assert taken <= 500 + MAX_IN_FLIGHT + 1
+    assert report.sent + sum(report.failed.values()) == taken - 1  # the last one found no room
+    assert sum(report.failed.values()) > 5000
+    assert len(stored(broker, kafka.input.name)) >= report.sent
+
+
+def test_a_topic_that_does_not_exist_is_named(
+    broker: Broker, kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(producing, "TIMEOUT_MS", 500)
+    missing = kafka.model_copy(update={"input": kafka.input.model_copy(update={"name": "not-there"})})
+    with pytest.raises(ComplaintsError, match=r"The topic not-there at .* can't be written to"):
+        Producer(missing, broker.bootstrap_servers).produce(
+            numbered(), rate_per_minute=60, total=1, stop=threading.Event()
+        )

@@ -1,0 +1,88 @@
+"""Messages as large as may be, many at once: whatever they hold, the stream gets past them, and memory has a bound."""
+
+import json
+import random
+import threading
+from collections.abc import Iterator
+
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import SparkSession
+
+from bronze.tables import COMPLAINTS as BRONZE
+from lakehouse.settings import Settings
+from lakehouse.tables.lake import Lake
+from silver.parse import MAX_PAYLOAD_BYTES, OVERSIZED_SHOWN
+from silver.tables import COMPLAINTS, QUARANTINE
+from stewardship.quarantine import waiting
+from streaming.batch.load import follow, refine
+from streaming.kafka.broker import Broker
+from streaming.kafka.generator import Message
+from streaming.kafka.producer import Producer
+from streaming.kafka.topics import admin_client, ensure_topics, largest_message
+from streaming.queries.definitions import Queries, Trigger, spark_kafka_options
+from streaming.tables import TABLES
+from tests.stream_fixtures import with_topics
+
+DONE = Trigger(until_done=True)
+LARGE = 7_900_000
+SIXTY = 60
+
+
+@pytest.fixture
+def lake(spark: SparkSession, settings: Settings, shared_broker: Broker) -> Iterator[Lake]:
+    """An empty lake with topics of its own, which take what the settings say."""
+    settings = with_topics(settings, shared_broker, "large")
+    ensure_topics(settings.kafka, shared_broker.bootstrap_servers)
+    own = Lake(spark, settings)
+    own.create(TABLES)
+    yield own
+    with admin_client(settings.kafka, shared_broker.bootstrap_servers) as admin:
+        admin.delete_topics([settings.kafka.input.name, settings.kafka.predictions.name])
+
+
+def complaint(number: int, narrative: str) -> bytes:
+    cells = {"complaint_id": str(number), "date_received": "2024-03-01", "product": "Mortgage", "issue": "Trouble"}
+    return json.dumps({**cells, "company": "ACME", "complaint_what_happened": narrative}).encode()
+
+
+def send(lake: Lake, values: list[bytes]) -> None:
+    producer = Producer(lake.settings.kafka, str(lake.settings.kafka.bootstrap_servers))
+    messages = [Message(b"%d" % number, value, "new") for number, value in enumerate(values)]
+    report = producer.produce(messages, rate_per_minute=float("inf"), total=len(messages), stop=threading.Event())
+    assert (report.sent, dict(report.failed)) == (len(values), {})
+
+
+def stream(lake: Lake) -> None:
+    options = spark_kafka_options(lake, str(lake.settings.kafka.bootstrap_servers))
+    follow(Queries(lake).ingest(options, DONE), lambda _: None)
+    refine(lake, lambda _: None)
+
+
+def test_what_is_too_large_is_kept_whole_refused_unread_and_costs_no_other(lake: Lake) -> None:
+    large = complaint(1, "".join(random.Random(1).choices("abcdefghij klmnop", k=3_000_000)))
+    send(lake, [*[large] * 12, complaint(2, "Short.")])
+    stream(lake)
+    assert [row.complaint_id for row in lake.read(COMPLAINTS).collect()] == [2]
+    refused = lake.read(QUARANTINE).collect()
+    assert {tuple(row.reasons) for row in refused} == {("payload_too_large",)}
+    assert [len(row.payload) for row in refused] == [OVERSIZED_SHOWN] * 12
+    assert {row["payload"].encode() for row in waiting(lake.settings, None, None).rows} == {large}
+
+    # What is held of bronze at a time is a row group: so many bytes, not so many rows.
+    for path in lake.path(BRONZE).glob("*.parquet"):
+        groups = pq.ParquetFile(path).metadata
+        rows = [groups.row_group(number).num_rows for number in range(groups.num_row_groups)]
+        assert max(rows) * len(large) < 32 * 1024 * 1024, rows
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(900)
+def test_sixty_messages_of_almost_the_largest_size_do_not_end_the_stream(lake: Lake) -> None:
+    assert largest_message(lake.settings.kafka, str(lake.settings.kafka.bootstrap_servers)) > LARGE > MAX_PAYLOAD_BYTES
+    large = [complaint(number, "word " * (LARGE // 5)) for number in range(1, SIXTY + 1)]
+    send(lake, [*large, complaint(99, "Short.")])
+    stream(lake)
+    assert lake.read(BRONZE).count() == SIXTY + 1
+    assert lake.read(QUARANTINE).where("reasons = array('payload_too_large')").count() == SIXTY
+    assert [row.complaint_id for row in lake.read(COMPLAINTS).collect()] == [99]

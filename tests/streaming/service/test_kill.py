@@ -1,0 +1,108 @@
+"""Killed in the middle of a batch and started again, the stream loses nothing and counts nothing twice.
+
+A real process runs the stream. It is frozen at the moment when a table holds a batch that its query has not marked as
+done, which is where writing twice would happen, and killed there: once in each query that writes from Kafka to gold.
+The last time a standby goes on in its place.
+"""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bronze.tables import COMPLAINTS as BRONZE
+from gold.tables import DECISIONS
+from lakehouse.settings import Settings
+from lakehouse.tables.declaration import Table
+from lakehouse.tables.lake import table_path
+from silver.tables import COMPLAINTS as SILVER
+from streaming.kafka.broker import Broker
+from streaming.service.standby import FOLDER
+from tests.stream_fixtures import wait_until
+from tests.streaming.service.stream_process import (
+    A_TIME,
+    Stream,
+    generator,
+    lake_with_topics,
+    send,
+    settled,
+    start,
+    streams,
+)
+
+__all__ = ["streams"]  # the fixture
+
+WRITES: dict[str, Table] = {"ingest": BRONZE, "refine": SILVER, "score": DECISIONS}
+
+
+@pytest.mark.timeout(1800)
+def test_killed_in_each_query_mid_batch_nothing_is_lost_or_counted_twice_and_a_standby_goes_on(
+    trained_lake: Settings, tmp_path: Path, streams: list[Stream], record_property: Callable[[str, object], None]
+) -> None:
+    with Broker(tmp_path / "broker") as broker:
+        settings = lake_with_topics(trained_lake, tmp_path, broker)
+        made, sent = generator(), 0
+        for name in ("ingest", "refine"):
+            sent += send(settings, made)
+            streams.append(start(settings))
+            kill_mid_batch(streams[-1], name)
+
+        at_work = start(settings)
+        streams.append(at_work)
+        wait_until(lambda: at_work.is_alive() and "Streaming from" in at_work.output, A_TIME, "the stream's start")
+        standby = start(settings, "--standby")
+        streams.append(standby)
+        aside = settings.folder / FOLDER / "tables" / "gold" / "decisions" / "_delta_log"
+        wait_until(lambda: standby.is_alive() and any(aside.glob("*1.json")), A_TIME, "a batch of the warm-up")
+        assert at_work.is_alive(), "the one at work is left alone"
+        sent += send(settings, made)
+        kill_mid_batch(at_work, "score")
+        sent += send(settings, made)
+        settled(standby, sent, broker)
+        record_property("kills in the middle of a batch", len(streams) - 1)
+        record_property("messages accounted for", sent)
+        assert not (settings.folder / FOLDER).exists()
+
+
+def newest(folder: Path, ending: str = "") -> int:
+    """The highest number that a file's name is; -1 when there is none."""
+    if not folder.is_dir():
+        return -1
+    names = (name.removesuffix(ending) for name in os.listdir(folder) if name.endswith(ending))  # noqa: PTH208  # quick
+    return max((int(name) for name in names if name.isdigit()), default=-1)
+
+
+def kill_mid_batch(stream: Stream, name: str) -> None:
+    """Kill when the query's table holds a batch that its checkpoint does not call done."""
+    settings = stream.settings
+    log = table_path(settings, WRITES[name]) / "_delta_log"
+    checkpoint = settings.folder / "checkpoints" / name
+    seen = newest(log, ".json")
+    end = time.monotonic() + A_TIME
+    while time.monotonic() < end:
+        if newest(log, ".json") == seen:
+            stream.is_alive()
+            time.sleep(0.002)
+            continue
+        stream.signal_all(signal.SIGSTOP)  # now look at leisure
+        seen = newest(log, ".json")
+        batch = marked(log / f"{seen:020}.json")
+        if batch is not None and newest(checkpoint / "commits") < batch == newest(checkpoint / "offsets"):
+            stream.signal_all(signal.SIGKILL)
+            assert stream.process.wait() == -signal.SIGKILL
+            return
+        stream.signal_all(signal.SIGCONT)
+    pytest.fail(f"{name} was not seen in the middle of a batch:\n{stream.output[-3000:]}")
+
+
+def marked(commit: Path) -> int | None:
+    """The batch that a commit's mark names."""
+    for line in commit.read_text(encoding="utf-8").splitlines():
+        mark = json.loads(line).get("commitInfo", {}).get("userMetadata") or ""
+        if mark.rpartition(":")[2].isdigit():
+            return int(mark.rpartition(":")[2])
+    return None

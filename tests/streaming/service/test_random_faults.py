@@ -1,0 +1,80 @@
+"""For an hour faults are done at random to a stream, and after each `complaints verify` says 0 lost, 0 twice."""
+
+import random
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from streaming.kafka.broker import Broker
+from streaming.kafka.topics import ensure_topics
+from tests.conftest import Trained, copy_of
+from tests.stream_fixtures import with_topics
+from tests.streaming.service.faults import FAULTS, World, do, drawn
+
+
+def chosen(names: str | None) -> set[str]:
+    """The faults to draw from.
+
+    Raises:
+        pytest.UsageError: one of them is unknown.
+    """
+    wanted = set((names or ",".join(FAULTS)).split(","))
+    if unknown := sorted(wanted - FAULTS.keys()):
+        msg = f"There is no fault {unknown[0]}: --faults takes {','.join(FAULTS)}."
+        raise pytest.UsageError(msg)
+    return wanted
+
+
+@pytest.fixture
+def world(
+    trained: Trained,
+    spark: SparkSession,
+    tmp_path: Path,
+    pytestconfig: pytest.Config,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[World]:
+    """A trained lake with two brokers, and a seed that is told."""
+    seed = pytestconfig.getoption("seed")
+    seed = int(time.time()) if seed is None else seed
+
+    def say(what: str) -> None:
+        with capsys.disabled():
+            print(what, flush=True)
+
+    with ExitStack() as stack:
+        brokers = [stack.enter_context(Broker(tmp_path / name)) for name in ("broker", "other-broker")]
+        settings = with_topics(copy_of(trained, tmp_path / "lake").settings, brokers[0], "faults")
+        ensure_topics(settings.kafka, brokers[0].bootstrap_servers)
+        say(f"\n--seed {seed}")
+        made = World(settings, spark, brokers, random.Random(seed), say)
+        yield made
+        for process in made.processes:
+            process.kill()
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(0)
+def test_after_each_of_many_faults_nothing_is_lost_and_nothing_is_twice(
+    world: World, pytestconfig: pytest.Config
+) -> None:
+    names = chosen(pytestconfig.getoption("faults"))
+    began = time.monotonic()
+    end = began + 3600 * pytestconfig.getoption("hours")
+    world.up()
+    world.send()
+    world.settle()
+    for name in drawn(random.Random(world.dice.random()), names):
+        if time.monotonic() > end:
+            break
+        do(world, name)
+    world.up()
+    world.settle()
+    world.end()
+    for name, times in sorted(world.done.items()):
+        world.say(f"{name:<16} {times:>4} times, {world.seconds[name] / times:5.1f} s each")
+    total = sum(world.done.values())
+    world.say(f"{total} faults in {(time.monotonic() - began) / 60:.0f} min, {world.sent:,} sent: 0 lost, 0 twice")

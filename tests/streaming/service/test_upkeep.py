@@ -1,0 +1,88 @@
+"""Chores are done beside the stream, each at its own pace; one that fails is told, and is tried again."""
+
+import threading
+from itertools import pairwise
+
+import pytest
+from pyspark.sql import SparkSession
+
+from bronze.tables import FILES
+from lakehouse.tables.declaration import Table
+from lakehouse.tables.lake import Lake
+from lakehouse.tables.maintenance import LEAST_FILES
+from streaming.service import upkeep
+from streaming.service.upkeep import POOL, Chore, Upkeep, keep_up, keeping_up
+from streaming.tables import MERGED, TABLES
+from tests.stream_fixtures import wait_until
+
+
+def test_each_chore_has_its_own_pace_and_one_that_fails_is_told_and_tried_again(spark: SparkSession) -> None:
+    done: list[str] = []
+    told: list[str] = []
+
+    def fail() -> None:
+        done.append("failing")
+        msg = "the disk is full"
+        raise OSError(msg)
+
+    chores = [
+        Chore("The tables could not be maintained", 0.05 / 60, fail),
+        Chore("The model could not be assessed", 0.1 / 60, lambda: done.append(str(pool(spark)))),
+        Chore("Never due", 60, lambda: done.append("never")),
+        Chore("Due an hour later", 0.05 / 60, lambda: done.append("never"), offset=60),
+    ]
+    with Upkeep(spark, chores, told.append):
+        wait_until(lambda: done.count(POOL) >= 3, 30, "the third round")
+    assert done.count("failing") > done.count(POOL)
+    assert "never" not in done
+    assert set(told) == {"The tables could not be maintained (the disk is full); it is tried again."}
+    ended = len(done)
+    assert not [thread for thread in threading.enumerate() if thread.name == POOL]
+    assert len(done) == ended
+
+
+def pool(spark: SparkSession) -> str | None:
+    return spark.sparkContext.getLocalProperty("spark.scheduler.pool")
+
+
+def test_a_round_under_way_is_finished_before_the_stream_ends(spark: SparkSession) -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        begun.set()
+        threading.Event().wait(0.3)
+        ended.set()
+
+    with Upkeep(spark, [Chore("Slow work failed", 0.01 / 60, slow)], lambda _: None):
+        assert begun.wait(30)
+    assert ended.is_set()
+
+
+def test_every_table_is_kept_fit_and_those_that_queries_merge_into_keep_their_files(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.create(TABLES)
+    for number in range(LEAST_FILES):
+        row = {"sha256": str(number), "file": "a.csv", "rows": 1}
+        lake.append(lake.frame([row], FILES), FILES, f"load:{number}")
+    done = {each.table: each for each in (keep_up(lake, table) for table in TABLES)}
+    assert set(done) == {table.name for table in TABLES}
+    assert (done["bronze.files"].files_before, done["bronze.files"].files_after) == (LEAST_FILES, 1)
+    asked: dict[str, bool] = {}
+
+    def noted(_: Lake, table: Table, *, is_compacted: bool) -> None:
+        asked[table.name] = is_compacted
+
+    monkeypatch.setattr(upkeep, "maintain", noted)
+    for chore in keeping_up(lake, 10):
+        chore.do()
+    assert asked == {table.name: table not in MERGED for table in TABLES}
+
+
+def test_the_tables_are_maintained_one_after_another_in_even_steps(lake: Lake) -> None:
+    chores = keeping_up(lake, 10)
+    assert len(chores) == len(TABLES)
+    assert {chore.minutes for chore in chores} == {10}
+    steps = [later.offset - chore.offset for chore, later in pairwise(chores)]
+    assert steps == pytest.approx([10 / len(TABLES)] * len(steps))
+    assert chores[0].offset == 0
