@@ -118,10 +118,10 @@ def bench_drain(settings: Settings, plan: Plan, watcher: Watcher) -> Bench:
                 watcher.on_view(View("draining", rows, sent.sent, {}, {}))
             seconds = time.monotonic() - started
     figures = {"machine": machine(), "narratives": plan.narratives, "start_s": round(started - began, 1)}
-    return Bench("drain", figures | drain_figures(sent.sent, rows, seconds), {"progress": progress})
+    return Bench("drain", figures | drain_metrics(sent.sent, rows, seconds), {"progress": progress})
 
 
-def drain_figures(backlog: int, scored: int, seconds: float) -> dict[str, Any]:
+def drain_metrics(backlog: int, scored: int, seconds: float) -> dict[str, Any]:
     """A backlog of so many complaints, of which so many were scored in so many seconds: with their rate a minute."""
     return {"backlog": backlog, "drained_s": round(seconds, 1), "rows_per_minute": round(60 * scored / seconds)}
 
@@ -142,11 +142,11 @@ def bench_batch(settings: Settings, plan: Plan, watcher: Watcher) -> Bench:
 
         timed("load and refine", lambda: load_files(empty, files, lambda *_: None))
         timed("score and summarise", lambda: score_backlog(empty, lambda *_: None))
-    figures = {"machine": machine(), "narratives": plan.narratives, **batch_figures(plan.total, steps)}
+    figures = {"machine": machine(), "narratives": plan.narratives, **batch_metrics(plan.total, steps)}
     return Bench("batch", figures, {"steps": steps})
 
 
-def batch_figures(rows: int, steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def batch_metrics(rows: int, steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """So many rows through steps of `step` and `seconds`: the seconds by step, and the rows a minute through all."""
     seconds = sum(step["seconds"] for step in steps)
     by_step = {step["step"]: step["seconds"] for step in steps}
@@ -167,11 +167,11 @@ def bench_growth(settings: Settings, plan: Plan, sizes: Sequence[int], watcher: 
     longer = replace(plan, total=2 * plan.total, warm_up_s=2 * (plan.warm_up_s or 0))
     for number, size in enumerate([*sizes, *reversed(sizes)]):
         found[size].append(_beside(source, plan if number else longer, size, watcher, f"{FOLDER}-{number}"))
-    figures = growth_figures(sizes, found)
+    figures = growth_metrics(sizes, found)
     return Bench("growth", {"machine": machine(), **figures}, {"p50_ms": figures["p50_ms"]})
 
 
-def growth_figures(sizes: Sequence[int], found: Mapping[int, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+def growth_metrics(sizes: Sequence[int], found: Mapping[int, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
     """What was measured beside each size, there and back: a query's median is the mean of both, its growth a share."""
     medians = {
         query: {size: mean(told[query]["p50_ms"] for told in found[size]) for size in sizes}

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from lakehouse.errors import ComplaintsError
-from lakehouse.privacy import keep_to_owner
+from lakehouse.privacy import restrict_to_owner
 from lakehouse.settings import Settings, load_settings
 
 # Where each command lives; imported only when it is asked for, so that help comes at once.
@@ -63,7 +63,7 @@ class Invocation:
         """The settings of this run; from here on the lake's files are their owner's alone."""
         settings = load_settings(**self.options)
         if settings.is_local:
-            keep_to_owner(settings.folder)
+            restrict_to_owner(settings.folder)
         return settings
 
 

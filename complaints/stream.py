@@ -58,10 +58,10 @@ def stream(invocation: Invocation, /, duration: float | None, standby: bool) -> 
         COMPLAINTS_KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:9092 complaints stream --standby
     """
     from lakehouse.spark.session import start_ahead
-    from lakehouse.tables.lake import writer
+    from lakehouse.tables.lake import writer_lock
 
     settings = invocation.settings()
-    right = None if standby else writer(settings)  # refused before anything long is begun
+    lock = None if standby else writer_lock(settings)  # refused before anything long is begun
     start_ahead(settings)
 
     from lakehouse.logs import notifier
@@ -69,7 +69,7 @@ def stream(invocation: Invocation, /, duration: float | None, standby: bool) -> 
 
     say = notifier(settings, sys.stderr, terminal().print)
     with stopping() as stop:
-        handover = Handover(right) if right else _stood_by(settings, say, stop)
+        handover = Handover(lock) if lock else _stood_by(settings, say, stop)
         if handover is None:
             return
         with LiveStream(settings, say, handover) as live:

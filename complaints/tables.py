@@ -29,12 +29,12 @@ def create(invocation: Invocation) -> None:
     Example:
         complaints tables create
     """
-    from lakehouse.tables.lake import opened, writer
+    from lakehouse.tables.lake import open_lake, writer_lock
     from streaming.tables import TABLES
 
     settings = invocation.settings()
-    with writer(settings) as right, terminal().status("starting Spark"):
-        opened(right, settings).create(TABLES)
+    with writer_lock(settings) as lock, terminal().status("starting Spark"):
+        open_lake(lock, settings).create(TABLES)
     click.echo(f"{len(TABLES)} tables are as declared: {', '.join(table.name for table in TABLES)}")
 
 
@@ -47,15 +47,15 @@ def maintain(invocation: Invocation) -> None:
     Example:
         complaints tables maintain
     """
-    from lakehouse.tables.lake import opened, writer
-    from streaming.service.upkeep import keep_up
+    from lakehouse.tables.lake import open_lake, writer_lock
+    from streaming.service.upkeep import run_upkeep
     from streaming.tables import TABLES
 
     settings = invocation.settings()
-    with writer(settings) as right, terminal().status("maintaining"):
-        lake = opened(right, settings)
+    with writer_lock(settings) as lock, terminal().status("maintaining"):
+        lake = open_lake(lock, settings)
         lake.create(TABLES)
-        done = [keep_up(lake, table) for table in TABLES]
+        done = [run_upkeep(lake, table) for table in TABLES]
     print_grid(
         ("table", "files before", "after", "commits dropped", "files deleted"),
         [astuple(each) for each in done],

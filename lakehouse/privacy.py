@@ -7,7 +7,7 @@ from pathlib import Path
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
-def keep_to_owner(folder: Path) -> None:
+def restrict_to_owner(folder: Path) -> None:
     """Make what this process and its children create readable by nobody else, and close a folder that is there already.
 
     Args:

@@ -15,7 +15,7 @@ from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailable
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import KafkaSettings, Settings
 from lakehouse.sql.query import Result, query
-from lakehouse.tables.lake import writer
+from lakehouse.tables.lake import writer_lock
 from streaming.kafka.topics import admin_client
 from streaming.tables import TABLES
 
@@ -166,9 +166,9 @@ def recent(settings: Settings, statement: str) -> Result:
 
 
 def is_written(settings: Settings) -> bool:
-    """Whether a process holds the right to write this lake, as a running stream does."""
+    """Whether a process holds the writer lock of this lake, as a running stream does."""
     try:
-        writer(settings, patience=0).release()
+        writer_lock(settings, patience=0).release()
     except ComplaintsError:
         return True
     return False

@@ -16,7 +16,7 @@ from lakehouse.rules.files import Rule, read_rules
 from lakehouse.settings import CONF
 from lakehouse.step import Step
 from silver.fields import FIELDS
-from silver.standardize import load_taxonomy, standardised
+from silver.standardize import load_taxonomy, standardized
 
 Severity = Literal["quarantine", "warn"]
 
@@ -58,7 +58,7 @@ def load_expectations(spark: SparkSession, path: Path = CONF / "expectations.yam
     file = read_rules(path)
     file.only("expectations")
     rules = file.rules("expectations", Expectation)
-    parsed = spark.createDataFrame([], PARSED).transform(standardised(load_taxonomy()))
+    parsed = spark.createDataFrame([], PARSED).transform(standardized(load_taxonomy()))
     check_conditions(file, parsed, (Condition(entry, "expect", rule.id, rule.expect) for entry, rule in rules))
     return tuple(rule for _, rule in rules)
 

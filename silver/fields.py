@@ -34,10 +34,10 @@ class Field:
     @property
     def keys(self) -> tuple[str, ...]:
         """The normalised names under which the field may arrive, the most usual first."""
-        return tuple(dict.fromkeys(normalised(name) for name in (self.display, self.name, *self.aliases)))
+        return tuple(dict.fromkeys(normalized(name) for name in (self.display, self.name, *self.aliases)))
 
 
-def normalised(name: str) -> str:
+def normalized(name: str) -> str:
     """A column's title as it is compared: lower case, letters and digits only."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 

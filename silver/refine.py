@@ -14,7 +14,7 @@ from silver.features import with_date_features, with_narrative_features
 from silver.fields import INTAKE, OUTCOME
 from silver.outcomes import with_outcome_facts
 from silver.parse import parsed
-from silver.standardize import Taxonomy, standardised
+from silver.standardize import Taxonomy, standardized
 from silver.tables import ABOUT, COMPLAINTS, OUTCOMES
 
 COORDINATES = ("record_id", "source", "topic", "partition", "offset", "kafka_timestamp", "file", "line", "ingested_at")
@@ -41,7 +41,7 @@ def refined(taxonomy: Taxonomy, expectations: tuple[Expectation, ...], settings:
     def refine(bronze: DataFrame) -> DataFrame:
         return (
             bronze.transform(parsed)
-            .transform(standardised(taxonomy))
+            .transform(standardized(taxonomy))
             .transform(judged(expectations))
             .transform(_with_fields)
             .transform(with_date_features)

@@ -18,8 +18,8 @@ from silver.tables import COMPLAINTS, DUPLICATES, NARRATIVES, QUARANTINE
 COMPARED = tuple(field.name for field in INTAKE if field.name not in {"complaint_id", "narrative"})
 
 
-def sorted_without_repeats(rows: DataFrame) -> DataFrame:
-    """`sorted_out` when no row's complaint is known or occurs twice: nothing needs to be compared."""
+def routed_without_repeats(rows: DataFrame) -> DataFrame:
+    """`routed` when no row's complaint is known or occurs twice: nothing needs to be compared."""
     return rows.withColumns(
         {
             "destination": F.when(F.size("reasons") > 0, "quarantine").otherwise("complaints"),
@@ -30,7 +30,7 @@ def sorted_without_repeats(rows: DataFrame) -> DataFrame:
     )
 
 
-def sorted_out(rows: DataFrame, complaints: DataFrame, narratives: DataFrame, outcomes: DataFrame) -> DataFrame:
+def routed(rows: DataFrame, complaints: DataFrame, narratives: DataFrame, outcomes: DataFrame) -> DataFrame:
     """Refined rows with where they go.
 
     Args:

@@ -90,7 +90,7 @@ def _families_by_label(file: RuleFile, families: tuple[str, ...]) -> Iterator[tu
             yield f"{product.id}{SEPARATOR}{sub_product}".lower(), family
 
 
-def standardised(taxonomy: Taxonomy) -> Step:
+def standardized(taxonomy: Taxonomy) -> Step:
     """Adds the standard columns to parsed complaints.
 
     Returns:

@@ -38,7 +38,7 @@ INTAKE_COLUMNS = tuple(Column(f.name, f.type, f.meaning, nullable=f.name != "com
 COMPLAINTS = Table(
     name="silver.complaints",
     grain="one complaint, as it was first received",
-    comment="Typed intake fields, standardised, with features. Only what is known when a complaint arrives.",
+    comment="Typed intake fields, standardized, with features. Only what is known when a complaint arrives.",
     columns=(
         *INTAKE_COLUMNS,
         *STANDARD,

@@ -27,7 +27,7 @@ from lakehouse.settings import Settings
 from lakehouse.tables.commits import find
 from lakehouse.tables.declaration import Table
 from lakehouse.tables.erasure import erase, forget
-from lakehouse.tables.lake import Lake, opened, writer
+from lakehouse.tables.lake import Lake, open_lake, writer_lock
 from ml.registry.registry import Registry
 from silver.tables import COMPLAINTS, DUPLICATES, NARRATIVES, OUTCOMES, QUARANTINE
 from stewardship.erasure_proof import prove, words_of
@@ -100,12 +100,12 @@ def erase_complaint(settings: Settings, complaint_id: int, say: Say) -> Erased:
         msg = "This command erases from a local lake only: docs/databricks.md says how it is done on a workspace."
         raise ComplaintsError(msg)
     began = time.monotonic()
-    lock = writer(settings)
+    lock = writer_lock(settings)
     try:
         sweep(settings, words_of(settings, to_erase(settings, complaint_id)))
         with kafka_of(settings, say) as servers:
             say("Starting Spark.")
-            lake = opened(lock, settings)
+            lake = open_lake(lock, settings)
             lake.create(TABLES)
             _settle(lake, servers, say)
             erasing = _Erasing(lake, complaint_id)

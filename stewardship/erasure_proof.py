@@ -18,7 +18,7 @@ from lakehouse.errors import ComplaintsError
 from lakehouse.file_search import UnreadableError, files_below, holds
 from lakehouse.settings import Settings
 from lakehouse.tables.lake import table_path
-from silver.fields import BY_NAME, normalised
+from silver.fields import BY_NAME, normalized
 from silver.payload import cells_of
 from stewardship.locations import names, whole_number
 
@@ -61,7 +61,7 @@ def _said(payload: str) -> str:
     if cells is None:
         return payload
     keys = BY_NAME["narrative"].keys
-    return "\n".join(str(value) for name, value in cells.items() if normalised(name) in keys)
+    return "\n".join(str(value) for name, value in cells.items() if normalized(name) in keys)
 
 
 def _fragments(text: str) -> Iterable[str]:

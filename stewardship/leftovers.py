@@ -1,6 +1,6 @@
 """What may hold words of complaints and is no part of the lake: left by killed processes, or kept for speed alone.
 
-Removes files below the root. For who holds the right to write the lake and has not started Spark yet.
+Removes files below the root. For who holds the writer lock and has not started Spark yet.
 """
 
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lakehouse.file_search import UnreadableError, files_below, holds
 from lakehouse.settings import Settings
-from lakehouse.tables.writer_lock import BusyError, Right
+from lakehouse.tables.writer_lock import BusyError, WriterLock
 from ml.features.pipeline import EXAMPLE
 
 CACHED_ROWS = "superset/cache/data"  # rows that charts were shown; queried again when missing
@@ -21,7 +21,7 @@ CACHED_ROWS = "superset/cache/data"  # rows that charts were shown; queried agai
 def sweep(settings: Settings, words: Sequence[str]) -> None:
     """Remove all of it: Spark's scratch files, scratch lakes, cached rows, examples of rows, logs that hold the words.
 
-    The staged files of a killed load are gone already: `lakehouse.tables.lake.writer` removes them.
+    The staged files of a killed load are gone already: `lakehouse.tables.lake.writer_lock` removes them.
 
     Args:
         settings: where.
@@ -32,7 +32,7 @@ def sweep(settings: Settings, words: Sequence[str]) -> None:
         shutil.rmtree(left, ignore_errors=True)
     for lock in root.glob(".*.lock"):
         if not lock.name.endswith(".java.lock"):
-            _remove_lake_aside(root / lock.name.removeprefix(".").removesuffix(".lock"), lock)
+            _remove_scratch_lake(root / lock.name.removeprefix(".").removesuffix(".lock"), lock)
     for file in files_below(root / CACHED_ROWS):
         file.unlink(missing_ok=True)
     for example in (root / "mlflow").rglob("input_example.json"):
@@ -44,9 +44,9 @@ def sweep(settings: Settings, words: Sequence[str]) -> None:
             log.unlink()
 
 
-def _remove_lake_aside(folder: Path, lock: Path) -> None:
+def _remove_scratch_lake(folder: Path, lock: Path) -> None:
     """Remove the folder of `streaming.service.scratch_lake`, unless it is in use: then its own process removes it."""
-    with suppress(BusyError), Right(lock, "", patience=0):
+    with suppress(BusyError), WriterLock(lock, "", patience=0):
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -13,7 +13,7 @@ from bronze.tables import ERASURES
 from lakehouse.settings import Settings
 from lakehouse.sql.query import query
 from lakehouse.tables.lake import table_path
-from silver.fields import BY_NAME, normalised
+from silver.fields import BY_NAME, normalized
 from silver.payload import cells_of
 from streaming.tables import TABLES
 
@@ -123,7 +123,7 @@ def names(complaint_id: int, payload: str | None, payload_bytes: bytes | None) -
     if cells is None:
         return re.search(whole_number(complaint_id), text) is not None
     keys = BY_NAME["complaint_id"].keys
-    ids = (str(value).strip() for name, value in cells.items() if normalised(name) in keys)
+    ids = (str(value).strip() for name, value in cells.items() if normalized(name) in keys)
     return any(text.isascii() and text.isdigit() and text.lstrip("0") == str(complaint_id) for text in ids)
 
 

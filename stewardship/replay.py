@@ -22,7 +22,7 @@ from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
 from lakehouse.tables.commits import mark
 from lakehouse.tables.declaration import Table
-from lakehouse.tables.lake import Lake, opened, writer
+from lakehouse.tables.lake import Lake, open_lake, writer_lock
 from silver.expectations import load_expectations
 from silver.refine import NARRATIVE_WITHOUT_COMPLAINT, arrived, refined
 from silver.standardize import load_taxonomy
@@ -80,9 +80,9 @@ def replay(
             or refining failed.
     """
     began = time.monotonic()
-    lock = writer(settings)
+    lock = writer_lock(settings)
     try:
-        lake = opened(lock, settings)
+        lake = open_lake(lock, settings)
         lake.read(QUARANTINE)  # refused where there is no lake yet, which `create` would make
         lake.create(TABLES)
         replaying = _Replay(lake, on_progress)

@@ -23,7 +23,7 @@ from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
 from lakehouse.spark.session import start_session
 from lakehouse.tables.declaration import STATISTICS, Column, Table
-from lakehouse.tables.writer_lock import JAVA_SECONDS, Right
+from lakehouse.tables.writer_lock import JAVA_SECONDS, WriterLock
 
 log = logging.getLogger(__name__)
 
@@ -222,8 +222,8 @@ def table_path(settings: Settings, table: Table) -> Path:
     return settings.folder / "tables" / table.layer / table.name.split(".")[1]
 
 
-def writer(settings: Settings, patience: float = JAVA_SECONDS) -> Right:
-    """The right to write this lake, held until it is released; a second writer is refused.
+def writer_lock(settings: Settings, patience: float = JAVA_SECONDS) -> WriterLock:
+    """The writer lock of this lake, held until it is released; a second writer is refused.
 
     What a writer had staged when it was killed is removed: no other can need it.
 
@@ -246,19 +246,19 @@ def writer(settings: Settings, patience: float = JAVA_SECONDS) -> Right:
         f"Another process is writing the lake in {settings.folder}: stop it first, "
         "or set COMPLAINTS_ROOT to another folder."
     )
-    right = Right(place, refusal, patience)
+    lock = WriterLock(place, refusal, patience)
     for left in settings.folder.glob(f"{STAGING}*"):
         shutil.rmtree(left, ignore_errors=True)
-    return right
+    return lock
 
 
-def opened(right: Right, settings: Settings) -> Lake:
-    """The lake, through a session whose Java process has the right to write it as long as it lives.
+def open_lake(lock: WriterLock, settings: Settings) -> Lake:
+    """The lake, through a session whose Java process has the writer lock as long as it lives.
 
     Raises:
         ComplaintsError: the session can't be started; says what to do.
     """
     spark = start_session(settings)
     if settings.is_local:
-        right.hand_to(spark)
+        lock.hand_to(spark)
     return Lake(spark, settings)

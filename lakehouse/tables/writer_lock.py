@@ -1,4 +1,4 @@
-"""The right to write a lake: held by Python, which asks for it, and by the Java process, which writes.
+"""The writer lock of a lake: held by Python, which asks for it, and by the Java process, which writes.
 
 The two don't end together. When Python is killed Java goes on for a second or two, and as long as it likes while it is
 frozen, with a batch in its hands. So Java holds a lock of its own on a second file, which the system takes from it when
@@ -28,7 +28,7 @@ class BusyError(ComplaintsError):
     """Raised when another process has the right that this one wants."""
 
 
-class Right:
+class WriterLock:
     """The right to do something in a folder, as a context manager that gives it back.
 
     Args:

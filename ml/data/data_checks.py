@@ -52,7 +52,7 @@ def refuse_one_sided(parts: DataFrame) -> dict[int, int]:
     return dict.fromkeys(NAMES, 0) | {row.part: row.rows for row in found}
 
 
-def judged_material(learned: DataFrame) -> tuple[bool, tuple[str, ...]]:
+def checked_examples(learned: DataFrame) -> tuple[bool, tuple[str, ...]]:
     """Whether there are narratives enough to learn from, and what weakens a model of these complaints, in sentences."""
     row = learned.agg(
         F.count("narrative").alias("narratives"),

@@ -15,7 +15,7 @@ TABLES = (COMPLAINTS, NARRATIVES, OUTCOMES)
 KEYS = ("complaint_id", "source", "date_received")
 
 
-def labelled(complaints: DataFrame, narratives: DataFrame, outcomes: DataFrame, label: str = LABEL) -> DataFrame:
+def labeled(complaints: DataFrame, narratives: DataFrame, outcomes: DataFrame, label: str = LABEL) -> DataFrame:
     """Complaints with `label`, one row a complaint.
 
     Of the outcomes only the label is taken. A narrative that came later is joined where the complaint has none.
@@ -45,7 +45,7 @@ def labelled(complaints: DataFrame, narratives: DataFrame, outcomes: DataFrame, 
 def examples(lake: Lake, label: str = LABEL) -> DataFrame:
     """The lake's complaints with `label`, as `labelled` gives them."""
     complaints, narratives, outcomes = (lake.read(table) for table in TABLES)
-    return labelled(complaints, narratives, outcomes, label)
+    return labeled(complaints, narratives, outcomes, label)
 
 
 def source() -> Column:

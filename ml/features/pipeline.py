@@ -145,7 +145,7 @@ def _sql(text: str) -> str:
 def _word_stages(*, annotated: bool = False) -> list[Stage]:
     """Up to `terms`, the lemmas of the narrative; with Spark NLP's annotations on the way when something follows them.
 
-    The text is normalised as a whole: Spark NLP's normalizer of tokens compiles its pattern anew for each of them.
+    The text is normalized as a whole: Spark NLP's normalizer of tokens compiles its pattern anew for each of them.
     Annotations that nothing follows are dropped: they hold the narrative several times over.
     """
     return [

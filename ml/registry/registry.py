@@ -18,7 +18,7 @@ from pyspark.ml import PipelineModel
 from lakehouse.errors import ComplaintsError
 from ml.registry.artifact import REMEDY, digests, reason, refuse_unfit
 from ml.registry.provenance import code_version
-from ml.registry.versions import CHALLENGER, CHAMPION, Records
+from ml.registry.versions import CHALLENGER, CHAMPION, VersionReader
 from ml.scoring.scoring import Model
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ REQUIREMENTS = (
 )
 
 
-class Registry(Records):
+class Registry(VersionReader):
     """The project's registered model: what `Records` tells, and what makes, moves and loads versions."""
 
     def log(

@@ -52,7 +52,7 @@ class Run:
     parameters: dict[str, str]
 
 
-class Records:
+class VersionReader:
     """What is recorded of the project's registered model.
 
     Raises (each method):

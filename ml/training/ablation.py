@@ -74,8 +74,8 @@ def ablated(lake: Lake, chosen: Sequence[str], rows: int, progress: Progress) ->
         ComplaintsError: as training does.
     """
     settings = lake.settings.ml
-    labelled = examples(lake).where("label IS NOT NULL").repartition(lake.settings.spark.cores)
-    parts = parted(labelled, settings).persist()
+    labeled = examples(lake).where("label IS NOT NULL").repartition(lake.settings.spark.cores)
+    parts = parted(labeled, settings).persist()
     timed = parts.where((F.col("part") == TEST) & F.col("has_narrative")).limit(rows).persist()
     found: list[tuple[Variant, _Scores]] = []
     try:

@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import MlSettings
 from lakehouse.tables.lake import Lake
-from ml.data.data_checks import counted, judged_material, refuse_one_sided, refuse_unfit
+from ml.data.data_checks import checked_examples, counted, refuse_one_sided, refuse_unfit
 from ml.data.examples import TABLES, examples
 from ml.data.split import CALIBRATE, FIT, TEST, Rule, parted, rule_of
 from ml.evaluation.holdout import Judged, Metrics, judge
@@ -180,7 +180,7 @@ def fit(parts: DataFrame, settings: MlSettings, progress: Progress) -> Fitted:
     base_rate = float(learned.agg(F.avg("label")).first()[0])  # type: ignore[index]
     learned = learned.transform(with_history(base_rate, settings.history_weight, settings.answer_days))
     learned = weighted(learned, settings)
-    with_text, warnings = judged_material(learned)
+    with_text, warnings = checked_examples(learned)
     progress("fitting the text and feature stages")
     stages = represented(learned.where(F.col("part") == FIT), settings, with_text=with_text)
     with _kept(stages.transform(learned).select(*_FOR_CLASSIFIER)) as ready:

@@ -20,7 +20,7 @@ _KEYS = {BY_MINUTE: _MINUTE, BY_DAY: _DAY}
 _MEASURES = {BY_MINUTE: _COUNTED | _LATENCY, BY_DAY: _COUNTED}
 
 
-def other_sums(table: Table, under_way: str) -> str:
+def aggregate_mismatches(table: Table, under_way: str) -> str:
     """SQL for the keys of an aggregate whose sums aren't those of the decisions: verdict, id, n.
 
     Between the sums of those that the summarising query had read, and of all, each may be. What it may not have read

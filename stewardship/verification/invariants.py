@@ -18,7 +18,7 @@ from gold import tables as gold
 from gold.aggregates import KEYS
 from lakehouse.tables.declaration import Table
 from silver import tables as silver
-from stewardship.verification.aggregate_invariants import other_sums
+from stewardship.verification.aggregate_invariants import aggregate_mismatches
 
 UNDER_WAY = "under way"
 ERASED = "erased"
@@ -244,9 +244,11 @@ INVARIANTS = (
         "minutes",
         "the minutes add up to the decisions",
         _rows(gold.DECISIONS),
-        other_sums(gold.BY_MINUTE, UNDER_WAY),
+        aggregate_mismatches(gold.BY_MINUTE, UNDER_WAY),
     ),
-    Invariant("days", "the days add up to the decisions", _rows(gold.DECISIONS), other_sums(gold.BY_DAY, UNDER_WAY)),
+    Invariant(
+        "days", "the days add up to the decisions", _rows(gold.DECISIONS), aggregate_mismatches(gold.BY_DAY, UNDER_WAY)
+    ),
     Invariant(
         "published", "each decision is published, all copies alike", _rows(gold.DECISIONS), _PUBLISHED, "predictions"
     ),

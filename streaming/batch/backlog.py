@@ -8,11 +8,11 @@ from gold.tables import DECISIONS
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
 from lakehouse.tables.commits import Guard
-from lakehouse.tables.lake import Lake, opened, writer
+from lakehouse.tables.lake import Lake, open_lake, writer_lock
 from ml.registry.registry import Registry
 from ml.registry.versions import CHALLENGER
 from streaming.batch.load import follow
-from streaming.batch.processing_owner import no_champion, streams
+from streaming.batch.processing_owner import missing_champion, streams
 from streaming.kafka.lake_kafka import kafka_of
 from streaming.queries.checkpoints import unfinished
 from streaming.queries.definitions import Queries, Trigger, spark_kafka_options
@@ -24,7 +24,7 @@ STREAMED = "a stream scores here all the time (streaming.service.live is true)."
 
 def not_due(settings: Settings) -> str | None:
     """Why there is nothing to score, when it is so: a stream does it, or no model has been trained yet."""
-    return STREAMED if streams(settings) else no_champion(settings)
+    return STREAMED if streams(settings) else missing_champion(settings)
 
 
 def score_backlog(settings: Settings, on_progress: Callable[[str, int], None]) -> int:
@@ -42,11 +42,11 @@ def score_backlog(settings: Settings, on_progress: Callable[[str, int], None]) -
     if streams(settings):
         msg = f"Nothing was scored: {STREAMED}"
         raise ComplaintsError(msg)
-    lock = writer(settings)
+    lock = writer_lock(settings)
     try:
         registry = Registry(settings)
         registry.check(registry.champion_version())
-        lake = opened(lock, settings)
+        lake = open_lake(lock, settings)
         lake.create(TABLES)
         _publish_rest(lake, lambda what: on_progress(what, 0))
         model = registry.champion()

@@ -19,7 +19,7 @@ from bronze.load import LandedFile, files_of, land_file
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
 from lakehouse.tables.declaration import Table
-from lakehouse.tables.lake import Lake, opened, writer
+from lakehouse.tables.lake import Lake, open_lake, writer_lock
 from silver.fields import FIELDS
 from silver.tables import COMPLAINTS, DUPLICATES, OUTCOMES, QUARANTINE
 from streaming.batch.arrivals import Arrivals
@@ -114,9 +114,9 @@ def load_arrivals(settings: Settings, on_progress: OnProgress) -> LoadResult:
 
 def _load(settings: Settings, land: Callable[[Lake], Landed], on_progress: OnProgress) -> LoadResult:
     began = time.monotonic()
-    lock = writer(settings)
+    lock = writer_lock(settings)
     try:
-        lake = opened(lock, settings)
+        lake = open_lake(lock, settings)
         on_progress("making tables", 0, None)
         lake.create(TABLES)
         since = lake.spark.sql("SELECT current_timestamp()").first()[0]  # type: ignore[index]

@@ -16,10 +16,10 @@ def streams(settings: Settings) -> bool:
     Raises:
         UnreachableError: the registry does not answer, so that nobody can tell.
     """
-    return settings.streaming.live and no_champion(settings) is None
+    return settings.streaming.live and missing_champion(settings) is None
 
 
-def no_champion(settings: Settings) -> str | None:
+def missing_champion(settings: Settings) -> str | None:
     """The sentence that there is no champion, when it is so.
 
     Raises:

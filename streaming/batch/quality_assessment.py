@@ -19,7 +19,7 @@ from gold.tables import DECISIONS, MODEL_QUALITY
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
 from lakehouse.step import Step
-from lakehouse.tables.lake import Lake, opened, writer
+from lakehouse.tables.lake import Lake, open_lake, writer_lock
 from lakehouse.tables.writer_lock import BusyError
 from ml.data.examples import source
 from ml.data.reference import OTHER
@@ -54,7 +54,7 @@ def assessment(settings: Settings) -> Assessment:
         ComplaintsError: there are no decisions yet.
     """
     try:
-        lock = writer(settings)
+        lock = writer_lock(settings)
     except BusyError:
         if not settings.is_local:
             raise
@@ -63,7 +63,7 @@ def assessment(settings: Settings) -> Assessment:
         found = query(settings, [MODEL_QUALITY], STORED)
         return Assessment([dict(zip(found.columns, row, strict=True)) for row in found.rows], is_current=False)
     try:
-        lake = opened(lock, settings)
+        lake = open_lake(lock, settings)
         if lake.read(DECISIONS).isEmpty():
             msg = "There are no decisions yet whose model could be assessed: run `complaints score` first."
             raise ComplaintsError(msg)
@@ -75,7 +75,7 @@ def assessment(settings: Settings) -> Assessment:
 
 
 def assess(lake: Lake, registry: Registry) -> list[Row]:
-    """Bring gold.model_quality up to date; for whoever has the right to write the lake.
+    """Bring gold.model_quality up to date; for whoever has the writer lock.
 
     Returns:
         The rows that were worked out.

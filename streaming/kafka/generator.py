@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple, get_args
 
 from bronze.files import open_members
 from lakehouse.errors import ComplaintsError
-from silver.fields import BY_NAME, FIELDS, normalised
+from silver.fields import BY_NAME, FIELDS, normalized
 from silver.payload import cells_of
 
 Kind = Literal["new", "malformed", "duplicate", "late", "updated"]
@@ -276,7 +276,7 @@ def read_rows(paths: Iterable[Path]) -> list[Row]:
 
 def _row(payload: str) -> Row:
     cells = cells_of(payload) or {}  # none of the broken record that a file ends with
-    named = {_DISPLAY.get(normalised(key), ""): str(value).strip() for key, value in cells.items() if value is not None}
+    named = {_DISPLAY.get(normalized(key), ""): str(value).strip() for key, value in cells.items() if value is not None}
     return {
         name: _iso(value) if name in _DATES else value
         for name, value in named.items()

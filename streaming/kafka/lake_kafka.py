@@ -12,7 +12,7 @@ from streaming.kafka.topics import ensure_topics
 def kafka_of(settings: Settings, say: Callable[[str], None]) -> Iterator[str | None]:
     """The brokers' address, with both topics there; the embedded broker is started, and stopped at the end.
 
-    None for a lake that never had a broker. For who holds the right to write the lake: no stream runs on it then.
+    None for a lake that never had a broker. For who holds the writer lock: no stream runs on it then.
 
     Raises:
         ComplaintsError: the brokers can't be reached.

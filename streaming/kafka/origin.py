@@ -55,7 +55,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class TakenUp:
+class Resumed:
     """What was done for an origin to be read.
 
     Attributes:
@@ -95,7 +95,7 @@ def noted(checkpoint: Path) -> Origin | None:
     return _read(checkpoint / NOTE)
 
 
-def take_up(lake: Lake, bootstrap_servers: str) -> TakenUp:
+def resume_topic(lake: Lake, bootstrap_servers: str) -> Resumed:
     """Put the checkpoint of the messages' origin in the ingesting query's place, or none when it was never read.
 
     Killed at any point it is done by the next start. A lake that an earlier version made has no notes: whether its rows
@@ -123,7 +123,7 @@ def take_up(lake: Lake, bootstrap_servers: str) -> TakenUp:
             f"{before} before; its checkpoint is kept, and goes on when that is read again."
         )
     _write(current / NOTE, origin)
-    return TakenUp(origin, "" if origin == first else origin.digest, told)
+    return Resumed(origin, "" if origin == first else origin.digest, told)
 
 
 def _set_aside(checkpoint: Path, of: Origin) -> None:

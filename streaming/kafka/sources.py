@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bronze.files import open_members
 from bronze.records import FileRecord
-from silver.fields import BY_NAME, FIELDS, normalised
+from silver.fields import BY_NAME, FIELDS, normalized
 from silver.payload import cells_of
 from streaming.kafka.generator import Message
 
@@ -29,5 +29,5 @@ def _message(record: FileRecord) -> Message:
 
 def _key(payload: str) -> bytes:
     cells = cells_of(payload) or {}
-    ids = (str(value) for name, value in cells.items() if normalised(name) in BY_NAME["complaint_id"].keys)
+    ids = (str(value) for name, value in cells.items() if normalized(name) in BY_NAME["complaint_id"].keys)
     return next(ids, "").encode(errors="replace")

@@ -33,7 +33,7 @@ from silver import tables as silver
 from silver.expectations import Expectation, load_expectations
 from silver.refine import refined
 from silver.standardize import load_taxonomy
-from streaming.kafka.origin import take_up
+from streaming.kafka.origin import resume_topic
 from streaming.queries.checkpoints import check_checkpoint
 from streaming.queries.ingest import IngestBatch
 from streaming.queries.refine import RefineBatch
@@ -84,7 +84,7 @@ class Queries:
             ComplaintsError: the brokers can't be reached, or have no such topic; or the checkpoint is damaged.
         """
         topic = self._lake.settings.kafka.input.name
-        taken_up = take_up(self._lake, kafka["kafka.bootstrap.servers"])
+        taken_up = resume_topic(self._lake, kafka["kafka.bootstrap.servers"])
         messages = (
             self._lake.spark.readStream.format("kafka")
             .options(**kafka)

@@ -76,7 +76,7 @@ class Completion:
         complaints, narratives = (
             self._known(table).join(own, "record_id", "left_anti") for table in (COMPLAINTS, NARRATIVES)
         )
-        return routing.sorted_out(self._rows, complaints, narratives, self._known(OUTCOMES, self._before))
+        return routing.routed(self._rows, complaints, narratives, self._known(OUTCOMES, self._before))
 
     def _known(self, table: Table, version: int | None = None) -> DataFrame:
         """A table's rows of these complaints."""

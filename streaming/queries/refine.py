@@ -118,7 +118,7 @@ class RefineBatch:
         # Sorted out once, before the first commit: a frame reads a table as it is when it runs, so one that ran after
         # another's commit would take this batch's own rows for known ones.
         sorted_rows = holding.enter_context(
-            held(routing.sorted_out(rows, known[COMPLAINTS], known[NARRATIVES], known[OUTCOMES]))
+            held(routing.routed(rows, known[COMPLAINTS], known[NARRATIVES], known[OUTCOMES]))
         )
         counts = sorted_rows.agg(*_came()).first()
         frames = {
@@ -211,12 +211,12 @@ def _came() -> list[Column]:
 
 # What a batch in which nothing repeats brings to which table, when the summary counts any; no commit is made for none.
 _WITHOUT_REPEATS: tuple[tuple[Table, str, Step], ...] = (
-    (COMPLAINTS, "usable", lambda rows: routing.complaints(routing.sorted_without_repeats(rows))),
-    (QUARANTINE, "refused", lambda rows: routing.quarantine(routing.sorted_without_repeats(rows))),
+    (COMPLAINTS, "usable", lambda rows: routing.complaints(routing.routed_without_repeats(rows))),
+    (QUARANTINE, "refused", lambda rows: routing.quarantine(routing.routed_without_repeats(rows))),
     (
         OUTCOMES,
         "with_outcome",
-        lambda rows: outcomes(routing.sorted_without_repeats(rows).where("destination = 'complaints'")),
+        lambda rows: outcomes(routing.routed_without_repeats(rows).where("destination = 'complaints'")),
     ),
 )
 

@@ -13,7 +13,7 @@ from gold import tables as gold
 from lakehouse.tables.declaration import Table
 from lakehouse.tables.lake import Lake
 from silver import tables as silver
-from streaming.runs.resource_usage import Vitals
+from streaming.runs.resource_usage import Usage
 from streaming.service.health import BatchHealth
 
 LAYERS: Mapping[str, Table] = {
@@ -184,7 +184,7 @@ class RunReport:
     restarts: Mapping[str, int]
     model_version: str
     batches: Sequence[BatchHealth]
-    vitals: Sequence[Vitals]
+    vitals: Sequence[Usage]
 
     @property
     def is_complete(self) -> bool:

@@ -17,7 +17,7 @@ DISK_SECONDS = 60.0  # a look at every file of the lake
 
 
 @dataclass(frozen=True)
-class Vitals:
+class Usage:
     """One look at the run.
 
     Attributes:
@@ -39,7 +39,7 @@ class Vitals:
     disk_mb: float | None = None
 
 
-class VitalsRecorder:
+class UsageRecorder:
     """Looks every two seconds; call `poll` more often than that.
 
     Args:
@@ -53,7 +53,7 @@ class VitalsRecorder:
         self._folders = folders
         self._next = self._next_disk = 0.0
         self._before: tuple[float, float, float] | None = None
-        self.samples: list[Vitals] = []
+        self.samples: list[Usage] = []
 
     def poll(self) -> None:
         """Look, when it is time to."""
@@ -67,7 +67,7 @@ class VitalsRecorder:
             files, disk = _disk(self._folders)
         cpu = sum(used.user + used.system for used in (process.cpu_times() for process in self._processes))
         self.samples.append(
-            Vitals(
+            Usage(
                 at=datetime.now(UTC),
                 cpu_s=cpu,
                 heap_mb=self._java.heap_bytes / 2**20,

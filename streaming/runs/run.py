@@ -21,7 +21,7 @@ from streaming.kafka.topics import consumer_of
 from streaming.queries.definitions import spark_kafka_options
 from streaming.runs.published import Stretch, published
 from streaming.runs.report import Counts, RunReport, Span, counts, end_to_end, query_times, waits
-from streaming.runs.resource_usage import VitalsRecorder
+from streaming.runs.resource_usage import UsageRecorder
 from streaming.service.health import BatchHealth, batch_health
 from streaming.service.live import LiveStream
 
@@ -135,7 +135,7 @@ def _reported(  # what a run came to, piece by piece
         others_cores=watched.vitals.others_cores(since),
         warm_up_s=warm_up,
         restarts=stream.supervisor.restarts,
-        model_version=stream.at_work.champion.version,
+        model_version=stream.active_models.champion.version,
         batches=watched.batches,
         vitals=watched.vitals.samples,
     )
@@ -150,7 +150,7 @@ class _Watched:
         self.stream = stream
         self.batches: list[BatchHealth] = []  # all of them: a run has an end
         stream.health.listeners.append(lambda progress: self.batches.append(batch_health(progress)))
-        self.vitals = VitalsRecorder(stream.lake.spark, folders)
+        self.vitals = UsageRecorder(stream.lake.spark, folders)
         self._total = total
         self._on_view = on_view
 

@@ -31,7 +31,7 @@ class Champions(Protocol):
 
 
 @dataclass(frozen=True)
-class AtWork:
+class ActiveModels:
     """The models that score: the champion decides; the challenger, if any, is only recorded."""
 
     champion: Model
@@ -45,7 +45,7 @@ class ChampionWatcher:
 
     Args:
         registry: asked every few seconds.
-        at_work: the models that score now.
+        active_models: the models that score now.
         notify: told in a sentence what happens.
         shadows: whether the challenger is watched, too.
         seconds: between two questions.
@@ -54,18 +54,18 @@ class ChampionWatcher:
     def __init__(
         self,
         registry: Champions,
-        at_work: AtWork,
+        active_models: ActiveModels,
         notify: Callable[[str], None],
         *,
         shadows: bool = False,
         seconds: float = WATCH_SECONDS,
     ) -> None:
         self._registry = registry
-        self._at_work = at_work
+        self._at_work = active_models
         self._notify = notify
         self._shadows = shadows
         self._seconds = seconds
-        self._ready: AtWork | None = None
+        self._ready: ActiveModels | None = None
         self._said: dict[str, str] = {}
         self._loading: dict[str, str] = {}
         self._stop = threading.Event()
@@ -80,7 +80,7 @@ class ChampionWatcher:
         self._stop.set()
         self._thread.join(self._seconds)
 
-    def take(self) -> AtWork | None:
+    def take(self) -> ActiveModels | None:
         """The models as they are to work from now on, loaded; once, and None while nothing has changed."""
         ready, self._ready = self._ready, None
         return ready
@@ -96,7 +96,7 @@ class ChampionWatcher:
         if self._shadows:
             ask = partial(self._registry.version_of, CHALLENGER)
             challenger = self._found(CHALLENGER, ask, self._at_work.challenger)
-        found = AtWork(champion or self._at_work.champion, challenger)
+        found = ActiveModels(champion or self._at_work.champion, challenger)
         if found != self._at_work:
             self._at_work = self._ready = found
 

@@ -14,22 +14,22 @@ from pyspark.sql.streaming.query import StreamingQuery
 from lakehouse.errors import ComplaintsError
 from lakehouse.heap import check_heap
 from lakehouse.settings import Settings
-from lakehouse.tables.lake import opened, writer
+from lakehouse.tables.lake import open_lake, writer_lock
 from lakehouse.tables.maintenance import checkpoint_log
-from lakehouse.tables.writer_lock import Right
+from lakehouse.tables.writer_lock import WriterLock
 from ml.registry.registry import Registry
 from ml.scoring.scoring import Model
 from streaming.kafka.broker import Broker
 from streaming.kafka.consumer_group import GroupCommitter
-from streaming.kafka.origin import take_up
+from streaming.kafka.origin import resume_topic
 from streaming.kafka.topics import ensure_topics, largest_message
 from streaming.queries.checkpoints import dropped_messages
 from streaming.queries.definitions import Queries, Trigger, spark_kafka_options
 from streaming.queries.score import Publishing
 from streaming.queries.supervisor import Gate, Supervisor
-from streaming.service.champion import AtWork, ChampionWatcher
+from streaming.service.champion import ActiveModels, ChampionWatcher
 from streaming.service.health import HealthRecorder
-from streaming.service.upkeep import LOG_MINUTES, Chore, ModelWatch, Upkeep, keeping_up
+from streaming.service.upkeep import LOG_MINUTES, ModelWatch, Upkeep, UpkeepTask, upkeep_tasks
 from streaming.tables import TABLES
 
 SWITCH_SECONDS = 0.0005
@@ -37,9 +37,9 @@ SWITCH_SECONDS = 0.0005
 
 @dataclass(frozen=True)
 class Handover:
-    """What a stream can have before it starts: the right to write the lake, and a loaded model."""
+    """What a stream can have before it starts: the writer lock, and a loaded model."""
 
-    right: Right
+    lock: WriterLock
     model: Model | None = None
 
     def model_of(self, registry: Registry, version: str) -> Model:
@@ -56,7 +56,7 @@ class LiveStream:
     Args:
         settings: the run's settings.
         notify: told in a sentence what happens.
-        handover: what the caller has already; the right to write is given back on leaving.
+        handover: what the caller has already; the writer lock is given back on leaving.
 
     Raises:
         ComplaintsError: on entering: another writer, no champion that can be loaded, no broker; says what to do.
@@ -73,8 +73,8 @@ class LiveStream:
         # A batch calls Spark some hundred times; after each call it would wait for what else runs in this process.
         sys.setswitchinterval(SWITCH_SECONDS)
         with ExitStack() as stack:
-            ready = self._handover or Handover(writer(self._settings))
-            stack.callback(ready.right.release)
+            ready = self._handover or Handover(writer_lock(self._settings))
+            stack.callback(ready.lock.release)
             registry = Registry(self._settings)
             version = registry.champion_version()
             registry.check(version)
@@ -82,7 +82,7 @@ class LiveStream:
             with ThreadPoolExecutor(2) as beside:  # each takes seconds, and none needs another
                 servers = beside.submit(self._reached, broker)
                 self._notify("Starting Spark.")
-                self.lake = opened(ready.right, self._settings)
+                self.lake = open_lake(ready.lock, self._settings)
                 self._notify(f"Loading version {version} of the model {registry.name}.")
                 model = beside.submit(ready.model_of, registry, version)
                 self.lake.create(TABLES)
@@ -90,9 +90,9 @@ class LiveStream:
                 self._committer = stack.enter_context(GroupCommitter(self._settings.kafka, self.bootstrap_servers))
                 self.health = HealthRecorder(self.lake, [self._committer.take])
                 self._start_queries(stack)
-                self.at_work = AtWork(model.result())
+                self.active_models = ActiveModels(model.result())
             shadows = self._settings.streaming.shadow
-            self._watcher = ChampionWatcher(registry, self.at_work, self._notify, shadows=shadows)
+            self._watcher = ChampionWatcher(registry, self.active_models, self._notify, shadows=shadows)
             if shadows:
                 self._watcher.look()
                 self._take()
@@ -147,7 +147,7 @@ class LiveStream:
         at_times = Trigger(interval_ms=self._settings.streaming.summarise_interval_ms)
         starts = {
             "score": lambda: self._queries.score(
-                self.at_work.champion, publishing, Trigger(), challenger=self.at_work.challenger
+                self.active_models.champion, publishing, Trigger(), challenger=self.active_models.challenger
             ),
             "summarise": lambda: self._queries.summarise(at_times),
         }
@@ -160,7 +160,7 @@ class LiveStream:
             self._settings,
             self.bootstrap_servers,
             lambda: self.supervisor.restarts,
-            lambda: (self.at_work.champion.name, self.at_work.champion.version),
+            lambda: (self.active_models.champion.name, self.active_models.champion.version),
         )
         metrics = stack.enter_context(Metrics(watched, port))
         self.health.listeners.append(metrics.take)
@@ -168,7 +168,7 @@ class LiveStream:
 
     def _ingest(self) -> StreamingQuery:
         # Also when it is started again: Kafka drops messages while a query lags, too, and topics are made again.
-        taken_up = take_up(self.lake, self.bootstrap_servers)
+        taken_up = resume_topic(self.lake, self.bootstrap_servers)
         if taken_up.told:
             self._notify(taken_up.told)
         self._committer.watch(taken_up.origin)
@@ -181,14 +181,14 @@ class LiveStream:
             self._notify(sentence)
         self._losses = sentence
 
-    def _chores(self, registry: Registry) -> list[Chore]:
+    def _chores(self, registry: Registry) -> list[UpkeepTask]:
         streaming = self._settings.streaming
         watch = ModelWatch(self.lake, registry, self._notify)
-        chores = [Chore("The model could not be assessed", streaming.quality_minutes, watch)]
+        chores = [UpkeepTask("The model could not be assessed", streaming.quality_minutes, watch)]
         if self._settings.is_local:  # on Databricks the job *maintain* does
-            chores += keeping_up(self.lake, streaming.upkeep_minutes)
+            chores += upkeep_tasks(self.lake, streaming.upkeep_minutes)
             logs = partial(checkpoint_log, self.lake, TABLES)
-            chores.append(Chore("A table's log could not be put together", LOG_MINUTES, logs))
+            chores.append(UpkeepTask("A table's log could not be put together", LOG_MINUTES, logs))
         return chores
 
     def _stop(self) -> None:
@@ -212,7 +212,7 @@ class LiveStream:
     def _take(self) -> bool:
         """Put the models to work that the watcher has found; whether there are other ones than before."""
         found = self._watcher.take()
-        self.at_work = found or self.at_work
+        self.active_models = found or self.active_models
         return found is not None
 
     def __exit__(

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lakehouse.settings import Settings
-from lakehouse.tables.lake import writer
-from lakehouse.tables.writer_lock import Right
+from lakehouse.tables.lake import writer_lock
+from lakehouse.tables.writer_lock import WriterLock
 from ml.registry.registry import Registry
 
 
@@ -21,8 +21,8 @@ def empty_lake(settings: Settings, name: str) -> Iterator[Settings]:
     settings.folder.mkdir(parents=True, exist_ok=True)
     aside = settings.model_copy(update={"root": folder, "folder": folder})  # the copy keeps what was worked out
     refusal = f"Another process uses {folder}: wait until it has ended, or set COMPLAINTS_ROOT to another folder."
-    with Right(settings.folder / f".{name}.lock", refusal):
-        with writer(aside):  # no Java process that was left behind writes there any more
+    with WriterLock(settings.folder / f".{name}.lock", refusal):
+        with writer_lock(aside):  # no Java process that was left behind writes there any more
             shutil.rmtree(folder, ignore_errors=True)
         try:
             folder.mkdir()

@@ -14,8 +14,8 @@ from pathlib import Path
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
 from lakehouse.spark.session import start_session
-from lakehouse.tables.lake import writer
-from lakehouse.tables.writer_lock import BusyError, Right
+from lakehouse.tables.lake import writer_lock
+from lakehouse.tables.writer_lock import BusyError, WriterLock
 from ml.registry.registry import Registry
 from streaming.kafka.generator import Generator, read_rows
 from streaming.kafka.producer import Producer
@@ -59,31 +59,31 @@ def stand_by(
             model = Registry(settings).champion()
             notify("Warmed up: this process goes on as soon as the other one ends.")
     while not stop.is_set():
-        if right := turn.asked():
-            return Handover(right, model)
+        if lock := turn.asked():
+            return Handover(lock, model)
         stop.wait(ASK_SECONDS)
     turn.pass_on()
     return None
 
 
 class _Turn:
-    """The right to write, asked for until it is had."""
+    """The writer lock, asked for until it is had."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._right: Right | None = None
+        self._lock: WriterLock | None = None
 
-    def asked(self) -> Right | None:
-        """The right to write, once nobody else has it."""
-        if self._right is None:
+    def asked(self) -> WriterLock | None:
+        """The writer lock, once nobody else has it."""
+        if self._lock is None:
             with suppress(BusyError):
-                self._right = writer(self._settings, patience=0)
-        return self._right
+                self._lock = writer_lock(self._settings, patience=0)
+        return self._lock
 
     def pass_on(self) -> None:
         """Give the right back if it was had."""
-        if self._right:
-            self._right.release()
+        if self._lock:
+            self._lock.release()
 
 
 def _warm_up(settings: Settings, samples: Sequence[Path], turn: _Turn, stop: threading.Event) -> None:

@@ -23,7 +23,7 @@ LOG_MINUTES = 0.25  # between two looks for a log that has grown long
 Say = Callable[[str], None]
 
 
-def keep_up(lake: Lake, table: Table) -> Maintained:
+def run_upkeep(lake: Lake, table: Table) -> Maintained:
     """Maintain one table of the lake; one that queries merge into is not compacted.
 
     An aggregate's rows are put together first.
@@ -58,7 +58,7 @@ class ModelWatch:
 
 
 @dataclass(frozen=True)
-class Chore:
+class UpkeepTask:
     """Something to be done every so often.
 
     Attributes:
@@ -74,14 +74,16 @@ class Chore:
     offset: float = 0.0
 
 
-def keeping_up(lake: Lake, minutes: float) -> list[Chore]:
+def upkeep_tasks(lake: Lake, minutes: float) -> list[UpkeepTask]:
     """Maintaining each table of the lake so often, one after another in even steps.
 
     All of them at once would hold the batches of a whole minute up.
     """
     step = minutes / len(TABLES)
     return [
-        Chore(f"The table {table.name} could not be maintained", minutes, partial(keep_up, lake, table), number * step)
+        UpkeepTask(
+            f"The table {table.name} could not be maintained", minutes, partial(run_upkeep, lake, table), number * step
+        )
         for number, table in enumerate(TABLES)
     ]
 
@@ -95,7 +97,7 @@ class Upkeep:
         notify: told in a sentence what went wrong.
     """
 
-    def __init__(self, spark: SparkSession, chores: Sequence[Chore], notify: Say) -> None:
+    def __init__(self, spark: SparkSession, chores: Sequence[UpkeepTask], notify: Say) -> None:
         self._spark = spark
         self._chores = chores
         self._notify = notify

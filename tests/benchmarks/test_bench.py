@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.bench import Bench, batch_figures, drain_figures, growth_figures
+from benchmarks.bench import Bench, batch_metrics, drain_metrics, growth_metrics
 
 MEASURED = sorted((Path(__file__).resolve().parent.parent / "measured").glob("*.json"))
 
@@ -25,12 +25,12 @@ def test_what_was_measured_is_stored_with_its_chart_and_its_table(path: Path, tm
 
 
 def test_a_drain_s_rate_counts_what_was_scored() -> None:
-    assert drain_figures(1_000, 900, 30.04) == {"backlog": 1_000, "drained_s": 30.0, "rows_per_minute": 1_798}
+    assert drain_metrics(1_000, 900, 30.04) == {"backlog": 1_000, "drained_s": 30.0, "rows_per_minute": 1_798}
 
 
 def test_files_take_the_time_of_all_their_steps() -> None:
     steps = [{"step": "load and refine", "seconds": 20.0}, {"step": "score and summarise", "seconds": 40.0}]
-    assert batch_figures(600, steps) == {
+    assert batch_metrics(600, steps) == {
         "rows": 600,
         "steps": {"load and refine": 20.0, "score and summarise": 40.0},
         "rows_per_minute": 600,
@@ -42,7 +42,7 @@ def test_growth_is_between_the_means_of_there_and_back() -> None:
         10: [{"ingest": {"p50_ms": 100}, "score": {"p50_ms": 0}}, {"ingest": {"p50_ms": 300}, "score": {"p50_ms": 0}}],
         100: [{"ingest": {"p50_ms": 240}, "score": {"p50_ms": 5}}, {"ingest": {"p50_ms": 260}, "score": {"p50_ms": 5}}],
     }
-    figures = growth_figures([10, 100], found)
+    figures = growth_metrics([10, 100], found)
     assert figures["p50_ms"] == {"ingest": {10: 200, 100: 250}, "score": {10: 0, 100: 5}}
     assert figures["growth"] == {"ingest": 0.25, "score": None}
     assert (figures["sizes"], figures["queries"]) == ([10, 100], found)

@@ -12,7 +12,7 @@ from gold.tables import DECISIONS, STREAM_HEALTH
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import KafkaSettings, Settings
 from lakehouse.tables.declaration import Table
-from lakehouse.tables.lake import Lake, writer
+from lakehouse.tables.lake import Lake, writer_lock
 from monitoring import stream_status
 from monitoring.stream_status import PartitionLag, is_written, lag, recent
 from streaming.kafka.broker import Broker
@@ -91,7 +91,7 @@ def _write(lake: Lake, table: Table, values: dict[str, object]) -> None:
 
 def test_a_lake_is_written_while_somebody_holds_the_right_to(settings: Settings) -> None:
     assert not is_written(settings)
-    lock = writer(settings)
+    lock = writer_lock(settings)
     assert is_written(settings)
     lock.release()
     assert not is_written(settings)

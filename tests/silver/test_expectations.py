@@ -13,7 +13,7 @@ from lakehouse.errors import ComplaintsError
 from lakehouse.settings import CONF
 from silver.expectations import PARSED, Expectation, broken_counts, judged, load_expectations
 from silver.parse import parsed
-from silver.standardize import load_taxonomy, standardised
+from silver.standardize import load_taxonomy, standardized
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 LANDED = dt.datetime(2024, 5, 10, 12, tzinfo=dt.UTC)
@@ -135,7 +135,7 @@ def expectations(spark: SparkSession) -> tuple[Expectation, ...]:
 def verdicts(spark: SparkSession, rows: list[dict[str, Any]], expectations: tuple[Expectation, ...]) -> DataFrame:
     bronze = spark.createDataFrame([{"ingested_at": LANDED, "source": "kafka"} | row for row in rows], BRONZE)
     return (
-        bronze.repartition(2).transform(parsed).transform(standardised(load_taxonomy())).transform(judged(expectations))
+        bronze.repartition(2).transform(parsed).transform(standardized(load_taxonomy())).transform(judged(expectations))
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from silver.fields import BY_NAME, FIELDS, INTAKE, OUTCOME, normalised
+from silver.fields import BY_NAME, FIELDS, INTAKE, OUTCOME, normalized
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 API = (
@@ -24,7 +24,7 @@ def names_in(path: Path) -> list[str]:
 
 
 def fields_of(names: list[str]) -> list[str]:
-    return [field.name for name in names for field in FIELDS if normalised(name) in field.keys]
+    return [field.name for name in names for field in FIELDS if normalized(name) in field.keys]
 
 
 def test_there_are_18_fields_each_known_at_intake_or_with_the_outcome() -> None:
@@ -59,4 +59,4 @@ def test_the_names_of_the_api_are_known() -> None:
 def test_case_spaces_and_punctuation_of_a_name_never_matter(field: object, random: object) -> None:
     name = field.display  # type: ignore[attr-defined]
     words = "".join(letter if letter.isalnum() else random.choice(["", " ", "_", "-", "?"]) for letter in name)  # type: ignore[attr-defined]
-    assert normalised(words.swapcase()) in field.keys  # type: ignore[attr-defined]
+    assert normalized(words.swapcase()) in field.keys  # type: ignore[attr-defined]

@@ -92,7 +92,7 @@ class Silver:
         self._offset += len(payloads)
         known = self._tables
         rows = ordered(landed.transform(self._refining))
-        judged = routing.sorted_out(rows, known[COMPLAINTS], known[NARRATIVES], known[OUTCOMES]).localCheckpoint()
+        judged = routing.routed(rows, known[COMPLAINTS], known[NARRATIVES], known[OUTCOMES]).localCheckpoint()
         usable = judged.where("destination <> 'quarantine'")
         latest = latest_outcomes(usable, known[OUTCOMES], self._definition).localCheckpoint()
         self._tables = {
@@ -234,7 +234,7 @@ def test_without_repeats_the_short_way_says_the_same_as_the_long_one(
         .localCheckpoint()
     )
     empty = (spark.createDataFrame([], table.schema) for table in (COMPLAINTS, NARRATIVES, OUTCOMES))
-    ways = (routing.sorted_without_repeats(rows), routing.sorted_out(rows, *empty))
+    ways = (routing.routed_without_repeats(rows), routing.routed(rows, *empty))
     for part in (routing.complaints, routing.duplicates, routing.quarantine, routing.late_narratives):
         short, long = (part(way).orderBy("record_id").collect() for way in ways)
         assert short == long

@@ -9,14 +9,14 @@ from pyspark.sql import Row, SparkSession
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import CONF
 from silver.parse import parsed
-from silver.standardize import RESPONSE_CLASSES, load_taxonomy, standardised
+from silver.standardize import RESPONSE_CLASSES, load_taxonomy, standardized
 
 TAXONOMY = load_taxonomy()
 
 
 def standards(spark: SparkSession, *complaints: dict[str, str | None]) -> list[Row]:
     rows = [(i, json.dumps(complaint)) for i, complaint in enumerate(complaints)]
-    frame = spark.createDataFrame(rows, "line int, payload string").transform(parsed).transform(standardised(TAXONOMY))
+    frame = spark.createDataFrame(rows, "line int, payload string").transform(parsed).transform(standardized(TAXONOMY))
     return frame.orderBy("line").collect()
 
 

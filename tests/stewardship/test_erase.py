@@ -18,7 +18,7 @@ from gold.tables import BY_DAY, BY_MINUTE, DECISIONS
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings, load_settings
 from lakehouse.sql.query import query
-from lakehouse.tables.lake import Lake, writer
+from lakehouse.tables.lake import Lake, writer_lock
 from silver.tables import COMPLAINTS, QUARANTINE
 from stewardship import erase as module
 from stewardship.erase import erase_complaint
@@ -207,7 +207,7 @@ def test_an_erasure_that_was_killed_is_finished_by_the_next(lake: Lake, monkeypa
 
 def test_beside_a_running_stream_nothing_is_erased(lake: Lake) -> None:
     with (
-        writer(lake.settings),
+        writer_lock(lake.settings),
         pytest.raises(ComplaintsError, match=r"Another process is writing the lake .*: stop it"),
     ):
         erase_complaint(lake.settings, MINE, lambda _: None)

@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 from bronze.tables import COMPLAINTS as BRONZE
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings, load_settings
-from lakehouse.tables.lake import Lake, writer
+from lakehouse.tables.lake import Lake, writer_lock
 from silver.refine import PAYLOAD_SHOWN
 from silver.tables import COMPLAINTS, DUPLICATES, NARRATIVES, OUTCOMES, QUARANTINE
 from stewardship import replay as module
@@ -172,7 +172,7 @@ def test_a_row_that_was_never_in_quarantine_is_refused_before_anything_is_sent(l
 
 
 def test_while_another_process_writes_a_replay_is_refused(refused: Settings) -> None:
-    with writer(refused), pytest.raises(ComplaintsError, match="Another process is writing the lake"):
+    with writer_lock(refused), pytest.raises(ComplaintsError, match="Another process is writing the lake"):
         replay(refused, reason=None, mended=None)
 
 

@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
 from lakehouse.tables.declaration import Column, Table
-from lakehouse.tables.lake import Lake, writer
+from lakehouse.tables.lake import Lake, writer_lock
 
 COLUMNS = (Column("id", "bigint", "Its number.", nullable=False), Column("word", "string", "What it is called."))
 THINGS = Table(
@@ -26,9 +26,9 @@ THINGS = Table(
 WAITING = """
 from pathlib import Path
 import sys
-from lakehouse.tables.lake import writer
+from lakehouse.tables.lake import writer_lock
 from lakehouse.settings import load_settings
-lock = writer(load_settings(root=Path(sys.argv[1])))
+lock = writer_lock(load_settings(root=Path(sys.argv[1])))
 print("writing", flush=True)
 sys.stdin.read()
 """
@@ -125,16 +125,16 @@ def test_a_second_process_may_not_write_until_the_first_has_ended(settings: Sett
         assert other.stdout is not None
         assert other.stdout.readline() == "writing\n"
         with pytest.raises(ComplaintsError, match="Another process is writing the lake in") as refused:
-            writer(settings)
+            writer_lock(settings)
         assert str(folder) in str(refused.value)
         other.kill()
-    writer(settings).release()  # a killed process holds nothing
-    writer(settings).release()
+    writer_lock(settings).release()  # a killed process holds nothing
+    writer_lock(settings).release()
 
 
 def test_what_a_killed_writer_had_staged_goes_with_the_next_one(settings: Settings) -> None:
     left = settings.folder / "staging-1" / "records.parquet"
     left.parent.mkdir(parents=True)
     left.write_text("rows")
-    with writer(settings):
+    with writer_lock(settings):
         assert not left.parent.exists()

@@ -1,4 +1,4 @@
-"""The right to write a lake lasts as long as the Java process that writes it, however its Python ended."""
+"""The writer lock of a lake lasts as long as the Java process that writes it, however its Python ended."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from lakehouse.settings import Settings
-from lakehouse.tables.lake import opened, writer
+from lakehouse.tables.lake import open_lake, writer_lock
 from lakehouse.tables.writer_lock import BusyError, _is_locked
 
 # The process that Spark runs in, started as PySpark does, without a session in it.
@@ -21,12 +21,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from pyspark.java_gateway import launch_gateway
 from lakehouse.setup.java import find_java
-from lakehouse.tables.lake import writer
+from lakehouse.tables.lake import writer_lock
 from lakehouse.settings import load_settings
-right = writer(load_settings(root=Path(sys.argv[1])))
+lock = writer_lock(load_settings(root=Path(sys.argv[1])))
 os.environ["JAVA_HOME"] = str(find_java().home)
 spark = SimpleNamespace(_jvm=launch_gateway().jvm)
-right.hand_to(spark)
+lock.hand_to(spark)
 print(spark._jvm.java.lang.ProcessHandle.current().pid(), flush=True)
 sys.stdin.read()
 """
@@ -51,13 +51,13 @@ def test_a_java_process_that_outlives_its_python_is_waited_for(
     python, java = writing
     os.kill(java, signal.SIGSTOP)  # as in the middle of a commit
     with pytest.raises(BusyError, match="Another process is writing the lake"):
-        writer(settings, patience=0)
+        writer_lock(settings, patience=0)
     python.kill()
     python.wait()
     with pytest.raises(BusyError, match=f"The Java process {java} still writes the lake in .*kill -9 {java}"):
-        writer(settings, patience=0.5)
+        writer_lock(settings, patience=0.5)
     os.kill(java, signal.SIGCONT)
-    with writer(settings):
+    with writer_lock(settings):
         assert not Path(f"/proc/{java}").exists() or "zombie" in Path(f"/proc/{java}/status").read_text()
 
 
@@ -68,18 +68,18 @@ def test_a_process_that_is_frozen_as_a_whole_keeps_the_right(
     for number in (python.pid, java):
         os.kill(number, signal.SIGSTOP)
     with pytest.raises(BusyError, match="Another process is writing the lake"):
-        writer(settings, patience=0)
+        writer_lock(settings, patience=0)
     python.kill()
     python.wait()
     with pytest.raises(BusyError, match=f"The Java process {java} still writes"):
-        writer(settings, patience=0.5)
+        writer_lock(settings, patience=0.5)
     os.kill(java, signal.SIGKILL)
-    writer(settings).release()
+    writer_lock(settings).release()
 
 
 def test_the_right_is_given_back_with_the_session_still_there(spark: SparkSession, settings: Settings) -> None:
     for _ in range(2):
-        with writer(settings) as right:
-            assert opened(right, settings).spark is spark
+        with writer_lock(settings) as lock:
+            assert open_lake(lock, settings).spark is spark
             assert _is_locked(settings.folder / "writer.java.lock")
-        writer(settings, patience=0).release()
+        writer_lock(settings, patience=0).release()

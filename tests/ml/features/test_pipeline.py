@@ -7,7 +7,7 @@ from pyspark.ml.feature import CountVectorizerModel, SQLTransformer, StringIndex
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from ml.data.examples import KEYS, labelled
+from ml.data.examples import KEYS, labeled
 from ml.data.split import parted
 from ml.features.pipeline import INPUTS, LABEL
 from ml.scoring.scoring import scored
@@ -63,7 +63,7 @@ def test_complaints_are_scored_from_the_inputs_alone(trained: Trained) -> None:
 def test_of_the_outcomes_training_takes_the_label_alone(trained: Trained) -> None:
     """Every other outcome column is turned upside down: the coefficients stay the same, word by word."""
     complaints, narratives, outcomes = (trained.lake.read(table) for table in (COMPLAINTS, NARRATIVES, OUTCOMES))
-    rows = labelled(complaints, narratives, upside_down(outcomes))
+    rows = labeled(complaints, narratives, upside_down(outcomes))
     assert set(rows.columns) == {*KEYS, "label", *INPUTS}
     settings = trained.lake.settings.ml
     again = fit(parted(rows.where("label IS NOT NULL"), settings), settings, lambda _: None)

@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import load_settings
 from lakehouse.tables.lake import Lake
-from ml.data.examples import KEYS, examples, labelled
+from ml.data.examples import KEYS, examples, labeled
 from ml.data.split import TEST, Rule, parted
 from ml.features.pipeline import INPUTS
 from ml.registry.registry import Registry
@@ -46,7 +46,7 @@ def test_a_narrative_that_came_later_is_learned_from_and_one_that_is_there_stays
         [(without.complaint_id, "They called XXXX times, 7 a day!"), (given_.complaint_id, "Another text.")],
         "complaint_id bigint, narrative string",
     )
-    rows = labelled(complaints, later, trained.lake.read(OUTCOMES))
+    rows = labeled(complaints, later, trained.lake.read(OUTCOMES))
     assert set(rows.columns) == {*KEYS, "label", *INPUTS}
     assert rows.count() == complaints.count()
     found = {

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from complaints import main
 from gold import model_quality
 from gold.tables import DECISIONS, MODEL_QUALITY
-from lakehouse.tables.lake import Lake, writer
+from lakehouse.tables.lake import Lake, writer_lock
 from ml.registry.registry import Registry
 from silver.tables import OUTCOMES
 from streaming.batch import quality_assessment
@@ -61,7 +61,7 @@ def test_only_weeks_with_something_new_are_assessed_again_and_a_stream_is_no_obs
     assert len(told) == len([key for key, row in after.items() if key[1] == week and row.is_alert]) > 0
     assert told[0].startswith(f"Warning: version 1, week of {week}: ")
 
-    with writer(lake.settings):  # as a stream holds it
+    with writer_lock(lake.settings):  # as a stream holds it
         monkeypatch.setattr("sys.argv", ["complaints", "--root", str(tmp_path / "lake"), "models", "quality", "--json"])
         main()
     printed = capsys.readouterr()

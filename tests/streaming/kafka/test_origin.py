@@ -18,7 +18,7 @@ from lakehouse.tables.lake import Lake
 from streaming.batch.load import follow
 from streaming.kafka.broker import Broker
 from streaming.kafka.consumer_group import GroupCommitter
-from streaming.kafka.origin import FIRST, NOTE, OTHERS, Origin, origin_of, take_up
+from streaming.kafka.origin import FIRST, NOTE, OTHERS, Origin, origin_of, resume_topic
 from streaming.kafka.topics import admin_client, ensure_topics
 from streaming.queries.definitions import Queries, Trigger, spark_kafka_options
 from tests.stream_fixtures import wait_until, with_topics
@@ -101,7 +101,7 @@ def of_another_cluster(lake: Lake) -> None:
 @pytest.mark.parametrize("later", [SENT // 2, 3 * SENT], ids=["shorter", "longer"])
 def test_a_topic_that_was_made_again_is_read_from_its_beginning(streamed: Lake, later: int) -> None:
     make_again(streamed, later, "second")
-    told = take_up(streamed, servers(streamed)).told
+    told = resume_topic(streamed, servers(streamed)).told
     assert told is not None
     assert "from its beginning. The stream read" in told
     ingest(streamed)
@@ -129,7 +129,7 @@ def test_another_cluster_is_read_from_its_beginning_and_the_first_goes_on_where_
 def test_a_lake_of_an_earlier_version_goes_on_with_its_own_topic_and_with_no_other(streamed: Lake) -> None:
     without_notes(streamed)
     send(streamed, 1, "more")
-    assert take_up(streamed, servers(streamed)).told is None
+    assert resume_topic(streamed, servers(streamed)).told is None
     ingest(streamed)
     assert landed(streamed) == {"first": 2 * SENT, "more": 2}
     plain = streamed.read(BRONZE).where(F.size(F.split("record_id", "/")) == 3)

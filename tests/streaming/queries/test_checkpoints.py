@@ -18,7 +18,7 @@ from bronze.tables import ERASURES
 from gold.tables import DECISIONS
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings, load_settings
-from lakehouse.tables.lake import Lake, writer
+from lakehouse.tables.lake import Lake, writer_lock
 from ml.registry.registry import Registry
 from streaming.batch.load import follow
 from streaming.kafka.broker import Broker
@@ -239,7 +239,7 @@ def test_a_topic_that_is_gone_is_told(lake: Lake) -> None:
 
 def test_a_second_stream_on_the_lake_is_refused_before_it_starts_anything(lake: Lake) -> None:
     before = content(lake.settings.folder / "checkpoints")
-    with writer(lake.settings), pytest.raises(ComplaintsError, match="Another process is writing the lake"):
+    with writer_lock(lake.settings), pytest.raises(ComplaintsError, match="Another process is writing the lake"):
         LiveStream(lake.settings, lambda _: None).__enter__()
     assert content(lake.settings.folder / "checkpoints") == before
 
@@ -247,5 +247,5 @@ def test_a_second_stream_on_the_lake_is_refused_before_it_starts_anything(lake: 
 def test_without_a_registry_no_stream_starts_and_the_lake_is_free_again(lake: Lake) -> None:
     with pytest.raises(ComplaintsError, match="run `complaints train` first"):
         LiveStream(lake.settings, lambda _: None).__enter__()
-    with writer(lake.settings):
+    with writer_lock(lake.settings):
         assert Registry(lake.settings)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gold.tables import STREAM_HEALTH
-from lakehouse.tables.lake import Lake, writer
+from lakehouse.tables.lake import Lake, writer_lock
 from silver.tables import COMPLAINTS
 from streaming.kafka.generator import Mix
 from streaming.runs.run import Plan, View, run
@@ -50,5 +50,5 @@ def test_every_message_of_a_run_is_accounted_for_and_published(
     assert any("version 1 of the model" in sentence for sentence in told)
     stored = {row["query"] for row in lake.read(STREAM_HEALTH).select("query").distinct().collect()}
     assert {"ingest", "refine", "score"} <= stored
-    with writer(lake.settings):  # the right to write was given back
+    with writer_lock(lake.settings):  # the writer lock was given back
         pass

@@ -30,7 +30,7 @@ from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
 from lakehouse.sql.query import query
 from lakehouse.tables import maintenance
-from lakehouse.tables.lake import Lake, writer
+from lakehouse.tables.lake import Lake, writer_lock
 from lakehouse.tables.writer_lock import BusyError
 from stewardship.erase import erase_complaint
 from stewardship.quarantine import waiting
@@ -43,7 +43,7 @@ from streaming.kafka.broker import Broker
 from streaming.kafka.generator import Generator, read_rows
 from streaming.kafka.producer import Producer
 from streaming.kafka.topics import admin_client, client_config, consumer_of, delete_topic, ensure_topics
-from streaming.service.upkeep import keep_up
+from streaming.service.upkeep import run_upkeep
 from streaming.tables import TABLES
 from tests.conftest import SAMPLES
 from tests.stream_fixtures import wait_until
@@ -449,7 +449,7 @@ def change_broker(world: World) -> None:
 def move_checkpoint(world: World) -> None:
     name = world.dice.choice(QUERIES)
     folder = world.settings.folder / "checkpoints" / name
-    with writer(world.settings):  # as who moves it is told: stop the stream first
+    with writer_lock(world.settings):  # as who moves it is told: stop the stream first
         if folder.is_dir():
             folder.rename(world.settings.folder.parent / f"moved-{name}-{time.monotonic_ns()}")
 
@@ -478,7 +478,7 @@ def maintain(world: World) -> None:
     least, maintenance.LEAST_FILES = maintenance.LEAST_FILES, 2
     try:
         for table in TABLES:
-            keep_up(world.lake, table)
+            run_upkeep(world.lake, table)
     finally:
         maintenance.LEAST_FILES = least
 

@@ -13,7 +13,7 @@ from ml.scoring.scoring import Model
 from silver.tables import COMPLAINTS
 from streaming.queries.definitions import Queries, Trigger
 from streaming.queries.supervisor import Gate, Supervisor
-from streaming.service.champion import AtWork, ChampionWatcher
+from streaming.service.champion import ActiveModels, ChampionWatcher
 from streaming.tables import TABLES
 from tests.conftest import Trained, copied_version, copy_of
 from tests.stream_fixtures import wait_until
@@ -25,7 +25,7 @@ def test_a_champion_that_moved_is_loaded_once_and_a_lost_registry_changes_nothin
     lake = copy_of(trained, tmp_path / "lake")
     registry = Registry(lake.settings)
     told: list[str] = []
-    watcher = ChampionWatcher(registry, AtWork(trained.model), told.append)
+    watcher = ChampionWatcher(registry, ActiveModels(trained.model), told.append)
     watcher.look()
     assert (watcher.take(), told) == (None, [])
     complaints = lake.read(COMPLAINTS)
@@ -54,7 +54,7 @@ def test_a_champion_that_is_broken_is_told_once_and_taken_when_it_is_mended(trai
     part.write_bytes(whole[:100])
     MlflowClient().set_registered_model_alias(registry.name, "champion", "2")
     told: list[str] = []
-    watcher = ChampionWatcher(registry, AtWork(trained.model), told.append)
+    watcher = ChampionWatcher(registry, ActiveModels(trained.model), told.append)
     watcher.look()
     watcher.look()
     assert watcher.take() is None
@@ -76,11 +76,11 @@ def test_a_challenger_is_watched_for_shadow_scoring_alone_and_leaves_when_it_bec
     registry = Registry(lake.settings)
     copied_version(lake, tmp_path / "files")
     MlflowClient().set_registered_model_alias(registry.name, "challenger", "2")
-    alone = ChampionWatcher(registry, AtWork(trained.model), lambda _: None)
+    alone = ChampionWatcher(registry, ActiveModels(trained.model), lambda _: None)
     alone.look()
     assert alone.take() is None
     told: list[str] = []
-    watcher = ChampionWatcher(registry, AtWork(trained.model), told.append, shadows=True)
+    watcher = ChampionWatcher(registry, ActiveModels(trained.model), told.append, shadows=True)
     watcher.look()
     watcher.look()
     taken = watcher.take()
@@ -104,7 +104,7 @@ def test_a_model_swapped_on_the_stream_loses_nothing_and_scores_nothing_twice(tr
     lake.create(TABLES)
     complaints = trained.lake.read(COMPLAINTS)
     known = complaints.count()
-    at_work = [trained.model]
+    active_models = [trained.model]
     gate = Gate()
     ended: list[tuple[str, int]] = []
     supervisor = Supervisor(
@@ -114,10 +114,10 @@ def test_a_model_swapped_on_the_stream_loses_nothing_and_scores_nothing_twice(tr
         on_end=lambda name, query: ended.append((name, query.lastProgress["batchId"])),  # type: ignore[index]
     )
     queries = Queries(lake, gate)
-    supervisor.start({"score": lambda: queries.score(at_work[0], None, Trigger())})
+    supervisor.start({"score": lambda: queries.score(active_models[0], None, Trigger())})
     try:
         wait_until(lambda: decided(lake) == known, 120, "a decision a complaint")
-        at_work[0] = Model(trained.model.name, "2", trained.model.fitted)
+        active_models[0] = Model(trained.model.name, "2", trained.model.fitted)
         more(lake, complaints.limit(30), 10**9)
         supervisor.renew("score")
         more(lake, complaints.limit(30), 2 * 10**9)

@@ -51,16 +51,16 @@ def test_killed_in_each_query_mid_batch_nothing_is_lost_or_counted_twice_and_a_s
             streams.append(start(settings))
             kill_mid_batch(streams[-1], name)
 
-        at_work = start(settings)
-        streams.append(at_work)
-        wait_until(lambda: at_work.is_alive() and "Streaming from" in at_work.output, A_TIME, "the stream's start")
+        running = start(settings)
+        streams.append(running)
+        wait_until(lambda: running.is_alive() and "Streaming from" in running.output, A_TIME, "the stream's start")
         standby = start(settings, "--standby")
         streams.append(standby)
         aside = settings.folder / FOLDER / "tables" / "gold" / "decisions" / "_delta_log"
         wait_until(lambda: standby.is_alive() and any(aside.glob("*1.json")), A_TIME, "a batch of the warm-up")
-        assert at_work.is_alive(), "the one at work is left alone"
+        assert running.is_alive(), "the one at work is left alone"
         sent += send(settings, made)
-        kill_mid_batch(at_work, "score")
+        kill_mid_batch(running, "score")
         sent += send(settings, made)
         settled(standby, sent, broker)
         record_property("kills in the middle of a batch", len(streams) - 1)

@@ -8,7 +8,7 @@ import pytest
 
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import load_settings
-from lakehouse.tables.lake import Lake, writer
+from lakehouse.tables.lake import Lake, writer_lock
 from streaming.service.standby import stand_by
 from tests.conftest import SAMPLES
 
@@ -20,8 +20,8 @@ def test_where_nobody_streams_a_standby_has_the_right_to_write_at_once(lake: Lak
     assert handover.model is None
     assert told == []
     with pytest.raises(ComplaintsError, match="Another process is writing the lake"):
-        writer(lake.settings)
-    handover.right.release()
+        writer_lock(lake.settings)
+    handover.lock.release()
 
 
 def test_on_databricks_there_is_no_standby_and_it_says_who_starts_the_stream_again(

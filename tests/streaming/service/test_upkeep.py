@@ -11,7 +11,7 @@ from lakehouse.tables.declaration import Table
 from lakehouse.tables.lake import Lake
 from lakehouse.tables.maintenance import LEAST_FILES
 from streaming.service import upkeep
-from streaming.service.upkeep import POOL, Chore, Upkeep, keep_up, keeping_up
+from streaming.service.upkeep import POOL, Upkeep, UpkeepTask, run_upkeep, upkeep_tasks
 from streaming.tables import MERGED, TABLES
 from tests.stream_fixtures import wait_until
 
@@ -26,10 +26,10 @@ def test_each_chore_has_its_own_pace_and_one_that_fails_is_told_and_tried_again(
         raise OSError(msg)
 
     chores = [
-        Chore("The tables could not be maintained", 0.05 / 60, fail),
-        Chore("The model could not be assessed", 0.1 / 60, lambda: done.append(str(pool(spark)))),
-        Chore("Never due", 60, lambda: done.append("never")),
-        Chore("Due an hour later", 0.05 / 60, lambda: done.append("never"), offset=60),
+        UpkeepTask("The tables could not be maintained", 0.05 / 60, fail),
+        UpkeepTask("The model could not be assessed", 0.1 / 60, lambda: done.append(str(pool(spark)))),
+        UpkeepTask("Never due", 60, lambda: done.append("never")),
+        UpkeepTask("Due an hour later", 0.05 / 60, lambda: done.append("never"), offset=60),
     ]
     with Upkeep(spark, chores, told.append):
         wait_until(lambda: done.count(POOL) >= 3, 30, "the third round")
@@ -53,7 +53,7 @@ def test_a_round_under_way_is_finished_before_the_stream_ends(spark: SparkSessio
         threading.Event().wait(0.3)
         ended.set()
 
-    with Upkeep(spark, [Chore("Slow work failed", 0.01 / 60, slow)], lambda _: None):
+    with Upkeep(spark, [UpkeepTask("Slow work failed", 0.01 / 60, slow)], lambda _: None):
         assert begun.wait(30)
     assert ended.is_set()
 
@@ -65,7 +65,7 @@ def test_every_table_is_kept_fit_and_those_that_queries_merge_into_keep_their_fi
     for number in range(LEAST_FILES):
         row = {"sha256": str(number), "file": "a.csv", "rows": 1}
         lake.append(lake.frame([row], FILES), FILES, f"load:{number}")
-    done = {each.table: each for each in (keep_up(lake, table) for table in TABLES)}
+    done = {each.table: each for each in (run_upkeep(lake, table) for table in TABLES)}
     assert set(done) == {table.name for table in TABLES}
     assert (done["bronze.files"].files_before, done["bronze.files"].files_after) == (LEAST_FILES, 1)
     asked: dict[str, bool] = {}
@@ -74,13 +74,13 @@ def test_every_table_is_kept_fit_and_those_that_queries_merge_into_keep_their_fi
         asked[table.name] = is_compacted
 
     monkeypatch.setattr(upkeep, "maintain", noted)
-    for chore in keeping_up(lake, 10):
+    for chore in upkeep_tasks(lake, 10):
         chore.do()
     assert asked == {table.name: table not in MERGED for table in TABLES}
 
 
 def test_the_tables_are_maintained_one_after_another_in_even_steps(lake: Lake) -> None:
-    chores = keeping_up(lake, 10)
+    chores = upkeep_tasks(lake, 10)
     assert len(chores) == len(TABLES)
     assert {chore.minutes for chore in chores} == {10}
     steps = [later.offset - chore.offset for chore, later in pairwise(chores)]
