@@ -1,1 +1,1 @@
-"""What every layer stands on: settings, Spark session, table catalogue, exactly-once commits, the command line."""
+"""What every layer builds on: settings, the Spark session, table declarations, exactly-once commits, SQL."""

@@ -1,4 +1,4 @@
-"""Checks that say what this machine has and what it lacks, each in one line; independent ones run side by side."""
+"""Checks that report what a machine has and what is missing, one line each; independent checks run in parallel."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -13,9 +13,9 @@ class Check:
     """One thing to check.
 
     Attributes:
-        what: its name.
-        run: does it and gives what was found; raises ComplaintsError with what is wrong and the remedy.
-        needs: names of checks without which this one can't succeed.
+        what: the check's name.
+        run: performs the check and returns what it found; raises ComplaintsError with the problem and the fix.
+        needs: names of the checks that must pass before this one can.
     """
 
     what: str
@@ -25,9 +25,14 @@ class Check:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found: the detail, or the sentence that says what is wrong; how long it took.
+    """The result of a check.
 
-    `error` is what was raised, when something was.
+    Attributes:
+        what: the check's name.
+        is_ok: whether it passed.
+        detail: what was found, or the sentence that says what is wrong.
+        seconds: how long the check took.
+        error: the exception that the check raised, if any.
     """
 
     what: str
@@ -38,7 +43,7 @@ class Finding:
 
 
 def run_checks(checks: Iterable[Check]) -> Iterator[Finding]:
-    """The findings as they come; each check begins when those that it needs have ended well."""
+    """Yield each finding as its check ends; a check starts once all the checks that it needs have ended."""
     waiting = list(checks)
     found: dict[str, Finding] = {}
     running: set[Future[Finding]] = set()
@@ -46,7 +51,7 @@ def run_checks(checks: Iterable[Check]) -> Iterator[Finding]:
         while waiting or running:
             for check in [check for check in waiting if found.keys() >= set(check.needs)]:
                 waiting.remove(check)
-                running.add(pool.submit(_checked, check, [found[name] for name in check.needs]))
+                running.add(pool.submit(_run_check, check, [found[name] for name in check.needs]))
             done = next(as_completed(running))
             running.remove(done)
             finding = done.result()
@@ -54,18 +59,18 @@ def run_checks(checks: Iterable[Check]) -> Iterator[Finding]:
             yield finding
 
 
-def _checked(check: Check, needed: Iterable[Finding]) -> Finding:
-    lacking = [finding.what for finding in needed if not finding.is_ok]
-    if lacking:
-        return Finding(check.what, is_ok=False, detail=f"not checked: see {', '.join(lacking)}", seconds=0.0)
-    began = time.monotonic()
+def _run_check(check: Check, needed: Iterable[Finding]) -> Finding:
+    failed = [finding.what for finding in needed if not finding.is_ok]
+    if failed:
+        return Finding(check.what, is_ok=False, detail=f"not checked: see {', '.join(failed)}", seconds=0.0)
+    started = time.monotonic()
     error: Exception | None = None
     try:
         detail = check.run()
     except ComplaintsError as found:
         detail, error = str(found), found
-    except Exception as found:  # noqa: BLE001 - whatever one check meets, the others still tell what they found
+    except Exception as found:  # noqa: BLE001 - a check that crashes must not stop the others
         first = (str(found).strip().splitlines() or [""])[0]
-        detail = f"It failed unforeseen ({type(found).__name__}: {first}): see `complaints --debug setup`."
+        detail = f"It failed unexpectedly ({type(found).__name__}: {first}): see `complaints --debug setup`."
         error = found
-    return Finding(check.what, error is None, detail, round(time.monotonic() - began, 1), error)
+    return Finding(check.what, error is None, detail, round(time.monotonic() - started, 1), error)

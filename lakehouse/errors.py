@@ -1,9 +1,9 @@
-"""The one error a person is meant to read."""
+"""The error that is meant for the user to read."""
 
 
 class ComplaintsError(Exception):
-    """A mistake or a condition that a person can mend.
+    """A mistake or a condition that the user can fix.
 
-    Its text is one sentence (or a few short ones): where, what was found, and what would be right. The command
-    line prints the text alone and exits with 1; the traceback is shown with ``--debug``.
+    Its message is one sentence (or a few short ones): where, what was found, and what is expected. The command line
+    prints only the message and exits with 1; ``--debug`` shows the traceback.
     """

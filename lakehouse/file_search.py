@@ -1,4 +1,4 @@
-"""Searches files for words, whatever they are packed in: plain, gzip, zip, Parquet, SQLite, DuckDB, one in another."""
+"""Search files for text in any format: plain, gzip, zip, Parquet, SQLite, DuckDB, and archives inside archives."""
 
 import gzip
 import io
@@ -15,30 +15,30 @@ from typing import IO
 import duckdb
 
 CHUNK = 1 << 22
-OVERLAP = 1 << 12  # bytes looked at twice, so that nothing is missed where two chunks meet
-IN_MEMORY = 1 << 28  # of a member of an archive that must be read as a whole
+OVERLAP = 1 << 12  # bytes searched twice, so that a match across two chunks is found
+IN_MEMORY = 1 << 28  # bytes: larger archive members are searched as a stream
 _ROW = "concat_ws(chr(10), *COLUMNS(*))"  # every cell of a row as text
 
 
 class UnreadableError(Exception):
-    """A file says by its first bytes what it is, and can't be read as that."""
+    """Raised when a file can't be read as the format that its first bytes indicate."""
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """Every file below a folder; what links lead to is left out."""
+    """Yield every file below a folder; symbolic links are not followed."""
     for root, _, names in os.walk(folder):
         yield from (path for name in sorted(names) if (path := Path(root) / name).is_file() and not path.is_symlink())
 
 
 def holds(path: Path, wanted: str) -> bool:
-    """Whether a file holds what a pattern finds: in its bytes as they are, or unpacked.
+    """Whether a pattern matches anywhere in a file, in its raw bytes or its unpacked content.
 
     Args:
-        path: the file; one that is gone meanwhile holds nothing.
-        wanted: a regular expression of ASCII alone, which Python and DuckDB read alike.
+        path: the file; False if it no longer exists.
+        wanted: a regular expression in ASCII that means the same in Python and DuckDB.
 
     Raises:
-        UnreadableError: it can't be unpacked, so that nobody knows.
+        UnreadableError: the file can't be unpacked, so the answer is unknown.
     """
     try:
         with path.open("rb") as file:
@@ -58,7 +58,7 @@ def holds(path: Path, wanted: str) -> bool:
 
 
 def _stream_holds(stream: IO[bytes] | gzip.GzipFile, wanted: re.Pattern[bytes]) -> bool:
-    """The same of bytes, and of what a gzip stream or a zip archive in them unpacks to."""
+    """Whether the pattern matches in the bytes, or in the gzip stream or zip archive that they are."""
     magic = stream.read(4)
     stream.seek(0)
     if magic.startswith(b"\x1f\x8b"):
@@ -84,18 +84,18 @@ def _member_holds(archive: zipfile.ZipFile, member: zipfile.ZipInfo, wanted: re.
 
 def _parquet_holds(path: Path, wanted: str) -> bool:
     with duckdb.connect() as connection:
-        return _some(connection, "read_parquet($path)", {"path": str(path)}, wanted)
+        return _any_row_matches(connection, "read_parquet($path)", {"path": str(path)}, wanted)
 
 
 def _duckdb_holds(path: Path, wanted: str) -> bool:
     with duckdb.connect(str(path), read_only=True) as connection:
         tables = connection.execute("SELECT schema_name, table_name FROM duckdb_tables() WHERE NOT internal").fetchall()
-        return any(_some(connection, f'"{schema}"."{name}"', {}, wanted) for schema, name in tables)
+        return any(_any_row_matches(connection, f'"{schema}"."{name}"', {}, wanted) for schema, name in tables)
 
 
-def _some(connection: duckdb.DuckDBPyConnection, rows: str, given: dict[str, str], wanted: str) -> bool:
-    found = f"SELECT 1 FROM {rows} WHERE regexp_matches({_ROW}, $wanted) LIMIT 1"  # noqa: S608 - names that are there
-    return connection.execute(found, {**given, "wanted": wanted}).fetchone() is not None
+def _any_row_matches(connection: duckdb.DuckDBPyConnection, rows: str, parameters: dict[str, str], wanted: str) -> bool:
+    found = f"SELECT 1 FROM {rows} WHERE regexp_matches({_ROW}, $wanted) LIMIT 1"  # noqa: S608 - existing names
+    return connection.execute(found, {**parameters, "wanted": wanted}).fetchone() is not None
 
 
 def _sqlite_holds(path: Path, wanted: str) -> bool:
@@ -104,7 +104,7 @@ def _sqlite_holds(path: Path, wanted: str) -> bool:
         connection.text_factory = lambda text: text.decode(errors="replace")
         names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         for (name,) in names:
-            rows = connection.execute(f'SELECT * FROM "{name}"')  # noqa: S608 - a table that is there
+            rows = connection.execute(f'SELECT * FROM "{name}"')  # noqa: S608 - an existing table
             if any(pattern.search(_text(cell)) for row in rows for cell in row if isinstance(cell, str | bytes)):
                 return True
     return False

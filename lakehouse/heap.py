@@ -1,28 +1,28 @@
-"""Whether Spark's heap can carry the largest message that is let in."""
+"""Check that Spark's heap is large enough for the largest allowed message."""
 
 import math
 
 from lakehouse.errors import ComplaintsError
 
-ALONE = 1 << 30  # bytes that Spark, Delta and the model take without any rows
-COPIES = 24  # of one message that landing it holds at a time: bytes, text, row, page, compressed page
+ALONE = 1 << 30  # bytes that Spark, Delta and the model use before any rows
+COPIES = 24  # of one message in memory while it is landed: bytes, text, row, page, compressed page
 
 
 def heap_bytes(memory: str) -> int:
-    """A heap's size as `spark.memory` gives it, in bytes."""
+    """The heap size in bytes, from the setting `spark.memory`."""
     return int(memory[:-1]) << {"m": 20, "g": 30}[memory[-1]]
 
 
 def check_heap(memory: str, message_bytes: int, limit: str) -> None:
-    """Refuse a heap in which a message of the largest size could not be landed.
+    """Refuse a heap that is too small to land a message of the maximum size.
 
     Args:
         memory: the setting `spark.memory`.
-        message_bytes: the largest size.
-        limit: what lets messages of that size in.
+        message_bytes: the maximum message size.
+        limit: the setting that allows messages of that size.
 
     Raises:
-        ComplaintsError: the heap is too small; says how large it must be.
+        ComplaintsError: the heap is too small; the message says how large it must be.
     """
     needed = ALONE + COPIES * message_bytes
     if heap_bytes(memory) < needed:

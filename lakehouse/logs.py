@@ -1,7 +1,7 @@
-"""What a long-running command tells: sentences for people, or a JSON object a line for what collects logs.
+"""Output of long-running commands: sentences for people, or one JSON object per line for a log collector.
 
-What an event is about (its query, its batch) is set around the work, as in Java's mapped diagnostic context, so that
-whoever tells something within need not know it.
+The context of an event (its query, its batch) is set around the work, as in Java's mapped diagnostic context, so code
+that logs does not need to know it.
 """
 
 import json
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def about(**values: object) -> Iterator[None]:
-    """Whatever is logged within is about these, besides what it is about already."""
+    """Add these values to the context of everything that is logged inside the block."""
     token = _ABOUT.set({**_ABOUT.get(), **values})
     try:
         yield
@@ -32,10 +32,10 @@ def about(**values: object) -> Iterator[None]:
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one JSON object: at, level, logger, message, error where there is one, and what it is about."""
+    """Formats a record as one JSON object: at, level, logger, message, error if any, and the context."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as a line."""
+        """The record as one line of JSON."""
         event: dict[str, object] = {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -49,12 +49,12 @@ class JsonFormatter(logging.Formatter):
 
 
 def notifier(settings: Settings, stream: TextIO, say: Callable[[str], None]) -> Callable[[str], None]:
-    """Who is told in sentences what happens: `say`, or with `monitoring.log_format` json the log, a line each.
+    """Return where status sentences go: `say`, or the JSON log when `monitoring.log_format` is json.
 
     Args:
         settings: the run's settings.
-        stream: where the JSON lines go.
-        say: for people.
+        stream: where the JSON lines are written.
+        say: prints a sentence for people.
     """
     if settings.monitoring.log_format == "text":
         return say

@@ -1,4 +1,4 @@
-"""Files of the lake are their owner's alone: complaints, models, metadata and logs."""
+"""Restrict the lake's files (complaints, models, metadata, logs) to their owner."""
 
 import os
 import stat
@@ -8,10 +8,10 @@ OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def restrict_to_owner(folder: Path) -> None:
-    """Make what this process and its children create readable by nobody else, and close a folder that is there already.
+    """Make new files of this process and its children private, and close an existing folder to other users.
 
     Args:
-        folder: the lake's; what older versions left open below it can't be reached once it is closed.
+        folder: the lake's folder; once it is closed, files below it that older versions left open can't be reached.
     """
     os.umask(OTHERS)
     if folder.is_dir() and folder.stat().st_uid == os.getuid() and folder.stat().st_mode & OTHERS:

@@ -1,7 +1,7 @@
-"""Typed settings: defaults, then the environment's file, then environment variables, then options.
+"""Typed settings: defaults, overridden by the environment's file, then environment variables, then options.
 
-Reads ``conf/settings.yaml`` and ``conf/<environment>.yaml``, variables ``COMPLAINTS_…`` (``__`` between levels) and the
-command line's options; every value is checked at the start, and a wrong one is refused by name.
+Reads ``conf/settings.yaml`` and ``conf/<environment>.yaml``, ``COMPLAINTS_…`` variables (``__`` between levels) and
+command line options. Every value is validated at startup, and an invalid one is refused by name.
 """
 
 import difflib
@@ -38,14 +38,14 @@ from lakehouse.settings_sections import (
 
 PREFIX = "COMPLAINTS_"
 CONF = Path(__file__).resolve().parent.parent / "conf"
-NOT_SETTINGS = {"COMPLAINTS_JARS"}  # read before there are settings: where the jars lie
+NOT_SETTINGS = {"COMPLAINTS_JARS"}  # the location of the jars, read before the settings
 SCHEMA = r"^[a-z_][a-z0-9_]{0,99}$"
 Environment = Literal["local", "dev", "staging", "prod"]
 SECRETS = {"kafka.password", "superset.metadata", "superset.warehouse", "alerts.webhook"}
 
 
 class SchemaSettings(Section):
-    """What the layers' schemas are called in Unity Catalog."""
+    """Names of the layers' schemas in Unity Catalog."""
 
     bronze: str = Field(pattern=SCHEMA)
     silver: str = Field(pattern=SCHEMA)
@@ -54,7 +54,7 @@ class SchemaSettings(Section):
 
 
 class LakeSettings(Section):
-    """Where the tables live, and where files to load arrive."""
+    """Where the tables are stored, and where files to load arrive."""
 
     catalog: str | None = None
     schemas: SchemaSettings
@@ -72,14 +72,14 @@ class LakeSettings(Section):
 
 
 class SparkSettings(Section):
-    """The local session; on Databricks the cluster decides."""
+    """The local session; on Databricks the cluster's configuration applies."""
 
     cores: int = Field(ge=1, le=256)
     memory: str = Field(pattern=r"^\d+[mg]$")
 
 
 class TopicSettings(Section):
-    """One topic as it is declared."""
+    """The declaration of one topic."""
 
     name: str = Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")
     partitions: int = Field(ge=1, le=1000)
@@ -103,7 +103,7 @@ class KafkaSettings(Section):
 
 
 class SilverSettings(Section):
-    """Definitions that silver applies."""
+    """Definitions used by silver."""
 
     successful_resolution: str = Field(min_length=1)
 
@@ -146,12 +146,12 @@ class _YamlSource(PydanticBaseSettingsSource):
 
 
 class Settings(BaseSettings):
-    """Everything that can be set, checked and frozen."""
+    """All settings, validated and frozen."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
         env_nested_delimiter="__",
-        env_ignore_empty=True,  # or an empty COMPLAINTS_ROOT would name the folder one stands in
+        env_ignore_empty=True,  # or an empty COMPLAINTS_ROOT would mean the current folder
         extra="forbid",
         frozen=True,
         nested_model_default_partial_update=True,
@@ -173,17 +173,17 @@ class Settings(BaseSettings):
 
     @cached_property
     def folder(self) -> Path:
-        """The absolute folder of a local run."""
+        """The absolute path of a local run's folder."""
         return self.root.expanduser().resolve()
 
     @property
     def is_local(self) -> bool:
-        """Whether broker, upkeep and tables are this machine's own; on Databricks the platform has them."""
+        """Whether the broker, maintenance and tables are local rather than provided by Databricks."""
         return self.lake.catalog is None
 
     @property
     def landing(self) -> Path:
-        """The folder that files to load arrive in."""
+        """The folder where files to load arrive."""
         return self.lake.landing or self.folder / "landing"
 
     @classmethod
@@ -195,14 +195,14 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Options first, then variables, then the environment's file, then the defaults."""
+        """Order of precedence: options, variables, the environment's file, the defaults."""
         name = str(init_settings().get("environment") or env_settings().get("environment") or "local")
         files = [_YamlSource(settings_cls, environment_file(name)), _YamlSource(settings_cls, CONF / "settings.yaml")]
         return init_settings, env_settings, *files
 
 
 def environment_file(name: str) -> Path:
-    """The file of one environment.
+    """The settings file of one environment.
 
     Raises:
         ComplaintsError: there is no such environment.
@@ -216,10 +216,10 @@ def environment_file(name: str) -> Path:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file that holds one mapping.
+    """Read a YAML file that holds one mapping.
 
     Raises:
-        ComplaintsError: unreadable, or not a mapping; names file and line.
+        ComplaintsError: the file is unreadable or not a mapping; the message names file and line.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -235,26 +235,26 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def load_settings(**options: Any) -> Settings:  # noqa: ANN401
-    """The settings of this run.
+    """Load the settings of this run.
 
     Args:
-        options: top-level settings given on the command line; None means not given.
+        options: top-level settings from the command line; None means not given.
 
     Raises:
-        ComplaintsError: a key is unknown or a value isn't allowed; names key, value and what is right. Or Spark's heap
-            can't carry the largest message that the settings let in.
+        ComplaintsError: a key is unknown or a value isn't allowed (the message names the key, the value and what is
+            allowed), or Spark's heap is too small for the largest message that the settings allow.
     """
     _refuse_unknown_variables()
     try:
         settings = Settings(**{key: value for key, value in options.items() if value is not None})
     except ValidationError as error:
-        raise ComplaintsError(_sentence(error)) from error
+        raise ComplaintsError(_describe(error)) from error
     except SettingsError as error:
         named = re.search(r'"(\w+)"', str(error))
         variable = f"{PREFIX}{named[1].upper()}" if named else f"A variable {PREFIX}…"
         msg = f"{variable} can't be read: a group of settings is given as a JSON object, or one by one ({PREFIX}A__B)."
         raise ComplaintsError(msg) from error
-    if settings.is_local:  # on Databricks the cluster has the heap
+    if settings.is_local:  # on Databricks the cluster sets the heap
         check_heap(settings.spark.memory, settings.kafka.input.max_message_bytes, "kafka.input.max_message_bytes")
     return settings
 
@@ -269,20 +269,20 @@ def _refuse_unknown_variables() -> None:
             raise ComplaintsError(msg)
 
 
-def _sentence(error: ValidationError) -> str:
+def _describe(error: ValidationError) -> str:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
-    said = first["msg"].removeprefix("Value error, ")
+    message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         return f"The setting {key} is unknown; `complaints setup --show` lists all settings."
     if first["type"] == "missing":
         variable = f"{PREFIX}{key.upper().replace('.', '__')}"
         return f"The setting {key} is missing; give it in conf/settings.yaml or as {variable}."
-    return f"The setting {key} is {_shown(key, first['input'])}: {said[0].lower()}{said[1:]}."
+    return f"The setting {key} is {_shown(key, first['input'])}: {message[0].lower()}{message[1:]}."
 
 
 def _shown(key: str, value: object) -> str:
-    """A wrong value as an error may show it: never a secret, nor what may hold one."""
+    """An invalid value as an error message may show it: never a secret, nor anything that may contain one."""
     if key in SECRETS or isinstance(value, Mapping | list):
         return f"wrong (a {type(value).__name__})"
     return repr(value)

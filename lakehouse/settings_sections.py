@@ -1,4 +1,4 @@
-"""Groups of settings: what they share, parts of the model's, and those of the stream, metrics, dashboards, alerts."""
+"""Groups of settings: their base class, parts of the model, streaming, SQL, dashboards, monitoring and alerts."""
 
 import ipaddress
 from typing import Annotated, Literal
@@ -14,7 +14,7 @@ class Section(BaseModel):
 
 
 class StreamingSettings(Section):
-    """Triggers, batch sizes, restarts; and whether a stream runs all the time, so that loading only has to land."""
+    """Triggers, batch sizes, restarts, and whether a stream is always running, so that a load only lands files."""
 
     live: bool
     ingest_interval_ms: int = Field(ge=0, le=60_000)
@@ -30,7 +30,7 @@ class StreamingSettings(Section):
 
 
 class GridSettings(Section):
-    """What cross-validation tries: every combination of the values of the algorithm in use."""
+    """The grid for cross-validation: every combination of the values for the chosen algorithm."""
 
     regularisation: tuple[Annotated[float, Field(ge=0)], ...] = Field(min_length=1)
     elastic_net: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(min_length=1)
@@ -39,7 +39,7 @@ class GridSettings(Section):
 
 
 class CostSettings(Section):
-    """What a wrong call costs, in any unit; the threshold follows from them."""
+    """The cost of each kind of wrong prediction, in any unit; they determine the threshold."""
 
     false_alarm: float = Field(gt=0)
     missed: float = Field(gt=0)
@@ -52,19 +52,19 @@ def _share_or_number(value: float) -> float:
     return value
 
 
-# How many of something to keep: below 1 a share of them, from 1 up a number.
+# How many to keep: a share if below 1, a count from 1 up.
 Strongest = Annotated[float, Field(gt=0), AfterValidator(_share_or_number)]
 
 
 class TextModelSettings(Section):
-    """A feature of the narrative that is made when enabled, and by what: a folder, a hub name, or the project's own."""
+    """An optional text feature and its model: a folder, a hub name, or the project's own."""
 
     enabled: bool
     model: str | None = None
 
 
 class SqlSettings(Section):
-    """What a query of `complaints sql`, of an alert or of Superset may use."""
+    """Limits for queries of `complaints sql`, alerts and Superset."""
 
     seconds: float = Field(gt=0, le=3600)
     memory: str = Field(pattern=r"^\d+[mg]$")
@@ -80,7 +80,7 @@ class SqlSettings(Section):
 
 
 class SupersetSettings(Section):
-    """Superset's server, where it keeps its own metadata, and what it reads."""
+    """Superset's server, its metadata database, and the warehouse that it reads."""
 
     host: str = Field(min_length=1)
     port: int = Field(ge=1, le=65_535)
@@ -90,14 +90,14 @@ class SupersetSettings(Section):
 
 
 class MonitoringSettings(Section):
-    """What a stream tells of itself besides its tables."""
+    """How a stream reports on itself, besides its tables."""
 
     metrics_port: int | None = Field(default=None, ge=1, le=65_535)
     log_format: Literal["text", "json"]
 
 
 def _web_address(secret: SecretStr) -> SecretStr:
-    """An address that is itself a secret: an error never repeats it."""
+    """Validate an address that is itself a secret, so the error never repeats it."""
     value = secret.get_secret_value()
     is_plain = value.isascii() and value.isprintable() and " " not in value
     parts = urlsplit(value) if is_plain else urlsplit("")

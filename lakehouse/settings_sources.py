@@ -1,4 +1,4 @@
-"""Where each setting's value came from: an option, a variable, the environment's file, or the defaults."""
+"""The source of each setting's value: an option, a variable, the environment's file, or the defaults."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from lakehouse.settings import CONF, Settings, environment_file, read_yaml
 
 
 def flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested settings as dotted keys and values."""
+    """Flatten nested settings into dotted keys and values."""
     for key, value in values.items():
         if isinstance(value, Mapping):
             yield from flat(value, f"{above}{key}.")
@@ -18,10 +18,10 @@ def flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]
 
 
 def provenance(settings: Settings, **options: Any) -> list[tuple[str, str, str]]:  # noqa: ANN401
-    """Every setting with its value (secrets masked) and where the value came from.
+    """List every setting with its value (secrets masked) and its source.
 
     Returns:
-        Rows of dotted key, value as text, source.
+        Rows of (dotted key, value as text, source).
     """
     layers = [
         ("option", set(dict(flat({k: v for k, v in options.items() if v is not None})))),

@@ -1,4 +1,4 @@
-"""A step: what every layer is made of, and what `.transform` composes."""
+"""A step: a DataFrame-to-DataFrame function, chained with `.transform`."""
 
 from collections.abc import Callable
 

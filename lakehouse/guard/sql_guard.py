@@ -1,11 +1,10 @@
-"""The one check of SQL before DuckDB runs it: a single SELECT that calls listed functions over listed tables.
+"""Check SQL before DuckDB runs it: only a single SELECT with allowed functions over allowed tables passes.
 
-DuckDB parses the statement and hands its own tree over as JSON. Every node of the tree has to be of a known kind with
-known fields (`sql_nodes.yaml`), every function has to be allowed (`sql_functions.yaml`), and every table has to be
-served, or a name that a WITH above it defines. Whatever is not known is refused, so that a newer DuckDB can add nothing
-unseen.
+DuckDB parses the statement and returns its syntax tree as JSON. Every node of the tree must be of a known kind with
+known fields (`sql_nodes.yaml`), every function must be allowed (`sql_functions.yaml`), and every table must be allowed
+or defined by a WITH in scope. Anything unknown is refused, so features of a newer DuckDB can't slip in.
 
-Superset runs this module in its own Python: it needs DuckDB and PyYAML, and nothing of the project.
+Superset runs this module in its own Python: it depends on DuckDB and PyYAML, but on nothing from the project.
 """
 
 import json
@@ -21,7 +20,7 @@ import duckdb
 import yaml
 
 MAX_CHARACTERS = 100_000  # of a statement
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")  # of a WITH: nothing that DuckDB could take for a file
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")  # of a WITH: nothing that DuckDB could interpret as a file
 TABLE_LISTS = frozenset({"__show_tables_expanded", '"tables"'})  # SHOW ALL TABLES, SHOW TABLES
 
 Node = dict[str, Any]
@@ -29,12 +28,12 @@ Names = frozenset[str]
 
 
 class RefusedError(duckdb.Error):
-    """Raised for a statement that may not run."""
+    """Raised when a statement is not allowed."""
 
 
 @dataclass(frozen=True)
 class Functions:
-    """What may be called, in lower case: anywhere, and in FROM; and why others may not be."""
+    """Functions in lower case: those allowed anywhere, those allowed in FROM, and why others are refused."""
 
     everywhere: Names
     in_from: Names
@@ -43,7 +42,7 @@ class Functions:
 
 @cache
 def declared_functions() -> Functions:
-    """The functions that `sql_functions.yaml` allows and refuses."""
+    """The allowed and refused functions from `sql_functions.yaml`."""
     content = _declared("sql_functions.yaml")
     allowed = (name for names in content["allowed"].values() for name in names.split())
     refused = {name: reason for reason, names in content["refused"].items() for name in names.split()}
@@ -53,7 +52,7 @@ def declared_functions() -> Functions:
 
 @dataclass(frozen=True)
 class Nodes:
-    """The fields of each kind of node: of an expression by class and type, of another by type, or by themselves."""
+    """The fields of each kind of node: expressions by class and type, others by type, untyped ones as they are."""
 
     expressions: Mapping[tuple[str, str], Names]
     typed: Mapping[str, Names]
@@ -62,7 +61,7 @@ class Nodes:
     named_types: Names
 
     def know(self, node: Node) -> bool:
-        """Whether a node is of a known kind and has that kind's fields."""
+        """Whether a node is of a known kind and has exactly that kind's fields."""
         class_, type_, fields = node.get("class"), node.get("type"), frozenset(node)
         if isinstance(type_, str):
             known = self.typed.get(type_) if class_ is None else self.expressions.get((class_, type_))
@@ -72,7 +71,7 @@ class Nodes:
 
 @cache
 def declared_nodes() -> Nodes:
-    """The nodes that `sql_nodes.yaml` knows."""
+    """The known nodes from `sql_nodes.yaml`."""
     content = _declared("sql_nodes.yaml")
     expressions = {
         (class_, type_): frozenset(f"class type alias query_location {each['fields']}".split())
@@ -93,12 +92,12 @@ def _declared(name: str) -> dict[str, Any]:
 
 
 class Guard:
-    """Lets a SELECT over the served tables through and refuses everything else.
+    """Allows a SELECT over the given tables and refuses everything else.
 
     Args:
-        tables: what is served, each as `schema.table`.
+        tables: the tables that may be read, each as `schema.table`.
         macros: functions that the connection defines itself, each by its signature.
-        lists_tables: whether SHOW TABLES may name everything that the connection knows.
+        lists_tables: whether SHOW TABLES is allowed, which lists every table of the connection.
     """
 
     def __init__(self, tables: Iterable[str], macros: Iterable[str] = (), *, lists_tables: bool = False) -> None:
@@ -109,10 +108,10 @@ class Guard:
         self._lists_tables = lists_tables
 
     def checked(self, connection: duckdb.DuckDBPyConnection, statement: str) -> duckdb.Statement:
-        """The statement as DuckDB parsed it, to be executed in place of the text.
+        """Check a statement; return it as DuckDB parsed it, to be executed instead of the text.
 
         Raises:
-            RefusedError: it is not a single SELECT, or reads or calls what is not allowed; says which.
+            RefusedError: it is not a single SELECT, or uses a table or function that is not allowed; says which.
         """
         try:
             self._walk(_tree(connection, statement), frozenset())
@@ -125,20 +124,20 @@ class Guard:
         return parsed[0]
 
     def _walk(self, value: object, names: Names) -> None:
-        """Check a node and all below it; `names` are the WITHs that it sees."""
+        """Check a node and everything below it; `names` are the WITHs in scope."""
         if isinstance(value, list):
             for each in value:
                 self._walk(each, names)
         elif isinstance(value, dict):
             _refuse_unknown(value)
-            names = self._defined(value, names)
+            names = self._names_in_query(value, names)
             self._check(value, names)
             for field, below in value.items():
                 if field != "cte_map":
-                    self._walk(below, self._seen(value, field, names))
+                    self._walk(below, self._names_in_field(value, field, names))
 
-    def _defined(self, node: Node, names: Names) -> Names:
-        """The names that a query's own WITHs add; each sees those before it."""
+    def _names_in_query(self, node: Node, names: Names) -> Names:
+        """The names in scope, plus those of the query's own WITHs; each WITH sees those before it."""
         if "cte_map" not in node:
             return names
         _refuse_unknown(node["cte_map"])
@@ -146,12 +145,12 @@ class Guard:
             _refuse_unknown(entry)
             self._walk(entry["value"], names)
             if not NAME.match(entry["key"]):
-                msg = f"A WITH can't be called {entry['key']!r} here: use letters, digits and underscores."
+                msg = f"A WITH can't be named {entry['key']!r} here: use letters, digits and underscores."
                 raise RefusedError(msg)
             names |= {_folded(entry["key"])}
         return names
 
-    def _seen(self, node: Node, field: str, names: Names) -> Names:
+    def _names_in_field(self, node: Node, field: str, names: Names) -> Names:
         is_repeated = node.get("type") == "RECURSIVE_CTE_NODE" and field == "right"
         return names | {_folded(node["cte_name"])} if is_repeated else names
 
@@ -208,7 +207,7 @@ def _tree(connection: duckdb.DuckDBPyConnection, statement: str) -> list[Node]:
     if parsed["error"] and parsed.get("error_type") == "parser":
         msg = f"Parser Error: {parsed['error_message']}"
         raise RefusedError(msg)
-    if parsed["error"] or len(parsed["statements"]) != 1 or "\0" in statement:  # where C would end the text
+    if parsed["error"] or len(parsed["statements"]) != 1 or "\0" in statement:  # which ends a string in C
         raise _not_one_select()
     statements: list[Node] = parsed["statements"]
     return statements
@@ -225,7 +224,7 @@ def _check_type(name: str, allowed: Names) -> None:
 
 
 def _check_offset(node: Node) -> None:
-    """LAG and LEAD by the smallest of all numbers end the process."""
+    """Allow only a plain integer as offset: LAG and LEAD with the minimum integer crash the process."""
     offset = node.get("offset_expr")
     if offset and (offset["class"] != "CONSTANT" or offset["value"]["type"]["id"] != "INTEGER"):
         msg = f"The offset of {node['function_name']} can't be used here: write a plain number."
@@ -244,5 +243,5 @@ def _lower(names: Iterable[str]) -> Names:
 
 
 def _folded(name: str) -> str:
-    """A name as DuckDB compares it: it knows no upper case but ASCII's."""
+    """A name as DuckDB compares it: case-insensitive for ASCII only."""
     return name.lower() if name.isascii() else name

@@ -1,6 +1,6 @@
-"""How long a query may run, and how many that one account asked for may run at the same time.
+"""Limits on how long a query may run, and on how many queries of one account run at the same time.
 
-Superset runs this module in its own Python: it needs DuckDB, and nothing of the project.
+Superset runs this module in its own Python: it depends on DuckDB, but on nothing from the project.
 """
 
 import threading
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import duckdb
 
-GRACE_SECONDS = 10.0  # that a query has to notice that it was interrupted
+GRACE_SECONDS = 10.0  # for a query to react to the interrupt
 AGAIN_SECONDS = 0.2
 
 
@@ -23,15 +23,15 @@ class LimitError(duckdb.Error):
 def stopped_after(
     connection: duckdb.DuckDBPyConnection, seconds: float, give_up: Callable[[], None] | None = None
 ) -> Iterator[None]:
-    """Interrupt what the block runs on this connection when it takes longer, whichever thread the block runs in.
+    """Interrupt the query that the block runs on this connection after a time limit, in any thread.
 
     Args:
-        connection: what runs the query.
-        seconds: how long it may take.
-        give_up: called when the query does not heed the interrupt: some functions work on one value for hours.
+        connection: the connection that runs the query.
+        seconds: the time limit.
+        give_up: called when the query ignores the interrupt: some functions work on one value for hours.
 
     Raises:
-        LimitError: it took longer.
+        LimitError: the query exceeded the limit.
     """
     is_done, is_over = threading.Event(), threading.Event()
 
@@ -56,35 +56,35 @@ def stopped_after(
         raise LimitError(msg) from error
     finally:
         is_done.set()
-        watcher.join()  # or it might interrupt what the connection runs next
+        watcher.join()  # or it could interrupt the connection's next query
 
 
 class Turns:
-    """Lets queries of one key take turns, so that many of them leave room for others.
+    """Limits the concurrent queries per key, so that one account can't block the others.
 
     Args:
-        running: how many of one key run at the same time.
-        waiting: how many more of it wait; beyond that they are refused at once.
-        seconds: how long one waits.
+        running: how many queries of one key may run at the same time.
+        waiting: how many more may wait; any beyond that are refused at once.
+        seconds: how long a query may wait.
     """
 
     def __init__(self, running: int, waiting: int, seconds: float) -> None:
-        self._most_running, self._most_waiting, self._seconds = running, waiting, seconds
+        self._max_running, self._max_waiting, self._seconds = running, waiting, seconds
         self._running: Counter[Hashable] = Counter()
         self._waiting: Counter[Hashable] = Counter()
         self._changed = threading.Condition()
 
     @contextmanager
     def one(self, key: Hashable) -> Iterator[None]:
-        """Run the block when it is its turn.
+        """Run the block when a slot is free.
 
         Raises:
-            LimitError: too many of this key wait already, or it waited too long.
+            LimitError: too many queries of this key are waiting, or this one waited too long.
         """
         with self._changed:
-            is_free = self._running[key] < self._most_running
-            if not is_free and (self._waiting[key] >= self._most_waiting or not self._wait(key)):
-                msg = f"{self._most_running} queries of this account are running already: try again when they are done."
+            is_free = self._running[key] < self._max_running
+            if not is_free and (self._waiting[key] >= self._max_waiting or not self._wait(key)):
+                msg = f"{self._max_running} queries of this account are running already: try again when they are done."
                 raise LimitError(msg)
             self._running[key] += 1
         try:
@@ -97,6 +97,6 @@ class Turns:
     def _wait(self, key: Hashable) -> bool:
         self._waiting[key] += 1
         try:
-            return self._changed.wait_for(lambda: self._running[key] < self._most_running, self._seconds)
+            return self._changed.wait_for(lambda: self._running[key] < self._max_running, self._seconds)
         finally:
             self._waiting[key] -= 1

@@ -1,1 +1,1 @@
-"""Rules as YAML: read with their lines, and their conditions checked by Spark's analyzer."""
+"""Rules in YAML: parsed with line numbers, their conditions checked by Spark's analyzer."""

@@ -1,4 +1,4 @@
-"""Conditions of rules: SQL expressions that Spark's analyzer accepts and that depend on nothing but their row."""
+"""Conditions of rules: SQL expressions that Spark's analyzer accepts and that depend only on their row."""
 
 import re
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from pyspark.sql.types import ArrayType, DataType, StructType
 from lakehouse.rules.files import Entry, RuleFile, near
 from lakehouse.spark.internals import analyzed
 
-# Catalyst's classes that make an expression depend on more than its row.
+# Catalyst classes that make an expression depend on more than its row.
 REFUSED = {
     "CallMethodViaReflection": "calls Java by reflection",
     "PythonUDF": "calls Python",
@@ -31,7 +31,7 @@ ROWS_ONLY = {"Window": "looks at other rows", "Aggregate": "looks at other rows"
 
 @dataclass(frozen=True)
 class Condition:
-    """An SQL expression of a rule and where it stands."""
+    """A SQL expression of a rule and its place in the file."""
 
     entry: Entry
     key: str
@@ -40,50 +40,50 @@ class Condition:
 
 
 def check_conditions(file: RuleFile, frame: DataFrame, conditions: Iterable[Condition]) -> None:
-    """Refuses conditions that Spark can't evaluate on a row of the frame.
+    """Refuse conditions that Spark can't evaluate on a row of the DataFrame.
 
     Args:
-        file: where they stand, for the refusal.
-        frame: a frame with the columns that the conditions may use; its rows are never read.
-        conditions: SQL expressions that must be boolean and depend on nothing but their row.
+        file: the file with the conditions, for the error message.
+        frame: a DataFrame with the columns that the conditions may use; its rows are never read.
+        conditions: SQL expressions that must be boolean and depend only on their row.
 
     Raises:
-        ComplaintsError: names the first wrong condition.
+        ComplaintsError: a condition is invalid; the message names the first one.
     """
     conditions = tuple(conditions)
     try:
         together = frame.select("*", *(as_column(c.sql).alias(f"_{i}") for i, c in enumerate(conditions)))
         types = [f.dataType.typeName() for f in together.schema.fields[len(frame.columns) :]]
-        if set(types) <= {"boolean"} and not _dependence(together):
+        if set(types) <= {"boolean"} and not _dependency(together):
             return
     except PySparkException:
         pass  # one of them is wrong: the loop below finds which
     for condition in conditions:
-        if found := _wrong(frame, condition.sql):
+        if found := _problem(frame, condition.sql):
             line = condition.entry.lines[condition.key]
             file.refuse(found, line=line, rule=condition.rule, key=condition.key)
 
 
 def as_column(sql: str) -> Column:
-    """A condition as a column. In parentheses, since Spark takes a word too many at the end for the column's name."""
+    """A condition as a column. In parentheses, or Spark would read an extra word at the end as an alias."""
     return expr(f"({sql}\n)")
 
 
-def _wrong(frame: DataFrame, sql: str) -> str | None:
-    """What is wrong with an expression; None when nothing is."""
+def _problem(frame: DataFrame, sql: str) -> str | None:
+    """What is wrong with an expression; None if it is valid."""
     try:
-        frame.select(expr(sql))  # without parentheses, for an error about what was written
+        frame.select(expr(sql))  # without parentheses, so the error is about the text as written
         selected = frame.select("*", as_column(sql).alias("_condition"))
     except PySparkException as error:
-        return _sentence(error, frame)
+        return _describe(error, frame)
     kind = selected.schema["_condition"].dataType.simpleString()
     if kind != "boolean":
         return f"gives {kind}, but a condition must be true or false"
-    return (found := _dependence(selected)) and f"the expression {found}, but may only depend on the complaint itself"
+    return (found := _dependency(selected)) and f"the expression {found}, but may only depend on the complaint itself"
 
 
-def _dependence(select: DataFrame) -> str | None:
-    """What an analyzed select depends on besides its row; None when on nothing."""
+def _dependency(select: DataFrame) -> str | None:
+    """What a select depends on besides its row; None if nothing."""
     plan = analyzed(select)
     for name, found in (REFUSED | ROWS_ONLY).items():
         if name in plan.classes:
@@ -91,8 +91,8 @@ def _dependence(select: DataFrame) -> str | None:
     return None if plan.is_deterministic else "gives another value each time"
 
 
-def _sentence(error: PySparkException, frame: DataFrame) -> str:
-    """Spark's complaint about an expression in a few words."""
+def _describe(error: PySparkException, frame: DataFrame) -> str:
+    """Spark's error about an expression, shortened."""
     parameters = error.getMessageParameters() or {} if isinstance(error, AnalysisException) else {}
     kind = error.getErrorClass() or ""
     name = next((parameters[key] for key in ("objectName", "fieldName", "routineName") if key in parameters), "")
@@ -108,7 +108,7 @@ def _sentence(error: PySparkException, frame: DataFrame) -> str:
 
 
 def _names(schema: StructType, above: str = "") -> list[str]:
-    """The columns of a schema and the fields inside them, dotted and by their last name."""
+    """The names of a schema's columns, and of their nested fields as dotted paths."""
     names = []
     for field in schema:
         names += [f"{above}{field.name}"]

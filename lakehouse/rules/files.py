@@ -1,7 +1,7 @@
-"""Files of rules: YAML read with its lines, checked against a model, refused by file, line and key.
+"""Rule files: YAML parsed with line numbers, validated against a model, refused by file, line and key.
 
-A file of rules is written by people who know complaints, not by programmers. Whatever is wrong with it is therefore
-found when the program starts, and said in one sentence: file, line, rule, key, what was found, what would be right.
+Rule files are written by domain experts, not by programmers. Every mistake is therefore found at startup and reported
+in one sentence: file, line, rule, key, what was found, what is expected.
 """
 
 import difflib
@@ -19,14 +19,14 @@ Model = TypeVar("Model", bound="Rule")
 
 
 class Entry(dict[str, Any]):
-    """A mapping of a YAML file that knows on which lines it and its keys stand."""
+    """A mapping of a YAML file with the line numbers of the mapping and its keys."""
 
     line: int
     lines: dict[str, int]
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's safe loader; mappings become `Entry`, and a key given twice is refused."""
+    """YAML's safe loader; mappings become `Entry`, and duplicate keys are refused."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: ARG002, FBT001, FBT002
         entry = Entry()
@@ -46,7 +46,7 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.add_constructor("tag:yaml.org,2002:map", _Loader.construct_mapping)
-# Dates stay text until the model reads them: YAML's own reading of 2026-13-41 fails without a line.
+# Dates stay text until the model parses them: YAML's own error about 2026-13-41 has no line number.
 _Loader.add_constructor("tag:yaml.org,2002:timestamp", _Loader.construct_text)
 
 
@@ -60,18 +60,18 @@ class Rule(BaseModel):
 
 @dataclass(frozen=True)
 class RuleFile:
-    """A file of rules as it was read.
+    """A rule file as it was read.
 
     Attributes:
-        name: folder and file, as errors name it.
-        content: its mapping.
+        name: folder and file name, for errors.
+        content: the file's mapping.
     """
 
     name: str
     content: Entry
 
     def refuse(self, found: str, *, line: int, rule: str | None = None, key: str | None = None) -> NoReturn:
-        """Refuses the file for what was found, e.g. ``conf/decisions.yaml:42, rule 'rege_error', when: …``.
+        """Refuse the file for what was found, e.g. ``conf/decisions.yaml:42, rule 'rege_error', when: …``.
 
         Raises:
             ComplaintsError: always.
@@ -81,10 +81,10 @@ class RuleFile:
         raise ComplaintsError(msg)
 
     def section(self, key: str, kind: type[list[Any]] | type[dict[str, Any]]) -> Any:  # noqa: ANN401
-        """The value of a top-level key.
+        """Return the value of a top-level key.
 
         Raises:
-            ComplaintsError: it is missing, or not of the kind (`list`, `dict`) that it should be.
+            ComplaintsError: the key is missing, or its value is not of the given type (`list` or `dict`).
         """
         if key not in self.content:
             self.refuse(f"the key '{key}' is missing", line=self.content.line)
@@ -95,16 +95,16 @@ class RuleFile:
         return value
 
     def only(self, *known: str) -> None:
-        """Refuses top-level keys other than these."""
+        """Refuse top-level keys other than these."""
         for key, line in self.content.lines.items():
             if key not in known:
                 self.refuse(f"unknown key '{key}'{_allowed(key, known)}", line=line)
 
     def rules(self, key: str, model: type[Model]) -> tuple[tuple[Entry, Model], ...]:
-        """The rules of a section in their order, each with its place in the file.
+        """Return the rules of a section in order, each with its place in the file.
 
         Raises:
-            ComplaintsError: an entry isn't a rule, has an unknown, missing or wrong value, or repeats an id.
+            ComplaintsError: an entry isn't a rule, has an unknown key, a missing or invalid value, or a duplicate id.
         """
         rules: dict[str, tuple[Entry, Model]] = {}
         for position, entry in enumerate(self.section(key, list), start=1):
@@ -122,10 +122,10 @@ class RuleFile:
 
 
 def read_rules(path: Path) -> RuleFile:
-    """A file of rules.
+    """Read a rule file.
 
     Raises:
-        ComplaintsError: it can't be read, isn't YAML, gives a key twice, or holds no keys and values.
+        ComplaintsError: the file can't be read, isn't YAML, has a duplicate key, or isn't a mapping.
     """
     name = f"{path.parent.name}/{path.name}"
     try:
@@ -142,17 +142,17 @@ def read_rules(path: Path) -> RuleFile:
 
 
 def _refuse_entry(file: RuleFile, model: type[BaseModel], entry: Entry, error: Mapping[str, Any]) -> NoReturn:
-    line, allowed = _place(entry, error["loc"], model)
+    line, allowed = _locate(entry, error["loc"], model)
     key = ".".join(str(part) for part in error["loc"])
     rule = str(entry["id"]) if "id" in entry else None
     if error["type"] == "extra_forbidden":
         file.refuse(f"unknown key '{key}'{_allowed(str(error['loc'][-1]), allowed)}", line=line, rule=rule)
     if error["type"] == "missing":
         file.refuse(f"the key '{key}' is missing", line=line, rule=rule)
-    if not key:  # a check over several keys
+    if not key:  # a check that involves several keys
         file.refuse(error["msg"].removeprefix("Value error, "), line=line, rule=rule)
-    said = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    file.refuse(f"{error['input']!r} {said}", line=line, rule=rule, key=key)
+    message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    file.refuse(f"{error['input']!r} {message}", line=line, rule=rule, key=key)
 
 
 def _allowed(key: str, known: Iterable[str]) -> str:
@@ -160,13 +160,13 @@ def _allowed(key: str, known: Iterable[str]) -> str:
 
 
 def near(word: str, known: Iterable[str]) -> str:
-    """A hint at the known word that was probably meant; empty where none is close."""
+    """A hint with the known word that was probably meant; empty if none is close."""
     near = difflib.get_close_matches(word, list(known), n=1)
     return f" (did you mean {near[0]}?)" if near else ""
 
 
-def _place(entry: Entry, loc: tuple[int | str, ...], model: type[BaseModel]) -> tuple[int, tuple[str, ...]]:
-    """The line of a key of an entry, or of a mapping inside it, and the keys that are allowed there."""
+def _locate(entry: Entry, loc: tuple[int | str, ...], model: type[BaseModel]) -> tuple[int, tuple[str, ...]]:
+    """The line of a key in an entry or in a nested mapping, and the keys that are allowed there."""
     line, allowed, here = entry.line, tuple(model.model_fields), entry
     for part in loc:
         line = here.lines.get(str(part), line)

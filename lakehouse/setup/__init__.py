@@ -1,1 +1,1 @@
-"""What a machine needs before anything runs: the environment, Java, the jars, and checks of each."""
+"""Local setup: the virtual environment, Java, the jars and the shared class archives."""

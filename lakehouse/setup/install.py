@@ -1,7 +1,7 @@
-"""Makes ``.venv``: the locked packages, the project itself, the jars; and other environments from a lock of their own.
+"""Create ``.venv`` with the locked packages, the project and the jars; also other environments from their own locks.
 
-``make setup`` runs it before anything is installed: standard library only, and nothing in it that an older Python could
-not read, because its owner is to get a sentence and not a traceback.
+``make setup`` runs this before anything is installed, so it uses only the standard library, and only syntax that older
+Python versions can parse: on those the user must get a sentence, not a traceback.
 """
 
 import hashlib
@@ -20,20 +20,20 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 
 class SetupError(Exception):
-    """What keeps the set-up from being done, in one sentence that says what to do."""
+    """Raised when setup fails, with one sentence that says what to do."""
 
 
 class Environment:
-    """A virtual environment with the packages of a lock.
+    """A virtual environment with the packages of a lock file.
 
     Args:
         project: the project's folder.
-        folder: name of the environment's folder in it.
-        lock: path of the lock in it.
-        command: what to run again when something went wrong.
+        folder: name of the environment's folder in the project.
+        lock: path of the lock file in the project.
+        command: the command to run again after a failure.
     """
 
-    decided_by: typing.Tuple[str, ...] = ()  # noqa: UP006 - files beside the lock that decide what is installed
+    decided_by: typing.Tuple[str, ...] = ()  # noqa: UP006 - other files that affect what is installed
 
     def __init__(self, project: Path, folder: str, lock: str, command: str) -> None:
         self.project = project
@@ -48,14 +48,14 @@ class Environment:
 
     @property
     def is_ready(self) -> bool:
-        """Whether all that the lock asks for is installed."""
+        """Whether everything in the lock file is installed."""
         return self.python.exists() and self.stamp.is_file() and self.stamp.read_text() == self.fingerprint()
 
     def install(self) -> None:
-        """Install what has changed since the last time.
+        """Install what has changed since the last run.
 
         Raises:
-            SetupError: it cannot be done.
+            SetupError: the installation failed.
         """
         stamp = self.fingerprint()
         if not self.is_ready:
@@ -67,11 +67,11 @@ class Environment:
             self.stamp.write_text(stamp)
 
     def say(self, what: str) -> None:
-        """Print a line of progress with the seconds since the start."""
+        """Print a progress line with the seconds since the start."""
         print(f"{self.command.split()[-1]}: {what} ({time.monotonic() - self.started:.1f} s)", flush=True)
 
     def fingerprint(self) -> str:
-        """Return a digest of all that decides what is installed."""
+        """Return a digest of everything that affects what is installed."""
         digest = hashlib.sha256(os.path.realpath(sys.executable).encode())
         digest.update(str(self.project).encode())
         for name in (str(self.lock.relative_to(self.project)), *self.decided_by):
@@ -83,8 +83,8 @@ class Environment:
         return digest.hexdigest()
 
     def make_venv(self) -> None:
-        """Make the virtual environment; anew when its installation broke off, or its Python is gone or another one."""
-        # Made again over another Python's, it would have that one's executable and this one's libraries.
+        """Create the environment; from scratch if an install was interrupted or its Python is gone or different."""
+        # Created on top of another Python's environment, it would mix that executable with these libraries.
         same = os.path.realpath(self.python) == os.path.realpath(sys.executable)
         usable = self.python.exists() and same and not self.unfinished.exists()
         self.say("virtual environment")
@@ -92,12 +92,12 @@ class Environment:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         if done.returncode:
             last = (done.stdout.strip().splitlines() or ["no output"])[-1]
-            msg = f"{self.venv} could not be made ({last}): install Python's venv module (Debian: python3.11-venv)."
+            msg = f"{self.venv} could not be created ({last}): install Python's venv module (Debian: python3.11-venv)."
             raise SetupError(msg)
 
     def install_packages(self) -> None:
-        """Install the lock's packages, each checked against its hashes."""
-        # Packages that come as source are built with tools from the lock too, not with whatever is newest.
+        """Install the locked packages, each checked against its hashes."""
+        # Source packages are built with tools from the lock file too, not with the latest versions.
         tools = self.venv / "build-tools.lock"
         tools.write_text(entries(self.lock.read_text(encoding="utf-8"), "setuptools", "wheel", "packaging"))
         self.log.write_text("")
@@ -105,7 +105,7 @@ class Environment:
         self.pip("--require-hashes", "--requirement", str(self.lock))
 
     def pip(self, *what: str) -> None:
-        """Run ``pip install`` with its output in the log, counting the packages as they come."""
+        """Run ``pip install`` with its output in the log, and report progress."""
         command = [str(self.python), "-m", "pip", "install", "--no-build-isolation", "--use-pep517"]
         command += ["--no-input", "--disable-pip-version-check", "--progress-bar", "off", *what]
         with self.log.open("a", encoding="utf-8", errors="replace") as log:
@@ -114,7 +114,7 @@ class Environment:
             raise SetupError(explain(self.log.read_text(encoding="utf-8"), self.log, self.lock, self.command))
 
     def follow(self, command: typing.List[str], log: typing.TextIO) -> int:  # noqa: UP006
-        """Run the command, copying what it prints to the log and counting the packages; return its exit code."""
+        """Run the command, copy its output to the log and count the packages; return its exit code."""
         count = 0
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
@@ -132,10 +132,10 @@ class Environment:
 
 
 class Setup(Environment):
-    """Sets up one project folder.
+    """The setup of one project folder.
 
     Args:
-        project: the folder with requirements.lock, pyproject.toml and jars.lock; ``.venv`` is made in it.
+        project: the folder with requirements.lock, pyproject.toml and jars.lock; ``.venv`` is created in it.
     """
 
     decided_by = ("pyproject.toml", "jars.lock")
@@ -144,29 +144,29 @@ class Setup(Environment):
         Environment.__init__(self, project, ".venv", "requirements.lock", "make setup")
 
     def run(self) -> None:
-        """Install what has changed since the last time, then see to the jars.
+        """Install what has changed since the last run, then fetch the jars.
 
         Raises:
-            SetupError: it cannot be done.
+            SetupError: the installation failed.
         """
         self.install()
         self.say("jars")
         if subprocess.run(
             [str(self.python), "-m", "lakehouse.setup.jars"], cwd=str(self.project), check=False
         ).returncode:
-            msg = "Set-up stopped at the jars."
+            msg = "Setup stopped at the jars."
             raise SetupError(msg)
         self.say("ready")
 
     def install_packages(self) -> None:
-        """Install the lock's packages, and the project as an editable package."""
+        """Install the locked packages, and the project as an editable package."""
         Environment.install_packages(self)
         self.say("project")
         self.pip("--no-deps", "--editable", str(self.project))
 
 
 def check_python(major: int, minor: int) -> None:
-    """Raise SetupError unless this is the version of Python that all is locked for."""
+    """Raise SetupError unless this is the Python version of the lock files."""
     if (major, minor) != PYTHON:
         msg = (
             f"Python 3.11 is needed and this is {major}.{minor}: install Python 3.11 and run "
@@ -176,7 +176,7 @@ def check_python(major: int, minor: int) -> None:
 
 
 def check_disk(folder: Path, command: str = "make setup") -> None:
-    """Raise SetupError unless the packages and jars find room beside ``folder``."""
+    """Raise SetupError unless the disk of ``folder`` has room for the packages and jars."""
     free = shutil.disk_usage(str(folder)).free
     if free < NEEDED_BYTES:
         msg = f"{folder} has {free / 1024**3:.1f} GB free and 4 GB are needed: make room and run `{command}` again."
@@ -184,7 +184,7 @@ def check_disk(folder: Path, command: str = "make setup") -> None:
 
 
 def entries(lock: str, *names: str) -> str:
-    """Return the lines of a lock file that belong to the named packages: the pin and its indented hashes."""
+    """Return the lines of a lock file for the named packages: each pin and its indented hashes."""
     kept = []
     inside = False
     for line in lock.splitlines(keepends=True):
@@ -196,14 +196,14 @@ def entries(lock: str, *names: str) -> str:
 
 
 def explain(output: str, log: Path, lock: Path, command: str) -> str:
-    """Return the sentence for a failed pip, found from what pip wrote."""
+    """Return the error message for a failed pip, based on its output."""
     if "No space left on device" in output:
         return f"The disk is full: make room and run `{command}` again (pip's output is in {log})."
     if "DO NOT MATCH THE HASHES" in output:
-        return f"A package is not the one in {lock.name}: do not trust it, and see {log} for which one."
+        return f"A package does not match {lock.name}: do not trust it, and see {log} for which one."
     if "Retrying (" in output:
-        return f"The package index was not reached: check the network and run `{command}` again (details in {log})."
-    return f"pip could not install the packages: see the end of {log} for why, mend it and run `{command}` again."
+        return f"The package index can't be reached: check the network and run `{command}` again (details in {log})."
+    return f"pip could not install the packages: see the end of {log} for why, fix it and run `{command}` again."
 
 
 def main() -> int:
@@ -217,7 +217,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("Interrupted: run `make setup` again to go on.", file=sys.stderr)
+        print("Interrupted: run `make setup` again to continue.", file=sys.stderr)
         return 130
     return 0
 

@@ -1,4 +1,4 @@
-"""Ivy, which comes with pyspark: fetches Java archives from Maven Central into folders."""
+"""Fetch jars from Maven Central with Ivy, which comes with pyspark."""
 
 import shutil
 import subprocess
@@ -16,19 +16,19 @@ IVY_LOG = "ivy.log"
 
 
 def retrieved(folder: Path, target: Path, sets: Iterable[JarSet], expected: int) -> bool:
-    """Have Ivy put the sets into ``target``, a folder each, showing how many of ``expected`` archives have come.
+    """Have Ivy download the jar sets into ``target``, one folder per set, and report progress.
 
     Args:
-        folder: holds Ivy's cache, kept so that a fetch that broke off goes on where it was, and its log.
-        target: made anew.
-        sets: what to fetch.
-        expected: how many archives that will be; 0 when it isn't known.
+        folder: the folder for Ivy's log and its cache, from which an interrupted download resumes.
+        target: the target folder; replaced if it exists.
+        sets: the jar sets to fetch.
+        expected: how many jars there will be; 0 if unknown.
 
     Returns:
-        Whether all came.
+        Whether all jars were fetched.
 
     Raises:
-        ComplaintsError: there is no Java, or no pyspark.
+        ComplaintsError: Java or pyspark is missing.
     """
     shutil.rmtree(target, ignore_errors=True)
     ivy = folder / CACHE
@@ -77,7 +77,7 @@ def _dependency(jar: Jar, jar_set: JarSet) -> str:
 def _jar() -> Path:
     found = sorted((spark_home() / "jars").glob("ivy-*.jar"))
     if not found:
-        msg = "pyspark, which brings Ivy, is not whole: remove .venv and run `make setup`."
+        msg = "pyspark is incomplete, it has no Ivy: remove .venv and run `make setup`."
         raise ComplaintsError(msg)
     return found[0]
 

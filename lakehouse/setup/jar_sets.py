@@ -1,18 +1,18 @@
-"""Which Java archives are needed, by their Maven coordinates: Spark's connectors, the broker, Kafka's tools.
+"""The jars that the project needs, by their Maven coordinates: Spark's connectors, the broker, Kafka's tools.
 
-Those of the optional text features are fetched only when one of them is first used.
+The jars of the optional text features are fetched when a feature is first used.
 """
 
 from dataclasses import dataclass
 
-# As pyproject.toml pins pyspark and delta-spark; what calls their private parts was tested with these alone.
+# The versions pinned in pyproject.toml; private APIs of Spark and Delta were tested only with these.
 SPARK_VERSION = "3.5.7"
 DELTA_VERSION = "3.3.2"
 
 
 @dataclass(frozen=True)
 class Jar:
-    """One archive by its Maven coordinates, with the one beside it that holds its native part, if there is one."""
+    """One jar by its Maven coordinates, plus the jar with its native libraries, if there is one."""
 
     organisation: str
     name: str
@@ -21,22 +21,22 @@ class Jar:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The archives' file names."""
+        """The file names of the jar and its native jar."""
         native = (f"{self.name}-{self.version}-{self.native}.jar",) if self.native else ()
         return (f"{self.name}-{self.version}.jar", *native)
 
 
 @dataclass(frozen=True)
 class JarSet:
-    """The archives of one folder of ``.jars``; with ``transitive`` also everything that they depend on."""
+    """The jars of one folder in ``.jars``; with ``transitive``, their dependencies too."""
 
     name: str
     jars: tuple[Jar, ...]
     transitive: bool
 
 
-# Named one by one: what these depend on besides is either in pyspark already (Scala, Hadoop, Jackson, …) or belongs
-# to parts of Spark NLP that are not used here (TensorFlow, ONNX, cloud stores: 280 MB).
+# Listed one by one: their other dependencies are either in pyspark already (Scala, Hadoop, Jackson, …) or belong to
+# parts of Spark NLP that are not used here (TensorFlow, ONNX, cloud stores: 280 MB).
 SPARK = JarSet(
     "spark",
     (
@@ -48,7 +48,7 @@ SPARK = JarSet(
         Jar("org.apache.commons", "commons-pool2", "2.11.1"),
         Jar("com.johnsnowlabs.nlp", "spark-nlp_2.12", "5.5.3"),
         Jar("com.typesafe", "config", "1.4.2"),
-        # Every saved Spark NLP stage names an exception class of this one.
+        # Every saved Spark NLP stage references an exception class of this jar.
         Jar("com.amazonaws", "aws-java-sdk-core", "1.12.500"),
         Jar("com.globalmentor", "hadoop-bare-naked-local-fs", "0.1.0"),
     ),
@@ -62,11 +62,11 @@ BROKER = JarSet(
     ),
     transitive=True,
 )
-# Kafka's own command-line tools, which run on the broker's archives; what else they name is for Kafka Connect.
+# Kafka's command-line tools, which run with the broker's jars; their other dependencies are for Kafka Connect.
 TOOLS = JarSet("tools", (Jar("org.apache.kafka", "kafka-tools", "4.1.2"),), transitive=False)
 SETS = (SPARK, BROKER, TOOLS)
 
-# What `ml.sentiment` trains and runs on. TensorFlow's native part is the only one that was tried: Linux on x86-64.
+# What `ml.sentiment` trains and runs on. Only these native TensorFlow libraries were tested: Linux on x86-64.
 SENTIMENT = JarSet(
     "sentiment",
     (
@@ -77,8 +77,8 @@ SENTIMENT = JarSet(
     ),
     transitive=False,
 )
-# What `ml.embeddings` runs on, and the model: all-MiniLM-L6-v2, quantised, with its tokenizer (Apache 2.0). Spark NLP
-# names classes of TensorFlow also where it runs on ONNX; their native part isn't needed.
+# What `ml.embeddings` runs on, and the model: all-MiniLM-L6-v2, quantized, with its tokenizer (Apache 2.0). Spark NLP
+# references TensorFlow classes even when it runs on ONNX; the native libraries aren't needed.
 EMBEDDINGS = JarSet(
     "embeddings",
     (

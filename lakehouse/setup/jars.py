@@ -1,9 +1,9 @@
-"""The Java archives of Spark's connectors, the broker and its tools: resolved once, checked against ``jars.lock``.
+"""The jars of Spark's connectors, the broker and its tools: fetched once, checked against ``jars.lock``.
 
-Ivy, which comes with pyspark, fetches them into a folder of ``.jars`` each; then no network is needed. A set of the
-optional features is fetched in the same way when it is first asked for.
-``python -m lakehouse.setup.jars`` fetches what is missing, checks it, and makes Java's archives of classes; with
-``--lock`` it writes ``jars.lock`` anew.
+Ivy, which comes with pyspark, downloads each set into its own folder of ``.jars``; after that no network is needed. The
+jars of an optional feature are fetched in the same way when they are first used.
+``python -m lakehouse.setup.jars`` fetches missing jars, checks them, and creates Java's class data archives; with
+``--lock`` it writes a new ``jars.lock``.
 """
 
 import hashlib
@@ -26,24 +26,24 @@ LOCK = PROJECT / "jars.lock"
 
 
 def jars_folder() -> Path:
-    """Return the folder of the archives: ``COMPLAINTS_JARS``, or else ``.jars`` in the project."""
+    """Return the folder of the jars: ``COMPLAINTS_JARS``, or ``.jars`` in the project."""
     return Path(os.environ.get("COMPLAINTS_JARS") or PROJECT / ".jars").absolute()
 
 
 def spark_jars() -> list[Path]:
-    """Return the archives that Spark's driver needs on its class path, and those of optional features that are there.
+    """Return the jars for the class path of Spark's driver, including those of fetched optional features.
 
     Raises:
-        ComplaintsError: they have not been fetched.
+        ComplaintsError: the jars have not been fetched.
     """
     return [jar for jar_set in (SPARK, *_fetched_optional()) for jar in _present(jar_set)]
 
 
 def optional_jar(jar_set: JarSet, name: str) -> Path:
-    """Return one archive of an optional feature, by its Maven name.
+    """Return one jar of an optional feature, by its Maven name.
 
     Raises:
-        ComplaintsError: it has not been fetched.
+        ComplaintsError: the jar has not been fetched.
     """
     (file,) = next(jar.files for jar in jar_set.jars if jar.name == name)
     return next(path for path in _present(jar_set) if path.name == file)
@@ -53,16 +53,16 @@ def broker_classpath() -> str:
     """Return the class path of the broker, ready for ``java -cp``.
 
     Raises:
-        ComplaintsError: its archives have not been fetched.
+        ComplaintsError: the broker's jars have not been fetched.
     """
     return os.pathsep.join(str(jar) for jar in _present(BROKER))
 
 
 def kafka_tools_classpath() -> str:
-    """Return the class path of Kafka's own command-line tools.
+    """Return the class path of Kafka's command-line tools.
 
     Raises:
-        ComplaintsError: their archives have not been fetched.
+        ComplaintsError: their jars have not been fetched.
     """
     return os.pathsep.join(str(jar) for jar in (*_present(TOOLS), *_present(BROKER)))
 
@@ -81,36 +81,36 @@ def _fetched_optional() -> tuple[JarSet, ...]:
 
 
 def _command(sets: Sequence[JarSet]) -> str:
-    """The command that fetches sets."""
+    """The command that fetches these jar sets."""
     return f"complaints setup --with {sets[0].name}" if sets[0] in OPTIONAL else "make setup"
 
 
 def ensure_jars(sets: Sequence[JarSet] = SETS) -> None:
-    """Fetch the archives unless they are there and unchanged, and check each against ``jars.lock``.
+    """Fetch the jars unless they are present and unchanged, and check each against ``jars.lock``.
 
     Args:
-        sets: those that every run needs, or one of an optional feature.
+        sets: the sets that every run needs, or the set of an optional feature.
 
     Raises:
-        ComplaintsError: they cannot be fetched, or are not those of ``jars.lock``.
+        ComplaintsError: the jars can't be fetched, or don't match ``jars.lock``.
     """
     folder = jars_folder()
     if _stamp_holds(folder, sets):
         return
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
-        if _stamp_holds(folder, sets):  # another process was quicker
+        if _stamp_holds(folder, sets):  # another process was faster
             return
         locked = _read_lock(sets)
         if _differences(folder, locked, sets):
             fetched = folder / ".fetched"
             if sets[0] in OPTIONAL:
-                print(f"fetching what {sets[0].name} needs, once", file=sys.stderr, flush=True)
+                print(f"fetching the jars of {sets[0].name} (only once)", file=sys.stderr, flush=True)
             _fetch(folder, fetched, sets, expected=len(locked))
             if wrong := _differences(fetched, locked, sets):
                 msg = (
-                    f"{wrong[0]}: what was fetched is not what {LOCK.name} lists, so none of it is used; "
-                    f"run `{_command(sets)}` again, and if this stays, do not trust the network it came through."
+                    f"{wrong[0]}: the fetched jars do not match {LOCK.name}, so none is used; "
+                    f"run `{_command(sets)}` again; if this happens again, do not trust the network."
                 )
                 raise ComplaintsError(msg)
             _install(fetched, folder, sets)
@@ -118,10 +118,10 @@ def ensure_jars(sets: Sequence[JarSet] = SETS) -> None:
 
 
 def ensure_optional_jars(features: Collection[str]) -> None:
-    """Fetch what optional features of the model need, each by its name in the settings, unless it is there.
+    """Fetch missing jars of optional model features, given by their names in the settings.
 
     Raises:
-        ComplaintsError: as `ensure_jars`.
+        ComplaintsError: see `ensure_jars`.
     """
     for jar_set in OPTIONAL:
         if jar_set.name in features:
@@ -129,22 +129,22 @@ def ensure_optional_jars(features: Collection[str]) -> None:
 
 
 def check_jars() -> int:
-    """Return how many archives there are, each compared with ``jars.lock``; nothing is fetched.
+    """Compare all jars with ``jars.lock`` without fetching any; return their number.
 
     Raises:
-        ComplaintsError: one is missing, one too many, or another than listed.
+        ComplaintsError: a jar is missing, extra or different.
     """
     sets = (*SETS, *_fetched_optional())
     locked = _read_lock(sets)
     if wrong := _differences(jars_folder(), locked, sets):
-        concerned = tuple(jar_set for jar_set in sets if wrong[0].startswith(f"{jar_set.name}/"))
-        msg = f"{wrong[0]} (in {jars_folder()}): run `{_command(concerned)}`."
+        affected = tuple(jar_set for jar_set in sets if wrong[0].startswith(f"{jar_set.name}/"))
+        msg = f"{wrong[0]} (in {jars_folder()}): run `{_command(affected)}`."
         raise ComplaintsError(msg)
     return len(locked)
 
 
 def write_lock() -> None:
-    """Fetch all archives anew and write their SHA-256 into ``jars.lock``, for when a version has been changed."""
+    """Fetch all jars again and write their SHA-256 into ``jars.lock``, after a version has changed."""
     folder = jars_folder()
     sets = (*SETS, *OPTIONAL)
     folder.mkdir(parents=True, exist_ok=True)
@@ -171,7 +171,7 @@ def _files(folder: Path, sets: Sequence[JarSet]) -> list[Path]:
 
 
 def _differences(folder: Path, locked: dict[str, str], sets: Sequence[JarSet]) -> list[str]:
-    """Return what is wrong with the archives in ``folder``, a clause each: missing, not in the lock, or different."""
+    """Return the problems with the jars in ``folder``: missing, not in the lock file, or different."""
     found = {path.relative_to(folder).as_posix(): path for path in _files(folder, sets)}
     missing = [f"{name} is missing" for name in sorted(locked.keys() - found.keys())]
     extra = [f"{name} is not in {LOCK.name}" for name in sorted(found.keys() - locked.keys())]
@@ -185,7 +185,7 @@ def _sha256(path: Path) -> str:
 
 
 def _stamp(folder: Path, sets: Sequence[JarSet]) -> str:
-    """Return the sizes and times of the archives with the lock's digest: equal as long as nobody touched them."""
+    """Return the jars' sizes and times with the lock file's digest, which change when any file is touched."""
     files = [(str(path.relative_to(folder)), path.stat()) for path in _files(folder, sets)]
     seen = {name: [status.st_size, status.st_mtime_ns] for name, status in files}
     return json.dumps({"lock": _sha256(LOCK), "files": seen})
@@ -201,7 +201,7 @@ def _stamp_holds(folder: Path, sets: Sequence[JarSet]) -> bool:
 
 
 def _install(fetched: Path, folder: Path, sets: Sequence[JarSet]) -> None:
-    """Put the fetched folders in place of the old ones, and drop Ivy's cache, which is no longer needed."""
+    """Replace the old folders with the fetched ones, and delete Ivy's cache, which is no longer needed."""
     for jar_set in sets:
         shutil.rmtree(folder / jar_set.name, ignore_errors=True)
         (fetched / jar_set.name).rename(folder / jar_set.name)
@@ -213,7 +213,7 @@ def _fetch(folder: Path, target: Path, sets: Sequence[JarSet], *, expected: int)
     if not retrieved(folder, target, sets, expected):
         msg = (
             f"The jars could not be fetched from Maven Central: check the network and run `{_command(sets)}` again "
-            f"(Ivy's own words are in {folder / IVY_LOG})."
+            f"(Ivy's log is {folder / IVY_LOG})."
         )
         raise ComplaintsError(msg)
 

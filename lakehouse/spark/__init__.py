@@ -1,1 +1,1 @@
-"""The Spark session, and the only modules that call what Spark and Delta keep private."""
+"""The Spark session, and the only modules that use private APIs of Spark and Delta."""

@@ -1,8 +1,9 @@
-"""Rows worked out once and held in memory while a batch is written.
+"""Rows that are computed once and held in memory while a batch is written.
 
-Spark's own `persist` is not for frames that read a table which the same batch writes: each commit makes Spark drop what
-such a frame holds and work it out again, from the table as it is then. It also compares every later plan with what is
-held, expression by expression. What is held here is a leaf of later plans: a step after it is planned alone.
+Spark's `persist` does not work for a DataFrame that reads a table which the same batch writes: each commit makes Spark
+drop the cached rows and compute them again from the table's new version. Spark also compares every later plan with the
+cached plans, expression by expression. Rows held here are a leaf of later plans, so only the steps after it are
+planned.
 """
 
 from collections.abc import Iterator
@@ -15,10 +16,10 @@ from lakehouse.spark.internals import is_tested
 
 @contextmanager
 def held(rows: DataFrame) -> Iterator[DataFrame]:
-    """The same rows, worked out by the first action on them and held until the context is left."""
-    kept = rows.localCheckpoint(eager=False)
+    """The same rows, computed by the first action on them and held until the context exits."""
+    checkpointed = rows.localCheckpoint(eager=False)
     try:
-        yield kept
+        yield checkpointed
     finally:
-        if is_tested(rows.sparkSession):  # else Spark lets it go itself, once Python has
-            kept._jdf.queryExecution().analyzed().rdd().unpersist(False)  # noqa: FBT003
+        if is_tested(rows.sparkSession):  # else Spark frees it when Python does
+            checkpointed._jdf.queryExecution().analyzed().rdd().unpersist(False)  # noqa: FBT003

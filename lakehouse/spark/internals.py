@@ -1,7 +1,7 @@
-"""What Spark and Delta keep private and this project calls: all of it is here, in `planned`, `held` and `session`.
+"""Private APIs of Spark and Delta; all uses are here and in `planned`, `held` and `session`.
 
-Private calls can change with any version. They are made only on the versions that were tested (`is_tested`); with
-others the plain, slower path is taken, or the call is left out.
+Private APIs can change with any version. They are called only with the tested versions (`is_tested`); with other
+versions the plain, slower path is used, or the call is skipped.
 """
 
 import json
@@ -17,12 +17,12 @@ from lakehouse.setup.jar_sets import DELTA_VERSION, SPARK_VERSION
 
 
 def is_tested(spark: SparkSession) -> bool:
-    """Whether Spark and Delta are the versions that the private calls were tested with."""
+    """Whether the private calls were tested with these versions of Spark and Delta."""
     return spark.version == SPARK_VERSION and version("delta-spark") == DELTA_VERSION
 
 
 def jvm_of(spark: SparkSession) -> Any:  # noqa: ANN401 - py4j's view of the JVM, which has no types
-    """The session's JVM, by whose names Java classes are called."""
+    """The session's JVM, for access to Java classes by name."""
     return spark._jvm
 
 
@@ -31,8 +31,8 @@ class JavaProcess:
     """The session's Java process.
 
     Attributes:
-        pid: its process id.
-        runtime: Java's `Runtime`, which knows the heap.
+        pid: the process id.
+        runtime: Java's `Runtime`, for heap usage.
     """
 
     pid: int
@@ -40,7 +40,7 @@ class JavaProcess:
 
     @property
     def heap_bytes(self) -> int:
-        """Bytes of the heap that are in use."""
+        """The used heap in bytes."""
         return int(self.runtime.totalMemory() - self.runtime.freeMemory())
 
 
@@ -51,20 +51,20 @@ def java_process(spark: SparkSession) -> JavaProcess:
 
 
 def checkpoint_table(spark: SparkSession, path: Path) -> None:
-    """Write a Delta checkpoint of a table's log now; Delta's public API only lets it happen every so many commits."""
+    """Write a Delta checkpoint of a table's log now; the public API only sets an interval in commits."""
     jvm_of(spark).org.apache.spark.sql.delta.DeltaLog.forTable(spark._jsparkSession, str(path)).checkpoint()
 
 
 @dataclass(frozen=True)
 class Analyzed:
-    """What Spark's analyzer made of a select: Catalyst's classes, and whether it gives the same rows each time."""
+    """The analyzed plan of a select: its Catalyst classes, and whether it is deterministic."""
 
     classes: frozenset[str]
     is_deterministic: bool
 
 
 def analyzed(frame: DataFrame) -> Analyzed:
-    """The analyzed plan of a frame, none of whose rows is read."""
+    """Analyze a DataFrame's plan; no rows are read."""
     plan = frame._jdf.queryExecution().analyzed()
     classes = (node["class"].rpartition(".")[2] for node in _nodes(json.loads(plan.toJSON())))
     return Analyzed(frozenset(classes), bool(plan.deterministic()))

@@ -1,7 +1,7 @@
-"""Values that differ from batch to batch, kept out of the code that Spark generates.
+"""Values that change with each batch, passed so that Spark's generated code stays the same.
 
-Spark writes a number or a time into the generated code as a constant: each batch would be compiled anew, and would run
-cold. An array is handed over beside the code, so that a value taken out of one leaves the code as it was.
+Spark puts a number or a timestamp into the generated code as a constant, so each batch would be compiled again and run
+cold. An array is passed to the code as a reference, so a value taken from an array leaves the code unchanged.
 """
 
 from datetime import UTC, datetime
@@ -11,18 +11,18 @@ from pyspark.sql import functions as F
 
 
 def per_batch(value: object, anchor: str) -> Column:
-    """A constant column whose value stays out of the generated code.
+    """Return a constant column whose value is not part of the generated code.
 
     Args:
-        value: what the column holds in every row.
-        anchor: any column that is never null; it keeps the optimiser from folding the constant back in.
+        value: the column's value in every row.
+        anchor: any column that is never null; it keeps the optimizer from folding the constant back in.
     """
     return F.get(F.array(F.lit(value)), F.hash(anchor) * 0)
 
 
 def stamped(rows: DataFrame, column: str) -> DataFrame:
-    """The rows (with `record_id`) with the time now in a column, the same in each row.
+    """Add a column with the current time, the same in each row; the rows must have `record_id`.
 
-    Done where a batch is written, not in its plan: Spark's `current_timestamp` would be a constant of the code.
+    Call this where a batch is written, not in its plan: Spark's `current_timestamp` would be a constant in the code.
     """
     return rows.withColumn(column, per_batch(datetime.now(UTC), "record_id"))

@@ -1,1 +1,1 @@
-"""SQL over the lake's tables: by DuckDB on one machine, by Spark on a cluster."""
+"""SQL over the lake's tables: with DuckDB locally, with Spark on a cluster."""

@@ -1,4 +1,4 @@
-"""SQL over the lake's tables by Spark: on a cluster, where DuckDB is not."""
+"""SQL over the lake's tables with Spark, for clusters, where DuckDB is not used."""
 
 import re
 from collections.abc import Iterable
@@ -10,22 +10,22 @@ from lakehouse.errors import ComplaintsError
 from lakehouse.tables.declaration import Table
 from lakehouse.tables.lake import Lake
 
-MOST_ROWS = 1_000  # that the driver takes: who asks wants a figure or a list to read
+MOST_ROWS = 1_000  # collected on the driver: enough for a number or a list to read
 
 
 def cluster_query(lake: Lake, tables: Iterable[Table], statement: str) -> list[tuple[Any, ...]]:
-    """The first `MOST_ROWS` rows of one SELECT, which calls tables as they are declared, wherever the lake keeps them.
+    """Return the first `MOST_ROWS` rows of one SELECT that uses the declared table names.
 
-    It is run as a part of another SELECT, where Spark takes a query and no command.
+    It runs as a subquery of another SELECT, where Spark accepts a query but no command.
 
     Raises:
-        ComplaintsError: the statement is wrong; says what Spark found.
+        ComplaintsError: the statement is invalid; the message includes Spark's error.
     """
-    places = {table.name: lake.identifier(table) for table in tables}
-    names = re.compile(rf"\b({'|'.join(re.escape(name) for name in places)})\b")
+    identifiers = {table.name: lake.identifier(table) for table in tables}
+    names = re.compile(rf"\b({'|'.join(re.escape(name) for name in identifiers)})\b")
     try:
-        selected = names.sub(lambda found: places[found[1]], statement)
-        rows = lake.spark.sql(f"SELECT * FROM (\n{selected}\n)").limit(MOST_ROWS)  # noqa: S608 - alone in its brackets
+        selected = names.sub(lambda found: identifiers[found[1]], statement)
+        rows = lake.spark.sql(f"SELECT * FROM (\n{selected}\n)").limit(MOST_ROWS)  # noqa: S608 - a subquery
         return [tuple(row) for row in rows.collect()]
     except PySparkException as error:
         msg = f"The SQL can't be run: {str(error).strip().partition(chr(10))[0]}"

@@ -1,8 +1,7 @@
-"""Tables of a local lake as of one version each, read by DuckDB within bounded memory, without Spark.
+"""Tables of a local lake, each pinned to one version, read by DuckDB in bounded memory without Spark.
 
-Each query of `lakehouse.sql.query` sees a table as it is at that moment. Here a table stays as it was when it was
-pinned, so that several queries agree with each other while a stream writes. What does not fit in memory spills to a
-folder.
+A query of `lakehouse.sql.query` sees the latest version of a table. Here a table stays at the version that was pinned,
+so several queries agree with each other while a stream writes. Data that does not fit in memory spills to a folder.
 """
 
 import os
@@ -16,29 +15,29 @@ from lakehouse.sql.query import _delta_extension
 from lakehouse.tables.declaration import Table
 from lakehouse.tables.lake import table_path
 
-MEMORY = "1GB"  # enough for ten million rows: what is larger spills
+MEMORY = "1GB"  # enough for ten million rows; more spills to disk
 THREADS = 2
-TYPES = {"string": "VARCHAR", "timestamp": "TIMESTAMPTZ", "int": "INTEGER"}  # as DuckDB names them; others are alike
+TYPES = {"string": "VARCHAR", "timestamp": "TIMESTAMPTZ", "int": "INTEGER"}  # DuckDB's names, where they differ
 
 
 def newest_version(settings: Settings, table: Table) -> int | None:
-    """The newest version of a table; None when the lake has no such table."""
+    """The latest version of a table; None if the lake has no such table."""
     log = table_path(settings, table) / "_delta_log"
-    names = os.listdir(log) if log.is_dir() else ()  # noqa: PTH208 - quick: a log may have thousands of files
+    names = os.listdir(log) if log.is_dir() else ()  # noqa: PTH208 - faster: a log may have thousands of files
     stems = (name.removesuffix(".json") for name in names if name.endswith(".json"))
     return max((int(stem) for stem in stems if stem.isdigit()), default=None)
 
 
 class PinnedTables:
-    """A connection to DuckDB in which tables of the lake are views of one version each.
+    """A DuckDB connection whose views show one version each of the lake's tables.
 
     Args:
-        settings: the lake's.
-        spill: an empty folder for what memory can't hold.
+        settings: the lake's settings.
+        spill: an empty folder for data that does not fit in memory.
 
     Attributes:
-        connection: where the views are, for queries and for tables of one's own.
-        versions: by table the version that its view shows; None for a table that the lake lacks.
+        connection: the connection with the views, for queries and temporary tables.
+        versions: the version shown by each table's view; None for a table that is missing from the lake.
     """
 
     def __init__(self, settings: Settings, spill: Path) -> None:
@@ -53,17 +52,17 @@ class PinnedTables:
         self.connection.execute("SET TimeZone = 'UTC'")
 
     def pin(self, table: Table, columns: Sequence[str]) -> None:
-        """Make the view of a table, with some of its columns, as the table is now.
+        """Create a view of the table's latest version with the given columns.
 
-        A column that the table lacks, since an earlier version of the project made it, is null; a table that the lake
-        lacks is empty.
+        A column that is missing because an earlier version of the project created the table is null; a table that is
+        missing from the lake is empty.
         """
         version = self.versions[table] = newest_version(self._settings, table)
         source, present = "range(0)", set[str]()
         if version is not None:
             folder = str(table_path(self._settings, table)).replace("'", "''")
             source = f"delta_scan('{folder}', version = {version})"
-            described = self.connection.execute(f"SELECT * FROM {source} LIMIT 0").description  # noqa: S608 - our folder
+            described = self.connection.execute(f"SELECT * FROM {source} LIMIT 0").description  # noqa: S608 - own path
             present = {name for name, *_ in described or ()}
         types = {column.name: TYPES.get(column.type, column.type) for column in table.columns}
         listed = (f'"{name}"' if name in present else f'NULL::{types[name]} AS "{name}"' for name in columns)

@@ -1,8 +1,8 @@
-"""SQL over the lake's tables without Spark: DuckDB reads the Delta tables as they are at each query, read-only.
+"""Read-only SQL over the lake's tables without Spark: DuckDB reads the latest version of the Delta tables.
 
-Each statement passes the guard before it runs, and runs under the limits of the settings `sql`.
+The guard checks each statement before it runs, and the `sql` settings limit its resources.
 
-Works beside a running stream. On Databricks the tables are queried through a SQL warehouse instead.
+Works while a stream runs. On Databricks the tables are queried through a SQL warehouse instead.
 """
 
 import importlib.resources
@@ -28,42 +28,42 @@ UNITS = {"m": "MiB", "g": "GiB"}
 
 @dataclass(frozen=True)
 class Result:
-    """Rows of a query with their columns' names."""
+    """The rows and column names of a query."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
 
 
 def open_views(settings: Settings, tables: Iterable[Table]) -> duckdb.DuckDBPyConnection:
-    """A connection with a view a table, which reads nothing but the lake's own folder and writes nothing at all.
+    """Open a connection with one view per table that can read only the lake's folder and can't write.
 
     Raises:
         ComplaintsError: the lake has no tables yet.
     """
-    there = _there(settings, tables)
-    if not there:
+    existing = _existing(settings, tables)
+    if not existing:
         msg = f"There are no tables in {settings.folder} yet: run `complaints load` first."
         raise ComplaintsError(msg)
     connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
     connection.execute(f"LOAD {_quoted(_delta_extension())}")
-    for table in there:
+    for table in existing:
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {table.layer}")
         connection.execute(f"CREATE VIEW {table.name} AS {select_all(settings, table)}")
     scratch = settings.folder / "scratch"
     scratch.mkdir(exist_ok=True)
-    walls = restrictions(settings, [settings.folder / "tables"], scratch / f"sql-{os.getpid()}")
-    for name, value in walls.items():
+    limits = restrictions(settings, [settings.folder / "tables"], scratch / f"sql-{os.getpid()}")
+    for name, value in limits.items():
         connection.execute(f"SET GLOBAL {name} = $value", {"value": value})
     return connection
 
 
 def restrictions(settings: Settings, folders: Iterable[Path], spill: Path) -> dict[str, Any]:
-    """DuckDB's settings that hold a connection to reading some folders, in the order in which they have to be set.
+    """DuckDB settings that restrict a connection to reading some folders, in the order to apply them.
 
     Args:
-        settings: for the limits.
-        folders: what may be read.
-        spill: where DuckDB may write what does not fit into memory; it makes this folder, not those above it.
+        settings: the settings with the limits.
+        folders: the folders that may be read.
+        spill: where DuckDB may write data that does not fit in memory; DuckDB creates this folder but not its parents.
     """
     limits = settings.sql
     return {
@@ -72,8 +72,8 @@ def restrictions(settings: Settings, folders: Iterable[Path], spill: Path) -> di
         "threads": limits.threads,
         "temp_directory": str(spill),
         "max_temp_directory_size": _size(limits.spill),
-        "scheduler_process_partial": True,  # a short query gets its turn beside long ones
-        "python_enable_replacements": False,  # or an unknown table's name could be a variable of Python
+        "scheduler_process_partial": True,  # so that long queries don't block short ones
+        "python_enable_replacements": False,  # or an unknown table name could resolve to a Python variable
         "enable_logging": False,
         "allow_persistent_secrets": False,
         "allow_community_extensions": False,
@@ -89,7 +89,7 @@ def _size(size: str) -> str:
     return f"{size[:-1]}{UNITS[size[-1]]}"
 
 
-def _there(settings: Settings, tables: Iterable[Table]) -> list[Table]:
+def _existing(settings: Settings, tables: Iterable[Table]) -> list[Table]:
     return [table for table in tables if (table_path(settings, table) / "_delta_log").is_dir()]
 
 
@@ -101,28 +101,28 @@ def query(
     *,
     seconds: float | None = None,
 ) -> Result:
-    """The result of one SQL statement; times are given plain, in UTC.
+    """Run one SQL statement; timestamps in the result are naive and in UTC.
 
     Args:
-        settings: where the lake is, and what DuckDB may use.
-        tables: what can be read.
+        settings: where the lake is, and DuckDB's limits.
+        tables: the tables that can be read.
         statement: one SELECT.
-        parameters: the values of its `$name`s.
-        seconds: how long it may run; None for the project's own, which an erasure needs to the end.
+        parameters: values for the statement's `$name` parameters.
+        seconds: the time limit; None for internal queries, which an erasure must run to completion.
 
     Raises:
-        ComplaintsError: the statement is wrong, not allowed, or takes too long; says what DuckDB found.
+        ComplaintsError: the statement is invalid, not allowed, or takes too long; the message includes DuckDB's error.
     """
-    there = _there(settings, tables)
-    with open_views(settings, there) as connection:
+    existing = _existing(settings, tables)
+    with open_views(settings, existing) as connection:
         try:
-            checked = Guard((table.name for table in there), lists_tables=True).checked(connection, statement)
+            checked = Guard((table.name for table in existing), lists_tables=True).checked(connection, statement)
             with stopped_after(connection, seconds) if seconds else nullcontext():
                 cursor = connection.execute(checked, parameters or {})
             columns = [column[0] for column in cursor.description or ()]
             return Result(columns, [tuple(_plain(value) for value in row) for row in cursor.fetchall()])
         except duckdb.Error as error:
-            raise ComplaintsError(_sentence(error)) from error
+            raise ComplaintsError(_one_line(error)) from error
 
 
 def _plain(value: object) -> object:
@@ -137,29 +137,29 @@ def _plain(value: object) -> object:
             return value
 
 
-def _sentence(error: duckdb.Error) -> str:
+def _one_line(error: duckdb.Error) -> str:
     text = " ".join(line.strip() for line in str(error).splitlines() if line.strip() and set(line.strip()) != {"^"})
     return f"The SQL can't be run: {text}"
 
 
 def _delta_extension() -> Path:
-    """DuckDB's Delta extension, from its wheel; nothing is fetched."""
+    """Path of DuckDB's Delta extension, from its wheel; nothing is downloaded."""
     package = importlib.resources.files("duckdb_extension_delta")
-    brought = next(Path(str(package)).rglob("delta.duckdb_extension"), None)
-    if brought is None:
-        msg = "The package duckdb-extension-delta lacks its extension: install it again with `make clean setup`."
+    extension = next(Path(str(package)).rglob("delta.duckdb_extension"), None)
+    if extension is None:
+        msg = "The package duckdb-extension-delta has no extension in it: install it again with `make clean setup`."
         raise ComplaintsError(msg)
-    return brought
+    return extension
 
 
 def select_all(settings: Settings, table: Table) -> str:
-    """The SELECT of DuckDB that gives a table's rows.
+    """The DuckDB SELECT that returns a table's rows.
 
-    Timestamps stay DuckDB's TIMESTAMP WITH TIME ZONE, to be read with UTC as the time zone: a filter reaches the
-    files' statistics only through a column as it is, not through a conversion, so that any would read every file.
+    Timestamps stay TIMESTAMP WITH TIME ZONE, to be read with UTC as the time zone: DuckDB can skip files by their
+    statistics only when a filter is on the plain column, so a converted column would read every file.
     """
     columns = ", ".join(f'"{name}"' for name in table.column_names)
-    return f"SELECT {columns} FROM {_scan(settings, table)}"  # noqa: S608 - names as declared
+    return f"SELECT {columns} FROM {_scan(settings, table)}"  # noqa: S608 - declared names
 
 
 def _scan(settings: Settings, table: Table) -> str:

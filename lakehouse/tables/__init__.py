@@ -1,1 +1,1 @@
-"""The lake's Delta tables: declared once, written exactly once, erased from, and kept small in files."""
+"""The lake's Delta tables: declarations, exactly-once writes, erasure, maintenance and locks."""

@@ -1,4 +1,4 @@
-"""The data dictionary: what the table declarations say, as Markdown."""
+"""The data dictionary: the table declarations as Markdown."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,7 @@ from lakehouse.tables.declaration import Table
 
 
 def markdown(tables: Iterable[Table]) -> str:
-    """A page with a section a table: grain, purpose, columns with types and meaning, constraints."""
+    """Return a page with one section per table: grain, purpose, columns with types and meaning, constraints."""
     parts = ["# Data dictionary\n\nMade from the table declarations by `make docs`; change those, not this page."]
     parts += [_section(table) for table in tables]
     return "\n\n".join(parts) + "\n"

@@ -1,6 +1,6 @@
-"""How a table is declared: columns, comments, constraints, clustering and properties, once for every use.
+"""Table declarations: columns, comments, constraints, clustering and properties, declared once for every use.
 
-The declaration makes the Delta table (`lakehouse.tables.lake`), the data dictionary and the tests' empty frames.
+A declaration defines the Delta table (`lakehouse.tables.lake`), the data dictionary and the tests' empty frames.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from typing import cast
 
 from pyspark.sql.types import DataType, StructField, StructType, _parse_datatype_string
 
-# The property that names the columns whose least and greatest value is kept a file, by which queries skip files.
+# The property that lists the columns with min/max statistics per file, which queries use to skip files.
 STATISTICS = "delta.dataSkippingStatsColumns"
 
 NONE: Mapping[str, str] = MappingProxyType({})
@@ -34,10 +34,10 @@ class Table:
     Attributes:
         name: two-level name, ``layer.table``.
         grain: what one row is.
-        comment: what it is for.
-        columns: in order.
-        constraints: name to SQL condition that each row meets.
-        cluster_by: columns that compaction sorts by.
+        comment: what the table is for.
+        columns: the columns in order.
+        constraints: constraint name to SQL condition that each row must meet.
+        cluster_by: columns that OPTIMIZE clusters by.
         properties: Delta table properties beyond the lake's defaults.
     """
 
@@ -61,7 +61,7 @@ class Table:
 
     @cached_property
     def schema(self) -> StructType:
-        """The Spark schema. Needs an active Spark session, which parses the SQL types."""
+        """The Spark schema. Requires an active Spark session, which parses the SQL types."""
         together = parsed(", ".join(f"`{column.name}` {column.type}" for column in self.columns))  # one call, not many
         types = cast("StructType", together).fields
         return StructType(
@@ -73,5 +73,5 @@ class Table:
 
 
 def parsed(sql_type: str) -> DataType:
-    """A SQL type as Spark's type. Needs an active Spark session."""
+    """Parse a SQL type into Spark's type. Requires an active Spark session."""
     return _parse_datatype_string(sql_type)

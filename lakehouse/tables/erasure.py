@@ -1,8 +1,8 @@
-"""Rows taken out of a table for good: out of its current version, its older versions and every file on the disk.
+"""Permanent deletion of rows: from a table's current version, its older versions and every file on disk.
 
-Delta keeps the files of older versions, and with deletion vectors even the rows of the current one. So the rows are
-deleted (`erase`), rows that are only marked as deleted are left out of new files, and every file that the table doesn't
-need is removed (`forget`). Between the two a table that is declared append-only may be changed; `forget` ends that.
+Delta keeps the files of older versions, and with deletion vectors even the deleted rows of the current one. So the rows
+are deleted (`erase`), files with soft-deleted rows are rewritten, and every file that the current version does not need
+is removed (`forget`). In between, a table that is declared append-only can be changed; `forget` protects it again.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ APPEND_ONLY = "delta.appendOnly"
 
 
 def erase(lake: Lake, table: Table, condition: Column, mark: str) -> int:
-    """Delete the rows that meet the condition, in a commit that carries the mark; gives how many there were."""
+    """Delete the rows that meet the condition, in a commit with the mark; return their number."""
     count = lake.read(table).where(condition).count()
     if count:
         _allow_changes(lake, table, allowed=True)
@@ -32,9 +32,9 @@ def erase(lake: Lake, table: Table, condition: Column, mark: str) -> int:
 
 
 def forget(lake: Lake, tables: Iterable[Table]) -> None:
-    """Remove every file that the tables' current versions don't need, whatever its age: nothing older can be read.
+    """Remove every file that the tables' current versions don't need, whatever its age; this ends time travel.
 
-    For tables that nobody reads or writes meanwhile, and whose streaming readers have read all of them.
+    Nothing may read or write the tables meanwhile, and their streaming readers must have read them to the end.
     """
     with any_retention(lake), ThreadPoolExecutor(4) as pool:
         list(pool.map(partial(_forget, lake), tables))
@@ -49,7 +49,7 @@ def _forget(lake: Lake, table: Table) -> None:
 
 
 def _allow_changes(lake: Lake, table: Table, *, allowed: bool) -> None:
-    """Lift or restore the protection of a table that is declared append-only; of others nothing changes."""
+    """Lift or restore `delta.appendOnly` of a table that is declared append-only; other tables are left alone."""
     if table.properties.get(APPEND_ONLY) != "true":
         return
     wanted = "false" if allowed else "true"

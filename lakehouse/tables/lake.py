@@ -1,7 +1,7 @@
-"""The lake's Delta tables: where they live, how they are made, read and appended to exactly once.
+"""The lake's Delta tables: where they are stored, and how they are created, read and appended to exactly once.
 
-Locally a table is a folder under ``<root>/tables/<layer>/<table>``; on Databricks it is ``<catalog>.<layer>.<table>``.
-Nothing outside this module and the session knows the difference.
+Locally a table is the folder ``<root>/tables/<layer>/<table>``; on Databricks it is ``<catalog>.<layer>.<table>``.
+Code outside this module and the session does not need to know the difference.
 """
 
 import json
@@ -27,15 +27,15 @@ from lakehouse.tables.writer_lock import JAVA_SECONDS, WriterLock
 
 log = logging.getLogger(__name__)
 
-ROWS_PER_FILE = 5_000  # so that what reads the table takes bounded batches, and large ones in several tasks
-STAGING = "staging-"  # what folders below the root begin with that hold rows on their way into a table
+ROWS_PER_FILE = 5_000  # so that readers get bounded batches, and split large ones into several tasks
+STAGING = "staging-"  # name prefix of folders below the root for rows that are not yet in a table
 CONSTRAINT = "delta.constraints."
-FILE = "path string, modificationTime timestamp, length bigint, content binary"  # as Spark describes a file
+FILE = "path string, modificationTime timestamp, length bigint, content binary"  # Spark's schema of a file
 USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 
 
 class Lake:
-    """The tables of one lake, seen through one Spark session."""
+    """The tables of one lake, accessed through one Spark session."""
 
     def __init__(self, spark: SparkSession, settings: Settings) -> None:
         self.spark = spark
@@ -46,27 +46,27 @@ class Lake:
         return table_path(self.settings, table)
 
     def name(self, table: Table) -> str:
-        """The table's name in Unity Catalog, below the catalog that the session uses."""
+        """The table's name in Unity Catalog, relative to the session's catalog."""
         return f"{getattr(self.settings.lake.schemas, table.layer)}.{table.name.split('.')[1]}"
 
     def checkpoint(self, query: str) -> str:
-        """Where a streaming query keeps its progress."""
+        """The checkpoint location of a streaming query."""
         return str(self.settings.folder / "checkpoints" / query)
 
     def delta(self, table: Table, spark: SparkSession | None = None) -> DeltaTable:
-        """The table as Delta's own handle, for MERGE, UPDATE and history; in the given session or the lake's."""
+        """The table as a `DeltaTable`, for MERGE, UPDATE and history, in the given session or the lake's."""
         spark = spark or self.spark
         if self.settings.lake.catalog:
             return DeltaTable.forName(spark, self.name(table))
         return DeltaTable.forPath(spark, str(self.path(table)))
 
     def create(self, tables: Iterable[Table]) -> None:
-        """Make the tables that are missing, with comments, constraints, clustering and properties.
+        """Create missing tables, with comments, constraints, clustering and properties.
 
-        A table that only lacks columns which may be null gets them.
+        Nullable columns that are missing from an existing table are added.
 
         Raises:
-            ComplaintsError: a table is there with other columns than declared.
+            ComplaintsError: an existing table has other columns than declared.
         """
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(self._create, tables))
@@ -96,16 +96,16 @@ class Lake:
 
     def _properties(self, table: Table) -> dict[str, str]:
         properties = {"delta.logRetentionDuration": self.settings.lake.log_retention, **table.properties}
-        if not self.settings.lake.catalog:  # in the creating commit: an ALTER each would cost 3 s of a processor
+        if not self.settings.lake.catalog:  # in the creating commit: each ALTER would take 3 s of CPU time
             properties |= {f"{CONSTRAINT}{name}": condition for name, condition in table.constraints.items()}
-            properties["delta.enableExpiredLogCleanup"] = "false"  # it asks no query what it needs: see maintenance
-        elif STATISTICS in properties:  # Liquid clustering is refused for a column without them
+            properties["delta.enableExpiredLogCleanup"] = "false"  # it ignores what queries still need: see maintenance
+        elif STATISTICS in properties:  # liquid clustering requires statistics on its columns
             columns = dict.fromkeys([*properties[STATISTICS].split(","), *table.cluster_by])
             properties[STATISTICS] = ",".join(columns)
         return properties
 
     def _constrain(self, table: Table) -> None:
-        """Add the constraints that are missing: all to a new table, the rest when making it was interrupted."""
+        """Add missing constraints: all of them to a new table, the rest if its creation was interrupted."""
         row = self.delta(table).detail().select("properties").first()
         present = row.properties if row else {}
         for name in table.constraints.keys() - {key.removeprefix(CONSTRAINT) for key in present}:
@@ -118,7 +118,7 @@ class Lake:
         return DeltaTable.isDeltaTable(self.spark, str(self.path(table)))
 
     def identifier(self, table: Table) -> str:
-        """What SQL calls the table: its name on Databricks, its folder here."""
+        """The table's identifier in SQL: its name on Databricks, its folder locally."""
         return self.name(table) if self.settings.lake.catalog else f"delta.`{self.path(table)}`"
 
     def _compare(self, table: Table) -> None:
@@ -137,15 +137,15 @@ class Lake:
             raise ComplaintsError(msg)
 
     def _widen(self, table: Table, columns: Iterable[Column]) -> None:
-        """Add columns that an earlier version of the project did not have; they are null in its rows."""
+        """Add columns that an earlier version of the project did not have; they are null in existing rows."""
         listed = ", ".join(f"`{c.name}` {c.type} COMMENT '{_sql(c.comment)}'" for c in columns)
         self.spark.sql(f"ALTER TABLE {self.identifier(table)} ADD COLUMNS ({listed})")
 
     def read(self, table: Table, *, version: int | None = None, spark: SparkSession | None = None) -> DataFrame:
-        """The table's rows, now or as of a version.
+        """Read the table, at the latest or a given version.
 
         Raises:
-            ComplaintsError: there is no such table yet; says which command makes it.
+            ComplaintsError: the table does not exist yet; the message names the command that creates it.
         """
         reader = (spark or self.spark).read
         if version is not None:
@@ -160,7 +160,7 @@ class Lake:
             raise ComplaintsError(msg) from error
 
     def read_stream(self, table: Table, **options: str | int) -> DataFrame:
-        """The table's rows as a stream: those there now, then each that is appended; an erasure is passed over."""
+        """Read the table as a stream: existing rows, then each appended row; erasures are skipped."""
         reader = self.spark.readStream.option("skipChangeCommits", value=True)
         for key, value in options.items():
             reader = reader.option(key, value)
@@ -169,7 +169,7 @@ class Lake:
         return reader.format("delta").load(str(self.path(table)))
 
     def read_arrivals(self, folder: Path) -> DataFrame:
-        """The files of a folder as a stream of `path`: those there now, then each that arrives."""
+        """Read the paths of a folder's files as a stream: existing files, then each new one."""
         reader = self.spark.readStream.format(self.settings.lake.file_source).schema(FILE)
         reader = reader.option("cloudFiles.format", "binaryFile").option("recursiveFileLookup", value=True)
         return reader.load(str(folder)).select("path")
@@ -177,9 +177,9 @@ class Lake:
     def frame(
         self, records: Sequence[Mapping[str, object]], table: Table, *, spark: SparkSession | None = None
     ) -> DataFrame:
-        """A few records of the table's columns as a frame; a column that a record lacks is null.
+        """Return a few records as a DataFrame with the table's columns; a column missing from a record is null.
 
-        The records travel as one JSON literal: `createDataFrame` would start Python workers for them.
+        The records are passed as one JSON literal: `createDataFrame` would start Python workers for them.
         """
         text = json.dumps(list(records), default=_as_text)
         columns = table.schema.simpleString()
@@ -187,7 +187,7 @@ class Lake:
         return (spark or self.spark).range(0, 1, 1, numPartitions=1).select(F.inline(rows))
 
     def append(self, rows: DataFrame, table: Table, mark: str) -> None:
-        """Append rows in one commit that carries a mark (see `lakehouse.tables.commits`)."""
+        """Append rows in one commit with a mark (see `lakehouse.tables.commits`)."""
         if rows.columns != table.column_names:
             rows = rows.select(table.column_names)
         options = {"userMetadata": mark, "maxRecordsPerFile": str(ROWS_PER_FILE)}
@@ -197,7 +197,7 @@ class Lake:
             rows.write.format("delta").mode("append").options(**options).save(str(self.path(table)))
 
     def replace(self, rows: DataFrame, table: Table, which: Condition, mark: str) -> None:
-        """Put rows in the place of those that meet a condition, in one commit that carries a mark."""
+        """Replace the rows that meet a condition, in one commit with a mark."""
         writing = rows.select(table.column_names).writeTo(self.identifier(table))
         writing.option("userMetadata", mark).overwrite(which)
 
@@ -213,7 +213,7 @@ def _sql(text: str) -> str:
 def _as_text(value: object) -> str:
     if isinstance(value, datetime):
         return value.isoformat(timespec="microseconds")
-    msg = f"{type(value).__name__} has no place in a record"
+    msg = f"{type(value).__name__} can't be used in a record"
     raise TypeError(msg)
 
 
@@ -223,17 +223,17 @@ def table_path(settings: Settings, table: Table) -> Path:
 
 
 def writer_lock(settings: Settings, patience: float = JAVA_SECONDS) -> WriterLock:
-    """The writer lock of this lake, held until it is released; a second writer is refused.
+    """Acquire the writer lock of this lake, held until it is released; a second writer is refused.
 
-    What a writer had staged when it was killed is removed: no other can need it.
+    Staged files that a killed writer left behind are removed.
 
-    Local Delta commits are atomic within one process only, so a lake has one writer. On Databricks they always are, and
-    its volumes have no locks: there each query takes a lease on its checkpoint (`lakehouse.tables.lease`), and this
-    lock is on the driver's own disk, against a second process there.
+    Local Delta commits are atomic within one process only, so a lake has one writer. On Databricks commits are always
+    atomic, and volumes don't support locks: each query takes a lease on its checkpoint (`lakehouse.tables.lease`), and
+    this lock is on the driver's own disk, against a second process there.
 
     Args:
-        settings: the lake's.
-        patience: seconds for which the Java process of a run that was killed is waited for.
+        settings: the lake's settings.
+        patience: seconds to wait for the Java process of a killed run.
 
     Raises:
         BusyError: another process is writing.
@@ -253,10 +253,10 @@ def writer_lock(settings: Settings, patience: float = JAVA_SECONDS) -> WriterLoc
 
 
 def open_lake(lock: WriterLock, settings: Settings) -> Lake:
-    """The lake, through a session whose Java process has the writer lock as long as it lives.
+    """Open the lake with a Spark session; locally its Java process also holds the writer lock.
 
     Raises:
-        ComplaintsError: the session can't be started; says what to do.
+        ComplaintsError: the session can't be started; the message says what to do.
     """
     spark = start_session(settings)
     if settings.is_local:

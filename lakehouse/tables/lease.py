@@ -1,7 +1,7 @@
-"""A lease on a streaming query's checkpoint, in a Delta table: for jobs on clusters that share no disk to lock.
+"""A lease on a streaming query's checkpoint, stored in a Delta table, for jobs on clusters without a shared disk.
 
-Delta lets one of two commits win that change the same row, so one of two jobs gets the lease. Its holder renews it
-while the query runs, and writes no batch after the time up to which it has it; another job takes it from then on.
+When two commits change the same row, Delta accepts only one, so only one of two jobs gets the lease. The holder renews
+it while the query runs, and writes no batch after it expires; from then on another job can take it.
 """
 
 import threading
@@ -27,10 +27,10 @@ from lakehouse.tables.lake import Lake
 from lakehouse.tables.writer_lock import BusyError
 
 TERM_SECONDS = 120.0
-RENEWALS = 4  # in a term
-MARGIN = 0.25  # of a term, before whose end no batch begins: it takes its time, and clusters' clocks differ
-LOOK_SECONDS = 1.0  # between two looks whether a lease has ended, or its query
-ATTEMPTS = 5  # at a commit that others make at the same time
+RENEWALS = 4  # per term
+MARGIN = 0.25  # share of the term before expiry in which no batch starts: batches take time, and clocks differ
+LOOK_SECONDS = 1.0  # between checks for the end of a lease or a query
+ATTEMPTS = 5  # at a commit that conflicts with others
 CONFLICTS = (
     ConcurrentAppendException,
     ConcurrentDeleteDeleteException,
@@ -51,35 +51,35 @@ LEASES = Table(
 
 
 class Lease:
-    """The right to run one query, renewed in a thread until it is released.
+    """Exclusive permission to run one query, renewed in a thread until it is released.
 
-    A lease of a job that is gone is waited for; one that is renewed meanwhile is not.
+    Waits for the lease of a dead job to expire; fails as soon as another job renews its lease.
 
     Args:
         lake: the lake.
         query: the query.
-        holder: a name that no other job has; the same job may take its lease again.
-        term: seconds for which it is taken.
+        holder: a name unique to the job; the same job may take its lease again.
+        term: length of the lease in seconds.
 
     Raises:
-        BusyError: another job has it.
+        BusyError: another job has the lease.
     """
 
     def __init__(self, lake: Lake, query: str, holder: str, term: float = TERM_SECONDS) -> None:
         self._lake, self._query, self._holder, self._term = lake, query, holder, term
-        self._ends = 0.0  # by this process's own clock
+        self._ends = 0.0  # on this process's monotonic clock
         lake.create([LEASES])
         self._wait()
 
     def hold(self, is_needed: Callable[[], bool]) -> None:
-        """Renew the lease, in a thread, as long as it is needed; then give it back."""
-        threading.Thread(target=self._keep, args=(is_needed,), name=f"lease-{self._query}", daemon=True).start()
+        """Renew the lease in a thread as long as it is needed, then release it."""
+        threading.Thread(target=self._renew, args=(is_needed,), name=f"lease-{self._query}", daemon=True).start()
 
     def check(self) -> None:
-        """Let a batch begin.
+        """Check that the lease lasts long enough to start a batch.
 
         Raises:
-            BusyError: the lease ends too soon for that.
+            BusyError: it expires too soon.
         """
         if time.monotonic() >= self._ends - self._term * MARGIN:
             msg = (
@@ -89,30 +89,30 @@ class Lease:
             raise BusyError(msg)
 
     def release(self) -> None:
-        """Give the lease back; where that can't be done it ends by itself."""
+        """Release the lease; if that fails, it expires by itself."""
         self._ends = 0.0
         with suppress(PySparkException):
-            self._lake.delta(LEASES).delete(self._mine & (F.col("holder") == self._holder))
+            self._lake.delta(LEASES).delete(self._this_query & (F.col("holder") == self._holder))
 
     def _wait(self) -> None:
-        """Take the lease, once it has ended where a job has it that is gone."""
-        first = until = self._take()
+        """Take the lease, waiting for the lease of a dead job to expire."""
+        first = until = self._acquire()
         while first is not None and until is not None:
             time.sleep(LOOK_SECONDS)
             state = self._state()
             if state is None or state.has_ended:
-                until = self._take()
+                until = self._acquire()
             elif state.until > first:
                 msg = (
-                    f"Another job runs the {self._query} query of this lake: two must not go on from one checkpoint. "
+                    f"Another job runs the {self._query} query of this lake: two jobs must not use one checkpoint. "
                     "Wait until it has ended, or stop it first; nothing was changed."
                 )
                 raise BusyError(msg)
 
-    def _take(self) -> datetime | None:
-        """Take or renew the lease and give None; where another job has it, give up to when."""
+    def _acquire(self) -> datetime | None:
+        """Take or renew the lease and return None; if another job has it, return its expiry."""
         for _ in range(ATTEMPTS):
-            began = time.monotonic()
+            started = time.monotonic()
             try:
                 self._merge()
             except CONFLICTS:
@@ -121,41 +121,41 @@ class Lease:
             if state is not None and state.holder != self._holder:
                 return cast("datetime", state.until)
             if state is not None:
-                self._ends = began + self._term
+                self._ends = started + self._term
                 return None
-        msg = f"The lease on the {self._query} query can't be taken: others write {LEASES.name} all the time."
+        msg = f"The lease on the {self._query} query can't be taken: other jobs keep writing {LEASES.name}."
         raise BusyError(msg)
 
     def _state(self) -> Row | None:
-        """The lease as it is, by the clock of this cluster."""
+        """The lease's current state, by this cluster's clock."""
         has_ended = (F.col("until") < F.current_timestamp()).alias("has_ended")
-        return self._lake.read(LEASES).where(self._mine).select("holder", "until", has_ended).first()
+        return self._lake.read(LEASES).where(self._this_query).select("holder", "until", has_ended).first()
 
     def _merge(self) -> None:
         until = F.current_timestamp() + F.make_dt_interval(secs=F.lit(self._term))
-        asked = self._lake.spark.range(1).select(
+        requested = self._lake.spark.range(1).select(
             F.lit(self._query).alias("query"), F.lit(self._holder).alias("holder"), until.alias("until")
         )
         (
             self._lake.delta(LEASES)
             .alias("t")
-            .merge(asked.alias("s"), "t.query = s.query")
+            .merge(requested.alias("s"), "t.query = s.query")
             .whenMatchedUpdateAll("t.until < current_timestamp() OR t.holder = s.holder")
             .whenNotMatchedInsertAll()
             .execute()
         )
 
     @property
-    def _mine(self) -> Condition:
+    def _this_query(self) -> Condition:
         return F.col("query") == self._query
 
-    def _keep(self, is_needed: Callable[[], bool]) -> None:
+    def _renew(self, is_needed: Callable[[], bool]) -> None:
         interval = self._term / RENEWALS
         due = time.monotonic() + interval
         while is_needed():
             if time.monotonic() >= due:
-                with suppress(BusyError, PySparkException):  # told by `check`, when it matters
-                    self._take()
+                with suppress(BusyError, PySparkException):  # `check` reports it when it matters
+                    self._acquire()
                 due = time.monotonic() + interval
             time.sleep(min(LOOK_SECONDS, interval))
         self.release()

@@ -1,7 +1,7 @@
-"""Keeps a lake from growing in files: compacts small data files, and drops what nobody reads any more.
+"""Table maintenance: compact small data files, and remove old commits and files that no reader needs.
 
-A stream appends a file and a commit a batch, and each batch lists the log: left alone it would slow down by the hour.
-Here a running stream does this, and `complaints tables maintain`, which is a job on Databricks.
+A stream writes one file and one commit per batch, and each batch lists the log: without maintenance it gets slower by
+the hour. Locally a running stream does this, and so does `complaints tables maintain`, which is a job on Databricks.
 """
 
 import json
@@ -17,26 +17,26 @@ from lakehouse.spark.internals import checkpoint_table, is_tested
 from lakehouse.tables.declaration import Table
 from lakehouse.tables.lake import Lake
 
-SMALL_BYTES = 4 * 1024 * 1024  # files below are put together; larger ones are left alone, so that cost is of new rows
+SMALL_BYTES = 4 * 1024 * 1024  # smaller files are compacted; larger ones are not, so the cost depends on new rows only
 TARGET_BYTES = 64 * 1024 * 1024
-LEAST_FILES = 20  # below so many small files a compaction isn't worth its commit
-DEAD_FILES = 200  # below so many old ones that no version needs, listing the table's folder isn't worth it
+LEAST_FILES = 20  # with fewer small files, a compaction isn't worth its commit
+DEAD_FILES = 200  # with fewer unreferenced files, listing the table's folder isn't worth it
 RETENTION_CHECK = "spark.databricks.delta.retentionDurationCheck.enabled"
-LONG_LOG = 40  # commits since the log's last checkpoint, from which on writing another is worth it
-LEAST_HOURS = 1  # for which a file outlives its removal, even where the clock was set back
-CLOCK_HOURS = 0.1  # by which Delta's time of a commit and the file system's may differ
+LONG_LOG = 40  # commits since the last checkpoint that make another one worthwhile
+LEAST_HOURS = 1  # that a removed file stays on disk, even if the clock was set back
+CLOCK_HOURS = 0.1  # by which commit times of Delta and of the file system may differ
 
 
 @dataclass(frozen=True)
 class Maintained:
-    """What was done to one table.
+    """The result of maintaining one table.
 
     Attributes:
-        table: its name.
-        files_before: data files that its current version had, small and large.
-        files_after: the same afterwards.
-        commits_dropped: files of its log that are gone.
-        files_deleted: data files that no version needed any more.
+        table: the table's name.
+        files_before: data files of the current version before.
+        files_after: data files of the current version after.
+        commits_dropped: commit files deleted from the log.
+        files_deleted: deleted data files that no version needed.
     """
 
     table: str
@@ -47,27 +47,27 @@ class Maintained:
 
 
 def maintain(lake: Lake, table: Table, *, is_compacted: bool) -> Maintained:
-    """Compact a table and rid it of what no reader needs.
+    """Compact a table and remove what no reader needs.
 
     Args:
-        lake: locally, the log is shortened as well; on Databricks that is Delta's own to do.
-        table: what is maintained.
-        is_compacted: for a table that is only appended to. A MERGE puts its table's files together itself, and a
-            compaction at the same time would make it fail.
+        lake: a local lake's log is shortened as well; on Databricks Delta does that.
+        table: the table.
+        is_compacted: whether to compact; only for tables that are only appended to. A MERGE compacts its table's files
+            itself, and would fail if a compaction ran at the same time.
     """
-    maintained = _maintained if lake.settings.is_local else _optimised
+    maintained = _maintain_locally if lake.settings.is_local else _maintain_on_databricks
     return maintained(lake, table, is_compacted=is_compacted)
 
 
 def checkpoint_log(lake: Lake, tables: Iterable[Table]) -> Table | None:
-    """Write what the longest log of these tables says into one file, when it is long; gives the table.
+    """Checkpoint the longest log of these tables if it is long enough; return the table, or None.
 
-    For a local lake, while it is written: Delta itself would do it in every so many commits, and hold that batch up for
-    a second or two. One at a time: each takes the batches beside it some of their processors.
+    For a local lake while it is written: Delta would do this itself every so many commits, and delay that batch by a
+    second or two. Only one log at a time: a checkpoint takes CPU time from the running batches.
     """
     lengths = {table: _commits_since_checkpoint(lake.path(table) / "_delta_log") for table in tables}
     longest = max(lengths, key=lambda table: lengths[table])
-    if lengths[longest] < LONG_LOG or not is_tested(lake.spark):  # else Delta does it, every so many commits
+    if lengths[longest] < LONG_LOG or not is_tested(lake.spark):  # else Delta does it
         return None
     checkpoint_table(lake.spark, lake.path(longest))
     return longest
@@ -79,7 +79,7 @@ def _commits_since_checkpoint(log: Path) -> int:
 
 
 def _last_checkpoint(log: Path) -> int:
-    """The version of a log's last checkpoint, 0 without one; asked of one file, since a log may have many."""
+    """The version of a log's last checkpoint, 0 without one; read from one file, since a log may have many."""
     try:
         return int(json.loads((log / "_last_checkpoint").read_text(encoding="utf-8"))["version"])
     except FileNotFoundError:
@@ -91,8 +91,8 @@ def _checkpoints(log: Path) -> dict[int, Path]:
     return {int(path.name.split(".")[0]): path for path in log.glob("*.checkpoint.parquet")}
 
 
-def _optimised(lake: Lake, table: Table, *, is_compacted: bool) -> Maintained:
-    """By OPTIMIZE, which also clusters what is new, and VACUUM, which keeps what the table's retention says."""
+def _maintain_on_databricks(lake: Lake, table: Table, *, is_compacted: bool) -> Maintained:
+    """Run OPTIMIZE, which also clusters new data, and VACUUM with the table's retention."""
     before = _file_count(lake, table)
     if is_compacted:
         lake.delta(table).optimize().executeCompaction()
@@ -105,19 +105,19 @@ def _file_count(lake: Lake, table: Table) -> int:
     return int(row[0])
 
 
-def _maintained(lake: Lake, table: Table, *, is_compacted: bool) -> Maintained:
+def _maintain_locally(lake: Lake, table: Table, *, is_compacted: bool) -> Maintained:
     before = after = _sizes(lake, table)
     if is_compacted and sum(size < SMALL_BYTES for size in before) >= LEAST_FILES:
         _compact(lake, table)
         after = _sizes(lake, table)
     checkpoint_log(lake, [table])
     (table_id,) = lake.delta(table).detail().select("id").first() or ("",)
-    dropped = _shorten(lake, table, str(table_id))
-    return Maintained(table.name, len(before), len(after), dropped, _delete_dead(lake, table, len(after)))
+    dropped = _drop_old_commits(lake, table, str(table_id))
+    return Maintained(table.name, len(before), len(after), dropped, _delete_unreferenced(lake, table, len(after)))
 
 
 def _sizes(lake: Lake, table: Table) -> list[int]:
-    """Bytes of each data file of the table's current version."""
+    """Size in bytes of each data file of the table's current version."""
     return [Path(unquote(urlsplit(uri).path)).stat().st_size for uri in lake.read(table).inputFiles()]
 
 
@@ -131,38 +131,39 @@ def _compact(lake: Lake, table: Table) -> None:
     lake.delta(table).optimize().executeCompaction()
 
 
-def _shorten(lake: Lake, table: Table, table_id: str) -> int:
-    """Drop the commits that no query has to read and that are older than `lake.log_retention`; gives how many.
+def _drop_old_commits(lake: Lake, table: Table, table_id: str) -> int:
+    """Delete commits that no query still needs and that are older than `lake.log_retention`; return their number.
 
-    Delta's own cleanup cuts at midnight only and checks no query, so it is off locally (`lakehouse.tables.lake`). As
-    there, each version that is kept stays readable: only commits before the checkpoint that it starts from go.
+    Delta's own cleanup truncates to midnight and ignores what queries need, so it is off locally
+    (`lakehouse.tables.lake`). As with Delta, each retained version stays readable: only commits before the checkpoint
+    that it starts from are deleted.
     """
     folder, queries = lake.path(table) / "_delta_log", lake.settings.folder / "checkpoints"
     commits = {int(path.stem): path for path in folder.glob("*.json")}
-    new_since = min([(datetime.now(UTC) - _kept(lake)).timestamp(), *_unfinished_since(queries)])
+    new_since = min([(datetime.now(UTC) - _log_retention(lake)).timestamp(), *_unfinished_since(queries)])
     kept = [version for version, path in commits.items() if path.stat().st_mtime >= new_since]
     # A batch that is run again compares with the version before its own commit.
-    needed = min([min(kept, default=max(commits) + 1) - 1, *_readers(queries, table_id)])
+    needed = min([min(kept, default=max(commits) + 1) - 1, *_versions_read(queries, table_id)])
     checkpoints = _checkpoints(folder)
     first = max((version for version in checkpoints if version <= needed), default=0)
-    gone = [version for version in sorted(commits) if version < first]
-    for version in gone:  # the oldest first: what is left is whole, wherever this is interrupted
+    dropped = [version for version in sorted(commits) if version < first]
+    for version in dropped:  # oldest first: the remaining log is valid wherever this is interrupted
         commits[version].unlink()
     for version in sorted(checkpoints):
         if version < first:
             checkpoints[version].unlink()
-    return len(gone)
+    return len(dropped)
 
 
-def _delete_dead(lake: Lake, table: Table, alive: int) -> int:
-    """Delete the data files that no version needs which the log still has; gives how many."""
+def _delete_unreferenced(lake: Lake, table: Table, needed: int) -> int:
+    """Delete the data files that no version in the log needs; return their number."""
     folder = lake.path(table)
     now = datetime.now(UTC).timestamp()
     oldest = min(commit.stat().st_mtime for commit in (folder / "_delta_log").glob("*.json"))
-    # Whole ones: Delta rounds to the nearest, and would take the first half hour for none.
+    # Whole hours: Delta rounds to the nearest, and would round half an hour down to none.
     hours = max(LEAST_HOURS, math.ceil((now - oldest) / 3600 + CLOCK_HOURS))
     written = [path.stat().st_mtime for path in folder.glob("*.parquet")]
-    if sum(at < now - 3600 * hours for at in written) - alive < DEAD_FILES:
+    if sum(at < now - 3600 * hours for at in written) - needed < DEAD_FILES:
         return 0
     with any_retention(lake):
         lake.delta(table).vacuum(hours)
@@ -171,7 +172,7 @@ def _delete_dead(lake: Lake, table: Table, alive: int) -> int:
 
 @contextmanager
 def any_retention(lake: Lake) -> Iterator[None]:
-    """Let VACUUM keep less than a week: where it is known who still reads what, as in a lake of one writer."""
+    """Let VACUUM retain less than a week, where all readers are known, as in a lake with one writer."""
     lake.spark.conf.set(RETENTION_CHECK, "false")
     try:
         yield
@@ -179,28 +180,28 @@ def any_retention(lake: Lake) -> Iterator[None]:
         lake.spark.conf.unset(RETENTION_CHECK)
 
 
-def _kept(lake: Lake) -> timedelta:
+def _log_retention(lake: Lake) -> timedelta:
     _, number, unit = lake.settings.lake.log_retention.split()
     return timedelta(**{unit: int(number)})
 
 
 def _batches(folder: Path) -> list[int]:
-    """The numbers of the batches in a query's log of offsets or of commits, in order."""
+    """The batch numbers in a query's offset or commit log, in order."""
     return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
 
 
 def _unfinished_since(queries: Path) -> list[float]:
-    """When the batches began that will be run again at the next start, and may have written some of their tables."""
+    """Start times of batches that will run again at the next start, and may have written some of their tables."""
     newest = [offsets / str(batches[-1]) for offsets in queries.glob("*/offsets") if (batches := _batches(offsets))]
     return [batch.stat().st_mtime for batch in newest if not (batch.parent.parent / "commits" / batch.name).exists()]
 
 
-def _readers(queries: Path, table_id: str) -> list[int]:
-    """The versions of the table from which the queries read on: a batch that is run again starts at the end before."""
+def _versions_read(queries: Path, table_id: str) -> list[int]:
+    """The table versions that queries continue from: a rerun batch starts where the batch before it ended."""
     found = []
     for offsets in queries.glob("*/offsets"):
         for batch in _batches(offsets)[-2:]:
             lines = (offsets / str(batch)).read_text(encoding="utf-8").splitlines()
-            read = [json.loads(line) for line in lines[2:] if line.startswith("{")]  # after version and common part
+            read = [json.loads(line) for line in lines[2:] if line.startswith("{")]  # after version and metadata
             found += [int(offset["reservoirVersion"]) for offset in read if offset.get("reservoirId") == table_id]
     return found

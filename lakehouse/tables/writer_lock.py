@@ -1,8 +1,8 @@
-"""The writer lock of a lake: held by Python, which asks for it, and by the Java process, which writes.
+"""The writer lock of a lake: held by the Python process that requests it, and by the Java process that writes.
 
-The two don't end together. When Python is killed Java goes on for a second or two, and as long as it likes while it is
-frozen, with a batch in its hands. So Java holds a lock of its own on a second file, which the system takes from it when
-it is gone and not before; whoever comes next waits for that.
+The two processes don't end together. When Python is killed, Java runs on for a second or two, or indefinitely if it is
+frozen, possibly in the middle of a batch. So Java holds its own lock on a second file, which the operating system
+releases only when the Java process ends; the next writer waits for that.
 """
 
 import fcntl
@@ -19,25 +19,25 @@ from pyspark.sql import SparkSession
 from lakehouse.errors import ComplaintsError
 from lakehouse.spark.internals import jvm_of
 
-JAVA_SECONDS = 15.0  # for which the Java process of a run that was killed is waited for
+JAVA_SECONDS = 15.0  # to wait for the Java process of a killed run
 LOOK_SECONDS = 0.1
-_KEPT: list[Any] = []  # what Java holds for a query that could not be stopped
+_UNRELEASED: list[Any] = []  # Java's locks for queries that could not be stopped
 
 
 class BusyError(ComplaintsError):
-    """Raised when another process has the right that this one wants."""
+    """Raised when another process holds the lock or lease that this one needs."""
 
 
 class WriterLock:
-    """The right to do something in a folder, as a context manager that gives it back.
+    """An exclusive lock on a folder, as a context manager that releases it.
 
     Args:
-        place: the file whose lock Python holds.
-        refusal: what somebody is told while another process has the right.
-        patience: seconds for which a Java process is waited for that its Python has left behind.
+        place: path of Python's lock file.
+        refusal: the error message while another process holds the lock.
+        patience: seconds to wait for a Java process whose Python process was killed.
 
     Raises:
-        BusyError: another process has it.
+        BusyError: another process holds the lock.
     """
 
     def __init__(self, place: Path, refusal: str, patience: float = JAVA_SECONDS) -> None:
@@ -56,24 +56,24 @@ class WriterLock:
             raise
 
     def hand_to(self, spark: SparkSession) -> None:
-        """Have the session's Java process hold the right too, before it writes; it does until `release` or its end.
+        """Have the session's Java process hold the lock too, until `release` or until that process ends.
 
         Raises:
-            BusyError: another Java process has it.
+            BusyError: another Java process holds the lock.
         """
         java = jvm_of(spark)
         channel = java.java.io.RandomAccessFile(str(self._java_place), "rw").getChannel()
         if channel.tryLock() is None:
             channel.close()
-            raise _left_behind(self._java_place)
+            raise _orphaned_java(self._java_place)
         self._java_place.write_text(str(java.java.lang.ProcessHandle.current().pid()), encoding="utf-8")
         self._channel, self._spark = channel, spark
 
     def release(self) -> None:
-        """Give the right back; while a query could not be stopped, its Java process keeps it until it ends."""
-        with suppress(Py4JError, OSError):  # Java is gone, and its lock with it
+        """Release the lock; if a query could not be stopped, its Java process holds the lock until it ends."""
+        with suppress(Py4JError, OSError):  # the Java process has ended, which released its lock
             if self._spark is not None and self._spark.streams.active:
-                _KEPT.append(self._channel)
+                _UNRELEASED.append(self._channel)
             elif self._spark is not None:
                 self._channel.close()
         self._lock.release()
@@ -88,20 +88,20 @@ class WriterLock:
 
 
 def _wait_for_java(place: Path, patience: float) -> None:
-    """Wait until no Java process holds its lock on this file.
+    """Wait until no Java process holds a lock on this file.
 
     Raises:
-        BusyError: one still does after so many seconds.
+        BusyError: one still does after `patience` seconds.
     """
     end = time.monotonic() + patience
     while _is_locked(place):
         if time.monotonic() >= end:
-            raise _left_behind(place)
+            raise _orphaned_java(place)
         time.sleep(LOOK_SECONDS)
 
 
 def _is_locked(place: Path) -> bool:
-    """Whether a process holds a POSIX lock on the file, as Java's are; Python's own is of another kind."""
+    """Whether a process holds a POSIX lock on the file, the kind that Java uses; Python's is of another kind."""
     if not place.is_file():
         return False
     with place.open("r+") as file:
@@ -112,7 +112,7 @@ def _is_locked(place: Path) -> bool:
     return False
 
 
-def _left_behind(place: Path) -> BusyError:
+def _orphaned_java(place: Path) -> BusyError:
     process = place.read_text(encoding="utf-8") or "of another run"
     return BusyError(
         f"The Java process {process} still writes the lake in {place.parent}, though the command that started it is "

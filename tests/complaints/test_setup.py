@@ -87,7 +87,7 @@ def test_independent_checks_run_side_by_side_and_dependent_ones_wait() -> None:
         "a": True, "b": True, "c": False, "d": False, "after a": True, "after c": False,
     }  # fmt: skip
     assert found["c"].detail == "not today"
-    assert found["d"].detail == "It failed unforeseen (RuntimeError: odd): see `complaints --debug setup`."
+    assert found["d"].detail == "It failed unexpectedly (RuntimeError: odd): see `complaints --debug setup`."
     assert isinstance(found["d"].error, RuntimeError)
     assert found["after c"].detail == "not checked: see c"
 
