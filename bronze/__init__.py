@@ -1,1 +1,1 @@
-"""Land what arrives, as it arrives: Kafka messages and export files become rows of bronze.complaints."""
+"""Bronze: land Kafka messages and export files unchanged as rows of bronze.complaints."""

@@ -1,4 +1,4 @@
-"""Records of a CSV file: whole rows as JSON objects of their cells, broken ones as raw text."""
+"""Read the records of a CSV file: valid rows as JSON objects of their cells, broken ones as raw text."""
 
 import csv
 from collections import deque
@@ -10,49 +10,49 @@ from typing import TextIO
 
 from bronze.records import MAX_RECORD, FileRecord, is_text, raw_record
 
-RESYNC_COLUMNS = 5  # with fewer columns, a line of prose inside a broken narrative could pass for a row
+RESYNC_COLUMNS = 5  # with fewer columns, a line of text inside a broken narrative could look like a row
 
 
 class _TooLongError(Exception):
-    """The record in hand outgrew MAX_RECORD."""
+    """The current record exceeds MAX_RECORD."""
 
 
 class CsvRecords:
     """The header and the records of one CSV file.
 
-    A record is whole when it has as many cells as the header and ends outside quotes. When a broken one spans lines, as
-    a stray quote makes it, those from the first whole row on are read again, so that no good row is lost in it.
+    A record is valid if it has as many cells as the header and ends outside quotes. If a broken record spans several
+    lines, because of a stray quote, the lines from the first valid row on are read again, so no valid row is lost.
 
     Args:
-        text: the file, decoded with ``surrogateescape``, its line ends as they are.
-        is_cut: asked at the end of the text: whether the file was broken off there.
+        text: the file, decoded with ``surrogateescape``, line endings unchanged.
+        is_cut: called at the end of the text; returns whether the file was truncated there.
     """
 
     def __init__(self, text: TextIO, is_cut: Callable[[], bool]) -> None:
-        csv.field_size_limit(2 * MAX_RECORD)  # the csv module's own limit would refuse long narratives
+        csv.field_size_limit(2 * MAX_RECORD)  # the csv module's default limit would refuse long narratives
         self._source: Iterator[str] = iter(partial(text.readline, MAX_RECORD), "")
         self._is_cut = is_cut
-        self._again: deque[str] = deque()  # lines to be read once more
-        self._taken: list[str] = []  # lines of the record in hand
+        self._again: deque[str] = deque()  # lines to read again
+        self._taken: list[str] = []  # lines of the current record
         self._line = 1
         self._number = 0
-        self._is_broken = False  # the record in hand, whatever its cells
+        self._is_broken = False  # the current record, whatever its cells
         self._ended = False
-        self._last_is_whole = True
+        self._last_is_valid = True
         self.header = self._read_header()
 
     def __iter__(self) -> Iterator[FileRecord]:
-        """The records in the file's order; of a file that was broken off, the last is a broken one."""
+        """Yield the records in file order; the last record of a truncated file is a broken one."""
         while not self._ended or self._again:
             try:
                 yield from self._rows()
             except (_TooLongError, csv.Error):
                 yield self._broken()
-        if self._is_cut() and self._last_is_whole:
+        if self._is_cut() and self._last_is_valid:
             yield self._raw([])
 
     def _read_header(self) -> list[str]:
-        """The first row that isn't blank; no cells when there is none."""
+        """Read the first non-blank row; an empty list if there is none."""
         try:
             row = next(filter(None, csv.reader(self._lines())), [])
         except (_TooLongError, csv.Error):
@@ -61,7 +61,7 @@ class CsvRecords:
         return [cell.encode(errors="surrogateescape").decode(errors="replace") for cell in row]
 
     def _rows(self) -> Iterator[FileRecord]:
-        """Records up to the end, or up to a broken one of which lines are to be read again."""
+        """Yield records up to the end, or up to a broken record with lines to read again."""
         width = len(self.header)
         parts = [part for key in self.header for part in (f", {encode_basestring(key)}: ", "")]
         parts = ["{", *parts, "}"]
@@ -85,7 +85,7 @@ class CsvRecords:
                 self._next()
 
     def _lines(self) -> Iterator[str]:
-        """Lines for the csv module, which asks for the next one only when it begins or continues a record."""
+        """Yield lines to the csv module, which requests one only when it starts or continues a record."""
         taken = self._taken
         size = 0
         for line in chain(self._lines_again(), self._source):
@@ -97,7 +97,7 @@ class CsvRecords:
                 self._is_broken = self._is_cut()
             yield line
         self._ended = True
-        self._is_broken |= bool(taken)  # asked for more inside a record: its quotes never end
+        self._is_broken |= bool(taken)  # the csv module wanted more lines: a quote was never closed
 
     def _lines_again(self) -> Iterator[str]:
         while self._again:
@@ -106,10 +106,10 @@ class CsvRecords:
     def _next(self) -> None:
         self._line += len(self._taken)
         self._taken.clear()
-        self._last_is_whole = True
+        self._last_is_valid = True
 
     def _broken(self) -> FileRecord:
-        """The record in hand as raw text, up to the first of its lines that is a whole row by itself."""
+        """Return the current record as raw text, up to its first line that is a valid row by itself."""
         lines = self._taken
         end = next((at for at in range(1, len(lines)) if self._is_row(lines[at])), len(lines))
         self._again.extendleft(reversed(lines[end:]))
@@ -129,5 +129,5 @@ class CsvRecords:
         record = raw_record(self._number, self._line, raw.removesuffix("\n").removesuffix("\r"), "csv")
         self._taken.clear()
         self._line += raw.count("\n")
-        self._last_is_whole = False
+        self._last_is_valid = False
         return record

@@ -1,6 +1,6 @@
-"""Export files of complaints: CSV or JSON, plain, gzip or zip, told apart by content, never by name.
+"""Read export files of complaints: CSV or JSON, plain, gzip or zip, detected by content, never by name.
 
-Reads a file of any size in bounded memory and hands out its records as received. Writes nothing.
+Reads files of any size in bounded memory and yields their records as received. Writes nothing.
 """
 
 import gzip
@@ -20,7 +20,7 @@ from bronze.json_records import JsonRecords
 from bronze.records import FileRecord
 from lakehouse.errors import ComplaintsError
 
-BLOCK = 1 << 18  # bytes read at a time, and by which a file is judged
+BLOCK = 1 << 18  # bytes read at a time, and used to detect the kind of file
 _GZIP = b"\x1f\x8b"
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _JSON = re.compile(rb'\{\s*(["}]|$)|\[\s*([\[{"\]]|$)')
@@ -36,13 +36,13 @@ _OTHERS = {
     b"7z\xbc\xaf": "a 7-Zip archive",
     b"\x28\xb5\x2f\xfd": "compressed with zstd",
 }
-_RIGHT = "give a CSV or JSON export of complaints in UTF-8, plain, gzip or zip"
+_REMEDY = "give a CSV or JSON export of complaints in UTF-8, plain, gzip or zip"
 
 log = logging.getLogger(__name__)
 
 
 class _Bytes(io.RawIOBase):
-    """An unpacked stream that ends where its file was broken off, and remembers that."""
+    """An unpacked stream that ends where its file is truncated, and records that in `is_cut`."""
 
     def __init__(self, stream: IO[bytes], name: str) -> None:
         self._stream = stream
@@ -54,50 +54,50 @@ class _Bytes(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         try:
-            data = self._stream.read1(len(buffer))  # type: ignore[attr-defined]  # read() loses what precedes an error
+            data = self._stream.read1(len(buffer))  # type: ignore[attr-defined]  # read() loses data before an error
         except EOFError:
             self.is_cut = True
             return 0
         except (OSError, zlib.error, zipfile.BadZipFile) as error:
-            raise _refused(self._name, f"is damaged ({error})", "get it again") from error
+            raise _error(self._name, f"is damaged ({error})", "get a new copy") from error
         buffer[: len(data)] = data
         return len(data)
 
 
 class Member:
-    """A CSV or JSON file that can be read: a file itself, or one in a zip archive.
+    """A readable CSV or JSON file, or one inside a zip archive.
 
     Args:
         path: the file.
-        inner: its member, when the file is a zip archive.
-        known_keys: names of fields, lower case, letters and digits only; a CSV file's header must hold one of them.
+        inner: the name of the member if the file is a zip archive.
+        known_keys: field names, lower case, letters and digits only; a CSV header must contain one of them.
 
     Attributes:
         name: the file's name; in an archive ``archive.zip/member``.
-        source: its kind.
+        source: the kind of file, csv or json.
 
     Raises:
-        ComplaintsError: it can't be read, or is no CSV or JSON file of complaints; says what was found.
+        ComplaintsError: the file can't be read, or is not CSV or JSON with complaints; says what was found.
     """
 
     def __init__(self, path: Path, inner: str | None, known_keys: Collection[str]) -> None:
         self._path = path
         self._inner = inner
         self.name = path.name if inner is None else f"{path.name}/{inner}"
-        self.source = self._judged(known_keys)
+        self.source = self._detect_source(known_keys)
 
     def records(self) -> Iterator[FileRecord]:
-        """The records in the file's order.
+        """Yield the records in file order.
 
         Raises:
-            ComplaintsError: the file can't be read to its end; what came before it is whole.
+            ComplaintsError: the file can't be read to its end; the records yielded so far are complete.
         """
         with self._bytes() as unpacked:
             text = _text(unpacked)
             reader = CsvRecords if self.source == "csv" else JsonRecords
             yield from reader(text, lambda: unpacked.is_cut)
 
-    def _judged(self, known_keys: Collection[str]) -> Literal["csv", "json"]:
+    def _detect_source(self, known_keys: Collection[str]) -> Literal["csv", "json"]:
         with self._bytes() as unpacked:
             head = io.BufferedReader(unpacked, BLOCK).read(BLOCK)
         found = next((name for magic, name in _OTHERS.items() if head.startswith(magic)), None)
@@ -107,19 +107,19 @@ class Member:
         if found is None and b"\0" in start[:1] + start.partition(b"\n")[0]:
             found = "binary"
         if found is not None:
-            raise _refused(self.name, f"is {found}", _RIGHT)
+            raise _error(self.name, f"is {found}", _REMEDY)
         if _JSON.match(start):
             return "json"
         header = CsvRecords(_text(io.BytesIO(head)), lambda: False).header
         if not any("".join(filter(str.isalnum, cell.lower())) in known_keys for cell in header):
             shown = ", ".join(repr(cell[:30]) for cell in header[:3])
             msg = f"begins with {shown}, in which no field of a complaint is named"
-            raise _refused(self.name, msg, "the first line must hold names such as Complaint ID, Product, Issue")
+            raise _error(self.name, msg, "the first line must hold names such as Complaint ID, Product, Issue")
         return "csv"
 
     @contextmanager
     def _bytes(self) -> Iterator[_Bytes]:
-        """The content, unpacked."""
+        """Open the unpacked content."""
         with ExitStack() as open_files:
             try:
                 stream: IO[bytes] = open_files.enter_context(self._path.open("rb"))
@@ -132,21 +132,21 @@ class Member:
                 else:
                     stream.seek(0)
             except (OSError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-                raise _refused(self.name, f"can't be opened ({error})", _RIGHT) from error
+                raise _error(self.name, f"can't be opened ({error})", _REMEDY) from error
             yield _Bytes(stream, self.name)
 
 
 def open_members(path: Path, known_keys: Collection[str]) -> list[Member]:
-    """What a file holds that can be loaded: itself, or every CSV and JSON file of a zip archive.
+    """Return the loadable files of a path: the file itself, or every CSV and JSON file of a zip archive.
 
-    Other files in an archive (a read-me, a picture) are passed over, unless by their names they are CSV or JSON.
+    Other files in an archive (a read-me, a picture) are skipped, unless their names say that they are CSV or JSON.
 
     Args:
         path: the file.
-        known_keys: names of fields, lower case, letters and digits only; a CSV file's header must hold one of them.
+        known_keys: field names, lower case, letters and digits only; a CSV header must contain one of them.
 
     Raises:
-        ComplaintsError: it is missing, empty, damaged or something else; names the file, what was found, what is right.
+        ComplaintsError: it is missing, empty, damaged or something else; names the file, what was found and the fix.
     """
     try:
         with path.open("rb") as file:
@@ -156,16 +156,16 @@ def open_members(path: Path, known_keys: Collection[str]) -> list[Member]:
         with zipfile.ZipFile(path) as archive:
             names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
     except IsADirectoryError as error:
-        raise _refused(path.name, "is a folder", "name the files in it") from error
+        raise _error(path.name, "is a folder", "name the files in it") from error
     except OSError as error:
-        raise _refused(str(path), f"can't be read ({error.strerror})", "check the path and its permissions") from error
+        raise _error(str(path), f"can't be read ({error.strerror})", "check the path and its permissions") from error
     except zipfile.BadZipFile as error:
-        raise _refused(path.name, f"is a damaged zip archive ({error})", "get it again") from error
+        raise _error(path.name, f"is a damaged zip archive ({error})", "get a new copy") from error
     if _OFFICE in names:
-        raise _refused(path.name, "is an Excel or Word document", "save it as CSV in UTF-8")
+        raise _error(path.name, "is an Excel or Word document", "save it as CSV in UTF-8")
     members = list(_members(path, names, known_keys))
     if not members:
-        raise _refused(path.name, "is a zip archive without a CSV or JSON file of complaints", _RIGHT)
+        raise _error(path.name, "is a zip archive without a CSV or JSON file of complaints", _REMEDY)
     return members
 
 
@@ -179,11 +179,11 @@ def _members(path: Path, names: list[str], known_keys: Collection[str]) -> Itera
         except ComplaintsError as error:
             if is_data:
                 raise
-            log.info("passed over: %s", error)
+            log.info("skipped: %s", error)
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, as hexadecimal digits.
+    """Return the SHA-256 of a file in hexadecimal.
 
     Raises:
         ComplaintsError: the file can't be read.
@@ -192,14 +192,14 @@ def digest(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise _refused(str(path), f"can't be read ({error.strerror})", "check the path and its permissions") from error
+        raise _error(str(path), f"can't be read ({error.strerror})", "check the path and its permissions") from error
 
 
 def _text(stream: io.RawIOBase | io.BytesIO) -> io.TextIOWrapper:
-    """Decoded so that bytes which are not UTF-8 can be had back, with line ends as they are."""
+    """Decode a stream so that invalid UTF-8 bytes can be restored; line endings are unchanged."""
     buffered = io.BufferedReader(stream, BLOCK) if isinstance(stream, io.RawIOBase) else stream
     return io.TextIOWrapper(buffered, encoding="utf-8-sig", errors="surrogateescape", newline="\n")
 
 
-def _refused(name: str, found: str, right: str) -> ComplaintsError:
-    return ComplaintsError(f"{name} {found}: {right}.")
+def _error(name: str, found: str, remedy: str) -> ComplaintsError:
+    return ComplaintsError(f"{name} {found}: {remedy}.")

@@ -1,4 +1,4 @@
-"""Records of a JSON file, each as its own text in the file: of an array, of lines, of API responses, or one object."""
+"""Read the records of a JSON file, as their original text: an array, lines, API responses, or one object."""
 
 import json
 import re
@@ -8,15 +8,15 @@ from typing import Any, TextIO
 from bronze.records import MAX_RECORD, FileRecord, raw_record
 
 CHUNK = 1 << 20  # characters
-_TOKEN = 16  # no literal, number's sign or escape that the end of the buffer cuts is longer
+_TOKEN = 16  # characters: longest literal, number's sign or escape that the end of the buffer can cut
 _BLANKS = re.compile(r"[ \t\r\n]*")
 _NEXT_OBJECT = re.compile(r"(?:\}\s*,?|\n)\s*(?=\{)")
-# Numbers stay text: they may have thousands of digits, and nobody looks at them here.
+# Numbers stay text: they may have thousands of digits, and their values are not used here.
 _DECODER = json.JSONDecoder(parse_int=str, parse_float=str)
 
 
 class _Buffer:
-    """A window on the text, from the record in hand on."""
+    """A window on the text, starting at the current record."""
 
     def __init__(self, text: TextIO) -> None:
         self._source = text
@@ -25,7 +25,7 @@ class _Buffer:
         self.line = 1
 
     def more(self) -> bool:
-        """Read on, as much as is in hand, so that what is looked at again doubles; False at the end."""
+        """Read more text, doubling the buffer, so that parsing again stays linear; False at the end."""
         self.text = self.text[self.at :]
         self.at = 0
         chunk = self._source.read(max(CHUNK, len(self.text)))
@@ -33,14 +33,14 @@ class _Buffer:
         return bool(chunk)
 
     def take(self, end: int) -> str:
-        """The text up to a position, which is then behind."""
+        """Return the text up to a position and move past it."""
         taken = self.text[self.at : end]
         self.line += taken.count("\n")
         self.at = end
         return taken
 
     def next_character(self) -> str:
-        """The next character that isn't blank, left in place; empty at the end."""
+        """Return the next non-blank character without moving past it; empty at the end."""
         while True:
             self.take(_blanks(self.text, self.at))
             if self.at < len(self.text):
@@ -48,23 +48,23 @@ class _Buffer:
             if not self.more():
                 return ""
 
-    def may_grow(self) -> bool:
-        """Whether the record in hand may be longer than what was read; then more was read."""
+    def grow(self) -> bool:
+        """Read more text if the current record may exceed the buffer; return whether more was read."""
         return len(self.text) - self.at < MAX_RECORD and self.more()
 
     def value(self) -> tuple[Any, int] | None:
-        """The value that begins here and its end; None when it is broken."""
+        """Return the value that starts here and its end; None if it is broken."""
         while True:
             try:
                 value, end = _DECODER.raw_decode(self.text, self.at)
             except json.JSONDecodeError as error:
                 is_at_end = error.msg.startswith("Unterminated") or error.pos > len(self.text) - _TOKEN
-                if not (is_at_end and self.may_grow()):
+                if not (is_at_end and self.grow()):
                     return None
             except RecursionError:
                 return None
             else:
-                if end < len(self.text) or not self.may_grow():
+                if end < len(self.text) or not self.grow():
                     return value, end
 
 
@@ -72,8 +72,8 @@ class JsonRecords:
     """The records of one JSON file.
 
     Args:
-        text: the file, decoded with ``surrogateescape``, its line ends as they are.
-        is_cut: asked at the end of the text: whether the file was broken off there.
+        text: the file, decoded with ``surrogateescape``, line endings unchanged.
+        is_cut: called at the end of the text; returns whether the file was truncated there.
     """
 
     def __init__(self, text: TextIO, is_cut: Callable[[], bool]) -> None:
@@ -81,10 +81,10 @@ class JsonRecords:
         self._is_cut = is_cut
         self._number = 0
         self._is_open = False  # the text ended inside an array or a response
-        self._last_is_whole = True
+        self._last_is_valid = True
 
     def __iter__(self) -> Iterator[FileRecord]:
-        """The records in the file's order; of a file that was broken off, the last is a broken one."""
+        """Yield the records in file order; the last record of a truncated file is a broken one."""
         buffer = self._buffer
         are_responses = buffer.next_character() == "{" and self._hits() is not None
         while character := buffer.next_character():
@@ -96,7 +96,7 @@ class JsonRecords:
                 yield from self._rest_of_response()
             else:
                 yield self._element()
-        if (self._is_open or self._is_cut()) and self._last_is_whole:
+        if (self._is_open or self._is_cut()) and self._last_is_valid:
             yield self._raw("", buffer.line)
 
     def _array(self) -> Iterator[FileRecord]:
@@ -113,7 +113,7 @@ class JsonRecords:
         self._is_open = True
 
     def _hits(self) -> int | None:
-        """Position of the array ``hits.hits`` of the object that begins here, if it is an API response."""
+        """Position of the array ``hits.hits`` if the object that starts here is an API response."""
         buffer = self._buffer
         if len(buffer.text) - buffer.at < CHUNK:
             buffer.more()
@@ -121,7 +121,7 @@ class JsonRecords:
         return None if outer is None else _member(buffer.text, outer, "hits", "[")
 
     def _rest_of_response(self) -> Iterator[FileRecord]:
-        """Pass over what follows the hits: members of the two objects around them."""
+        """Skip the rest of a response after its hits: members of the two enclosing objects."""
         buffer = self._buffer
         depth = 2
         while depth and (character := buffer.next_character()):
@@ -142,15 +142,15 @@ class JsonRecords:
         value, end = found
         line = buffer.line
         raw = buffer.take(end)
-        self._last_is_whole = True
-        return self._raw(_source(raw) if isinstance(value, dict) and "_source" in value else raw, line, is_whole=True)
+        self._last_is_valid = True
+        return self._raw(_source(raw) if isinstance(value, dict) and "_source" in value else raw, line, is_valid=True)
 
     def _broken(self) -> FileRecord:
-        """What can't be read, up to the next object that can, as raw text."""
+        """Return the unreadable text up to the next valid object as a raw record."""
         buffer = self._buffer
         line = buffer.line
         while (end := self._next_object()) is None:
-            if not buffer.may_grow():
+            if not buffer.grow():
                 end = len(buffer.text)
                 break
         return self._raw(buffer.take(end).rstrip(" \t\r\n,"), line)
@@ -164,20 +164,20 @@ class JsonRecords:
             return match.end()
         return None
 
-    def _raw(self, raw: str, line: int, *, is_whole: bool = False) -> FileRecord:
+    def _raw(self, raw: str, line: int, *, is_valid: bool = False) -> FileRecord:
         self._number += 1
-        self._last_is_whole = is_whole
+        self._last_is_valid = is_valid
         return raw_record(self._number, line, raw, "json")
 
 
 def _blanks(text: str, at: int) -> int:
-    """The position after the blanks that begin at a position."""
+    """The position after any blanks at a position."""
     match = _BLANKS.match(text, at)
     return match.end() if match else at
 
 
 def _member(text: str, at: int, key: str, opening: str) -> int | None:
-    """Position of the value of a key in the object that begins at a position, if it begins with `opening`."""
+    """Position of a key's value in the object at a position, if the value starts with `opening`."""
     try:
         at = _blanks(text, at + 1)
         while text.startswith('"', at):
@@ -193,6 +193,6 @@ def _member(text: str, at: int, key: str, opening: str) -> int | None:
 
 
 def _source(raw: str) -> str:
-    """The text of the object under ``_source``; the whole text when that is no object."""
+    """The text of the object under ``_source``; the full text if that is not an object."""
     start = _member(raw, 0, "_source", "{")
     return raw if start is None else raw[start : _DECODER.raw_decode(raw, start)[1]]

@@ -1,6 +1,6 @@
-"""Kafka messages and file records as rows of bronze.complaints.
+"""Transform Kafka messages and file records into rows of bronze.complaints.
 
-Reads: the Kafka source's columns, or staged file records. Writes nothing. Grain: one message or one row of a file.
+Reads the Kafka source's columns or staged file records. Writes nothing. Grain: one message or one row of a file.
 """
 
 from pyspark.sql import Column, DataFrame
@@ -9,20 +9,20 @@ from pyspark.sql import functions as F
 from bronze.tables import COMPLAINTS
 from lakehouse.step import Step
 
-DIGEST_SHOWN = 16  # digits of a file's digest that its rows' ids begin with
+DIGEST_SHOWN = 16  # digits of a file's digest at the start of its rows' ids
 FROM_FILE = rf"^([0-9a-f]{{{DIGEST_SHOWN}}}):.*:\d+$"  # the id of a row of a file, with the digest as its group
 
 
 def landed_from_kafka(messages: DataFrame, incarnation: str = "") -> DataFrame:
-    """Kafka's rows (value, topic, partition, offset, timestamp) as rows of bronze.complaints, short of `ingested_at`.
+    """Transform Kafka rows into rows of bronze.complaints, without `ingested_at`.
 
-    A value that is not UTF-8 keeps its bytes, since text would lose them. The time is stamped where the batch is
+    A value that is not UTF-8 is stored as bytes, since text would lose data. The timestamp is added where the batch is
     written (`lakehouse.spark.per_batch`).
 
     Args:
-        messages: Kafka's rows.
-        incarnation: what tells the topic from another one of its name, as the last part of a row's id; empty for the
-            first topic that a lake read (`streaming.kafka.origin`).
+        messages: rows of the Kafka source: value, topic, partition, offset, timestamp.
+        incarnation: distinguishes the topic from an earlier one of the same name, as the last part of a row's id; empty
+            for the first topic that a lake read (`streaming.kafka.origin`).
     """
     coordinates = ("topic", "partition", "offset")
     text = F.decode("value", "UTF-8")
@@ -41,32 +41,32 @@ def landed_from_kafka(messages: DataFrame, incarnation: str = "") -> DataFrame:
 
 
 def landing_from(incarnation: str) -> Step:
-    """The step `landed_from_kafka` for messages of one incarnation of the topic."""
+    """Return the step `landed_from_kafka` for one incarnation of the topic."""
     return lambda messages: landed_from_kafka(messages, incarnation)
 
 
 def not_landed_before(rows: DataFrame, landed: DataFrame, erased: DataFrame) -> DataFrame:
-    """The landed Kafka rows whose messages bronze has never had.
+    """Drop Kafka rows whose messages were landed in bronze before.
 
     Args:
-        rows: as `landed_from_kafka` gives them.
-        landed: rows of bronze.complaints with the same topic, partitions and offsets, of whatever incarnation.
+        rows: rows from `landed_from_kafka`.
+        landed: rows of bronze.complaints with the same topic, partitions and offsets, of any incarnation.
         erased: rows of bronze.erasures.
 
     Returns:
-        The rows whose id is in neither, and whose message isn't there under the id of another incarnation: a topic that
-        was made again while it was read gave its first messages to the one before.
+        The rows whose id is in neither, and whose message was not landed under the id of another incarnation: if a
+        topic is recreated while it is read, its first messages are landed under the previous incarnation.
     """
     message = ("partition", "offset", "kafka_timestamp")
-    there = landed.select(*message, F.struct("payload", "payload_bytes").alias("content"))
+    existing = landed.select(*message, F.struct("payload", "payload_bytes").alias("content"))
     new = rows.join(landed, "record_id", "left_anti").join(erased, "record_id", "left_anti")
     new = new.withColumn("content", F.struct("payload", "payload_bytes"))
-    same = [new[name] == there[name] for name in message]
-    return new.join(there, [*same, new["content"].eqNullSafe(there["content"])], "left_anti").drop("content")
+    same = [new[name] == existing[name] for name in message]
+    return new.join(existing, [*same, new["content"].eqNullSafe(existing["content"])], "left_anti").drop("content")
 
 
 def landed_from_files(staged: DataFrame) -> DataFrame:
-    """Staged file records (number, line, payload, payload_bytes, source, file, sha256) as rows of bronze.complaints."""
+    """Transform staged file records (the columns of `bronze.load`) into rows of bronze.complaints."""
     return _as_bronze(
         staged,
         record_id=F.concat_ws(":", F.substring("sha256", 1, DIGEST_SHOWN), "file", "number"),
@@ -80,7 +80,7 @@ def landed_from_files(staged: DataFrame) -> DataFrame:
 
 
 def landed_from_quarantine(mended: DataFrame) -> DataFrame:
-    """Quarantined rows (record_id, payload, arrived_at) that go through once more, as new rows of bronze.complaints."""
+    """Transform quarantined rows (record_id, payload, arrived_at) for replay into new rows of bronze.complaints."""
     return _as_bronze(
         mended,
         record_id=F.concat_ws("@", "record_id", F.date_format(F.current_timestamp(), "yyyyMMddHHmmssSSS")),

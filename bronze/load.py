@@ -1,4 +1,4 @@
-"""Load export files: their records become rows of bronze.complaints, a file's content once and only once.
+"""Load export files: land their records in bronze.complaints, each file's content exactly once.
 
 Reads CSV and JSON files (see `bronze.files`); writes bronze.complaints and bronze.files.
 """
@@ -23,7 +23,7 @@ from lakehouse.tables.commits import mark
 from lakehouse.tables.lake import STAGING, Lake
 
 STAGED_ROWS = 20_000
-STAGED_CHARACTERS = 64 * 1024 * 1024  # a chunk that has this many ends early: records may have millions each
+STAGED_CHARACTERS = 64 * 1024 * 1024  # a chunk also ends at this size: a record can have millions of characters
 SUFFIXES = (".csv", ".json", ".jsonl", ".ndjson", ".gz", ".zip")
 
 _STAGED = pa.schema(
@@ -41,7 +41,7 @@ _STAGED = pa.schema(
 
 @dataclass(frozen=True)
 class LandedFile:
-    """What loading one file gave: rows landed now, or that its content was landed before."""
+    """The result of loading one file: rows landed now, or that its content was landed before."""
 
     path: Path
     sha256: str
@@ -51,14 +51,14 @@ class LandedFile:
 
 @dataclass(frozen=True)
 class FileState:
-    """By which it is seen that a file has changed: its size, and when it was last written, replaced or moved."""
+    """What shows that a file has changed: its size, and when it was last written, replaced or moved."""
 
     bytes: int
     changed_us: int
 
 
 def state_of(path: Path) -> FileState | None:
-    """The state of a file as it is now; None when it isn't there."""
+    """Return the current state of a file; None if it is missing."""
     try:
         found = path.stat()
     except OSError:
@@ -67,10 +67,10 @@ def state_of(path: Path) -> FileState | None:
 
 
 def files_of(paths: Iterable[Path]) -> list[Path]:
-    """The files named, and those with a fitting suffix in the folders named, in order, each once.
+    """Return the given files and the loadable files of the given folders, in order, without duplicates.
 
     Raises:
-        ComplaintsError: a folder holds none.
+        ComplaintsError: a folder has no loadable file.
     """
     files: list[Path] = []
     for path in paths:
@@ -88,16 +88,16 @@ def files_of(paths: Iterable[Path]) -> list[Path]:
 def land_file(
     lake: Lake, path: Path, known_keys: Collection[str], on_rows: Callable[[int], None] = lambda _: None
 ) -> LandedFile:
-    """Land one file in one commit; a file whose content is landed already adds nothing, also under another name.
+    """Land one file in one commit; content that was landed before, under any name, adds nothing.
 
     Args:
-        lake: the lake, whose writer this process is.
+        lake: the lake; this process must hold its writer lock.
         path: the file.
-        known_keys: normalised names of which a header or object must have some, to be complaints at all.
-        on_rows: told how many rows were read so far.
+        known_keys: normalized field names; a CSV header must contain one of them to count as complaints.
+        on_rows: called with the number of rows read so far.
 
     Raises:
-        ComplaintsError: the file can't be read, or was changed meanwhile; names it, and nothing of it is landed.
+        ComplaintsError: the file can't be read, or changed while it was read; names the file, and no row is landed.
     """
     state = state_of(path)
     members = open_members(path, known_keys)
@@ -115,13 +115,13 @@ def land_file(
         )  # fmt: skip
         rows = _stage(records, staging / "records.parquet", on_rows)
         if state_of(path) != state:
-            msg = f"{path.name} was changed while it was read, so nothing of it was landed: load it once it is whole."
+            msg = f"{path.name} was changed while it was read, so nothing of it was landed: load it once complete."
             raise ComplaintsError(msg)
         _commit(lake, staging, sha256)
     finally:
         shutil.rmtree(staging)
     landed = LandedFile(path, sha256, rows, is_known=False)
-    _note(lake, landed)
+    _record_load(lake, landed)
     return landed
 
 
@@ -136,7 +136,7 @@ def _stage(records: Iterator[Mapping[str, Any]], target: Path, on_rows: Callable
 
 
 def _chunk(records: Iterator[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The next records, as many as may be held at a time; none at the end."""
+    """The next records that fit in memory; empty at the end."""
     chunk: list[Mapping[str, Any]] = []
     characters = 0
     for record in islice(records, STAGED_ROWS):
@@ -148,18 +148,18 @@ def _chunk(records: Iterator[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _commit(lake: Lake, staging: Path, sha256: str) -> None:
-    """Append the staged records that bronze lacks: a load that was killed may have appended them, and not noted it."""
+    """Append the staged records missing from bronze: a killed load may have appended them without recording it."""
     rows = lake.spark.read.parquet(str(staging)).transform(landed_from_files)
-    first = f"{sha256[:DIGEST_SHOWN]}:"  # of each of their ids: by the files' statistics others are not read
-    there = lake.read(COMPLAINTS).where(F.col("record_id").between(first, f"{first}\U0010ffff"))
-    if not there.isEmpty():
-        rows = rows.join(there, "record_id", "left_anti")
+    first = f"{sha256[:DIGEST_SHOWN]}:"  # prefix of the file's record ids, so that statistics skip other data files
+    existing = lake.read(COMPLAINTS).where(F.col("record_id").between(first, f"{first}\U0010ffff"))
+    if not existing.isEmpty():
+        rows = rows.join(existing, "record_id", "left_anti")
         if rows.isEmpty():
             return
     lake.append(rows, COMPLAINTS, mark("load", sha256))
 
 
-def _note(lake: Lake, landed: LandedFile) -> None:
+def _record_load(lake: Lake, landed: LandedFile) -> None:
     file = {"file": landed.path.name, "bytes": landed.path.stat().st_size}
-    note = lake.frame([{"sha256": landed.sha256, **file, "rows": landed.rows}], FILES)
-    lake.append(note.withColumn("loaded_at", F.current_timestamp()), FILES, mark("load", landed.sha256))
+    row = lake.frame([{"sha256": landed.sha256, **file, "rows": landed.rows}], FILES)
+    lake.append(row.withColumn("loaded_at", F.current_timestamp()), FILES, mark("load", landed.sha256))

@@ -1,9 +1,9 @@
-"""One record of a file as it is handed to bronze."""
+"""One record of a file, the input of bronze."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-MAX_RECORD = 16 * 1024 * 1024  # characters; whatever claims to be longer is taken for a broken record
+MAX_RECORD = 16 * 1024 * 1024  # characters; anything longer is treated as a broken record
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,10 +11,10 @@ class FileRecord:
     """One row of a CSV file or one element of a JSON file, as received.
 
     Attributes:
-        number: place among the records of its file, from 1; unique there, as the line is not (JSON on one line).
-        line: physical line on which the record begins, from 1.
-        payload: the text: an element's own, or a CSV row as a JSON object of its cells; a broken record's raw text.
-        payload_bytes: the record's bytes when they are not UTF-8 text; otherwise None.
+        number: position among the file's records, from 1; unique, unlike the line (JSON on one line).
+        line: physical line on which the record starts, from 1.
+        payload: a JSON element's text, a CSV row as a JSON object of its cells, or a broken record's raw text.
+        payload_bytes: the record's bytes if they are not UTF-8 text; otherwise None.
         source: the kind of file.
     """
 
@@ -26,7 +26,7 @@ class FileRecord:
 
 
 def is_text(value: str) -> bool:
-    """Whether text that was decoded with ``surrogateescape`` was UTF-8 throughout."""
+    """Whether text that was decoded with ``surrogateescape`` was valid UTF-8."""
     if value.isascii():
         return True
     try:
@@ -37,7 +37,7 @@ def is_text(value: str) -> bool:
 
 
 def raw_record(number: int, line: int, raw: str, source: Literal["csv", "json"]) -> FileRecord:
-    """The record whose payload is its own raw text, or its bytes when they are not UTF-8."""
+    """Return a record with its raw text as payload, or its bytes if they are not UTF-8."""
     if is_text(raw):
         return FileRecord(number, line, raw, None, source)
     return FileRecord(number, line, None, raw.encode(errors="surrogateescape"), source)

@@ -20,13 +20,13 @@ REFUSED = {
     "CurrentDate": "reads the clock",
     "Now": "reads the clock",
     "LocalTimestamp": "reads the clock",
-    "CurrentUser": "asks who runs it",
+    "CurrentUser": "depends on who runs it",
     "ScalarSubquery": "has a subquery",
     "Exists": "has a subquery",
     "InSubquery": "has a subquery",
     "ListQuery": "has a subquery",
 }
-ROWS_ONLY = {"Window": "looks at other rows", "Aggregate": "looks at other rows", "Generate": "makes rows"}
+ROWS_ONLY = {"Window": "looks at other rows", "Aggregate": "looks at other rows", "Generate": "creates rows"}
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _problem(frame: DataFrame, sql: str) -> str | None:
         return _describe(error, frame)
     kind = selected.schema["_condition"].dataType.simpleString()
     if kind != "boolean":
-        return f"gives {kind}, but a condition must be true or false"
+        return f"returns {kind}, but a condition must be true or false"
     return (found := _dependency(selected)) and f"the expression {found}, but may only depend on the complaint itself"
 
 
@@ -88,7 +88,7 @@ def _dependency(select: DataFrame) -> str | None:
     for name, found in (REFUSED | ROWS_ONLY).items():
         if name in plan.classes:
             return found
-    return None if plan.is_deterministic else "gives another value each time"
+    return None if plan.is_deterministic else "returns a different value each time"
 
 
 def _describe(error: PySparkException, frame: DataFrame) -> str:

@@ -34,7 +34,7 @@ def test_a_load_that_was_killed_before_it_noted_its_file_adds_nothing_again(
 
     lake.create(tables.TABLES)
     with monkeypatch.context() as killing:
-        killing.setattr(load, "_note", killed)
+        killing.setattr(load, "_record_load", killed)
         with pytest.raises(KilledError):
             land_file(lake, FILE, KNOWN_KEYS)
     assert lake.read(FILES).count() == 0

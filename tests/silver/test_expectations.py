@@ -200,7 +200,7 @@ def test_real_complaints_are_not_refused(spark: SparkSession, expectations: tupl
             "expect: product_knwn",
             "expect: there is no column 'product_knwn' (did you mean product_known?)",
         ),
-        ("expect: product_known", "expect: product", "expect: gives string, but a condition must be true or false"),
+        ("expect: product_known", "expect: product", "expect: returns string, but a condition must be true or false"),
         ("field: zip_code", "field: zip", "field: 'zip' is none of payload, complaint_id,"),
         ("id: not_json", "id: Not JSON", "id: 'Not JSON' "),
         ("id: not_json", "id: not_utf8", "the id is taken by the rule on line"),
