@@ -1,4 +1,4 @@
-"""Files of a test's own, and their records as `open_members` reads them."""
+"""Helpers that write test files and read their records with `open_members`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ KNOWN = {"complaintid", "product", "issue", "state", "narrative"}
 HEADER = "Complaint ID,Product,Issue,State,Narrative\n"
 
 
-CHARACTERS = st.characters(exclude_categories=["Cs"])  # all but lone surrogates, which no UTF-8 file can hold
+CHARACTERS = st.characters(exclude_categories=["Cs"])  # all but lone surrogates, which are invalid in UTF-8
 
 
 Write = Callable[[str | bytes], Path]

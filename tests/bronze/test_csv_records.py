@@ -1,4 +1,4 @@
-"""Rows of a table in text come back as they were written; a broken one costs itself only."""
+"""CSV rows are read back exactly as they were written; a broken row loses no other row."""
 
 import csv
 import gzip
@@ -54,7 +54,7 @@ def text_of(content: bytes, sizes: list[int]) -> io.TextIOWrapper:
     bom=st.sampled_from([b"", b"\xef\xbb\xbf"]),
     sizes=st.lists(st.integers(1, 40), min_size=1, max_size=5),
 )
-def test_a_table_comes_back_exactly(table: list[list[str]], end: str, bom: bytes, sizes: list[int]) -> None:
+def test_a_table_is_read_back_exactly(table: list[list[str]], end: str, bom: bytes, sizes: list[int]) -> None:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator=end, quoting=csv.QUOTE_ALL)
     header = [f"Column {at}" for at in range(len(table[0]))]
@@ -78,25 +78,25 @@ def record_starts(header: list[str], table: list[list[str]], end: str) -> Iterat
         at += len(file.getvalue())
 
 
-def test_cells_of_a_real_narrative_are_untouched() -> None:
+def test_cells_of_real_narratives_are_unchanged() -> None:
     path = SAMPLES / "export-2023-payday-narratives.csv.gz"
     with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
         expected = list(csv.DictReader(file))
     assert [json.loads(payload or "") for payload in payloads(path)] == expected
 
 
-def test_a_row_with_other_cells_than_the_header_is_kept_as_its_text(write: Write) -> None:
+def test_a_row_with_extra_or_missing_cells_is_stored_as_text(write: Write) -> None:
     records = read(write(HEADER + "1,a,b,CA,x\r\n2,a,b\r\n3,a,b,CA,x,more\n4,a,b,CA,x"))
     assert [record.payload for record in records[1:3]] == ["2,a,b", "3,a,b,CA,x,more"]
     assert [record.line for record in records] == [2, 3, 4, 5]
     assert json.loads(records[3].payload or "")["Complaint ID"] == "4"
 
 
-def test_a_record_cut_inside_a_quote_is_broken_though_its_cells_are_enough(write: Write) -> None:
+def test_a_record_truncated_inside_a_quote_is_broken_despite_enough_cells(write: Write) -> None:
     assert payloads(write(HEADER + '1,a,b,CA,"it began\nand'))[0] == '1,a,b,CA,"it began\nand'
 
 
-def test_a_stray_quote_costs_one_row_only(write: Write) -> None:
+def test_a_stray_quote_breaks_only_one_row(write: Write) -> None:
     rows = [f"{number},a,b,CA,fine\n" for number in range(1, 6)]
     rows[1] = '2,a,b,CA,"not fine\n'
     records = read(write(HEADER + "".join(rows)))
@@ -106,7 +106,7 @@ def test_a_stray_quote_costs_one_row_only(write: Write) -> None:
     assert [record.line for record in records] == [2, 3, 4, 5, 6]
 
 
-def test_a_quote_that_never_ends_is_given_up(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unclosed_quote_is_given_up_after_the_maximum_length(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_records, "MAX_RECORD", 1000)
     content = HEADER + '1,a,b,CA,"stray\n' + "just prose\n" * 300 + "2,a,b,CA,x\n"
     records = read(write(content))
@@ -115,7 +115,7 @@ def test_a_quote_that_never_ends_is_given_up(write: Write, monkeypatch: pytest.M
     assert records[-1].line == 303
 
 
-def test_a_line_without_end_keeps_the_memory_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_bounded_for_an_endless_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_records, "MAX_RECORD", 1 << 20)
     path = tmp_path / "long.csv"
     path.write_text(HEADER + '1,a,b,CA,"' + "x" * (40 << 20) + '"\n2,a,b,CA,x\n', encoding="utf-8")
@@ -134,7 +134,7 @@ def test_lines_that_are_not_utf8_keep_their_bytes(write: Write) -> None:
     assert json.loads(records[1].payload or "")["Narrative"] == "é"
 
 
-def test_nul_unnamed_and_repeated_columns_survive(write: Write) -> None:
+def test_nul_bytes_and_unnamed_or_duplicate_columns_are_preserved(write: Write) -> None:
     (record,) = read(write(",Product,Product\n0,a\0b,c\n"))
     cells = json.loads(record.payload or "", object_pairs_hook=list)
     assert cells == [("", "0"), ("Product", "a\0b"), ("Product", "c")]

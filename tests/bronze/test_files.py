@@ -1,4 +1,4 @@
-"""Files of every kind are opened or named; one that was broken off gives what is whole."""
+"""Files of every kind are read or refused by name; a truncated file yields its complete records."""
 
 import gzip
 import io
@@ -42,7 +42,7 @@ def id_key(record: FileRecord) -> list[str]:
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.6, 0.95])
-def test_a_gzip_that_was_broken_off_gives_the_rows_so_far_and_a_broken_one(write: Write, keep: float) -> None:
+def test_a_truncated_gzip_yields_the_rows_so_far_and_a_broken_one(write: Write, keep: float) -> None:
     rows = [f"{number},a,b,CA,{number * 7919 % 10007}\n" for number in range(20_000)]
     packed = gzip.compress((HEADER + "".join(rows)).encode())
     *whole, last = payloads(write(packed[: int(len(packed) * keep)]))
@@ -51,7 +51,7 @@ def test_a_gzip_that_was_broken_off_gives_the_rows_so_far_and_a_broken_one(write
     assert rows[len(whole)].startswith(last or "")
 
 
-def test_a_zip_gives_every_csv_and_json_member(tmp_path: Path) -> None:
+def test_a_zip_yields_every_csv_and_json_member(tmp_path: Path) -> None:
     path = tmp_path / "archive.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("one.csv", HEADER + "1,a,b,CA,x\n")
@@ -92,13 +92,13 @@ def zipped(**members: str) -> bytes:
         (b"PK\x05\x06" + bytes(18), "is a zip archive without"),
     ],
 )
-def test_what_cannot_be_read_is_named(write: Write, content: bytes, found: str) -> None:
+def test_an_unreadable_file_is_refused_by_name(write: Write, content: bytes, found: str) -> None:
     with pytest.raises(ComplaintsError, match=found) as raised:
         open_members(write(content), KNOWN)
     assert str(raised.value).startswith("file")
 
 
-def test_a_workbook_a_folder_and_nothing_are_named(tmp_path: Path) -> None:
+def test_a_workbook_a_folder_and_a_missing_file_are_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "book", "w") as archive:
         archive.writestr("[Content_Types].xml", "<x/>")
     for path, found in [(tmp_path / "book", "Excel"), (tmp_path, "is a folder"), (tmp_path / "gone", "No such file")]:
@@ -106,7 +106,7 @@ def test_a_workbook_a_folder_and_nothing_are_named(tmp_path: Path) -> None:
             open_members(path, KNOWN)
 
 
-def test_damage_in_the_middle_of_a_gzip_is_named(write: Write) -> None:
+def test_a_damaged_gzip_is_reported_after_its_good_records(write: Write) -> None:
     rows = (b"%d,a,b,CA,x%d\n" % (number, number * number) for number in range(100_000))
     packed = bytearray(gzip.compress(HEADER.encode() + b"".join(rows)))
     packed[-8] ^= 0xFF  # its checksum

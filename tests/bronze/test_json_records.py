@@ -1,4 +1,4 @@
-"""JSON of every shape comes back as its own text; a broken element costs itself only."""
+"""JSON of every shape is read as its original text; a broken element loses no other element."""
 
 import io
 import json
@@ -28,7 +28,7 @@ RESPONSE = """{"took": 1, "hits": {"total": {"value": 2}, "hits": [
 
 
 @given(objects=OBJECTS, indent=st.none() | st.integers(0, 2), chunk=st.integers(1, 60), shape=st.sampled_from("al"))
-def test_json_elements_come_back_as_their_own_text(
+def test_json_elements_keep_their_original_text(
     objects: list[dict[str, object]], indent: int | None, chunk: int, shape: str
 ) -> None:
     texts = [json.dumps(element, indent=indent, ensure_ascii=False) for element in objects]
@@ -39,12 +39,12 @@ def test_json_elements_come_back_as_their_own_text(
     assert [record.payload for record in records] == texts
 
 
-def test_what_json_would_lose_survives(write: Write) -> None:
+def test_long_numbers_and_duplicate_keys_are_preserved(write: Write) -> None:
     element = '{"Complaint ID": 1234567890123456789012345678901234567890, "a": 1.10, "a":2}'
     assert payloads(write(f"[{element},\n{element}]")) == [element, element]
 
 
-def test_an_api_response_gives_its_hits_unwrapped(write: Write) -> None:
+def test_an_api_response_yields_its_hits_unwrapped(write: Write) -> None:
     records = read(write(RESPONSE * 2))
     assert [record.payload for record in records] == [
         '{"complaint_id": "1", "a": {"}": 1}}',
@@ -68,18 +68,18 @@ def test_a_single_object_and_wrapped_lines(write: Write) -> None:
         ('{"hits": {"hits": [{"_source": {"a": 1}}]', ['{"a": 1}'], ""),
     ],
 )
-def test_json_that_was_cut_off_gives_the_whole_elements_and_the_rest(
+def test_truncated_json_yields_the_complete_elements_and_the_rest(
     write: Write, content: str, whole: list[str], rest: str
 ) -> None:
     assert payloads(write(content)) == [*whole, rest]
 
 
 @pytest.mark.parametrize("content", ['[{"a": 1}, {"a": tru}, {"a": 3}]', '{"a": 1}\n{"a": tru}\n{"a": 3}\n'])
-def test_a_broken_element_costs_itself_only(write: Write, content: str) -> None:
+def test_a_broken_element_loses_no_other_element(write: Write, content: str) -> None:
     assert payloads(write(content)) == ['{"a": 1}', '{"a": tru}', '{"a": 3}']
 
 
-def test_a_broken_line_costs_itself_only(write: Write) -> None:
+def test_a_broken_line_loses_no_other_line(write: Write) -> None:
     records = read(write('{"a": 1}\n{"a": "bro\n{"a": 3}\n'))
     assert [(record.line, record.payload) for record in records] == [
         (1, '{"a": 1}'),
@@ -88,7 +88,7 @@ def test_a_broken_line_costs_itself_only(write: Write) -> None:
     ]
 
 
-def test_deep_nesting_and_huge_numbers_are_only_records(write: Write) -> None:
+def test_deep_nesting_and_huge_numbers_are_ordinary_records(write: Write) -> None:
     deep, huge = "[" * 100_000, "9" * 5_000
     *_, number, broken = payloads(write(f'[{{"a": 1}}, {huge}, {{"a": {deep}}}]'))
     assert number == huge

@@ -1,4 +1,4 @@
-"""A file's rows are in bronze once, wherever a load was killed and whatever its log has forgotten."""
+"""A file's rows are in bronze exactly once, even if a load was killed and the log has lost early commits."""
 
 import pytest
 
@@ -14,11 +14,11 @@ ROWS = 145
 
 
 class KilledError(Exception):
-    """Stands for the kill."""
+    """Simulates the kill."""
 
 
 def without_early_commits(lake: Lake) -> None:
-    """As maintenance leaves a log: its checkpoint and the commits from there on."""
+    """Shorten the log as maintenance does: its checkpoint and the commits from there on."""
     lake.append(lake.read(COMPLAINTS).limit(0), COMPLAINTS, "another:0")
     log = lake.spark._jvm.org.apache.spark.sql.delta.DeltaLog  # type: ignore[union-attr]
     log.forTable(lake.spark._jsparkSession, str(lake.path(COMPLAINTS))).checkpoint()
@@ -26,15 +26,15 @@ def without_early_commits(lake: Lake) -> None:
         commit.unlink()
 
 
-def test_a_load_that_was_killed_before_it_noted_its_file_adds_nothing_again(
+def test_a_load_that_was_killed_before_recording_its_file_adds_no_duplicates(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(*_: object) -> None:
         raise KilledError
 
     lake.create(tables.TABLES)
-    with monkeypatch.context() as killing:
-        killing.setattr(load, "_record_load", killed)
+    with monkeypatch.context() as patch:
+        patch.setattr(load, "_record_load", killed)
         with pytest.raises(KilledError):
             land_file(lake, FILE, KNOWN_KEYS)
     assert lake.read(FILES).count() == 0
@@ -46,7 +46,7 @@ def test_a_load_that_was_killed_before_it_noted_its_file_adds_nothing_again(
     assert not list(lake.settings.folder.glob("staging-*"))
 
 
-def test_rows_that_are_missing_of_a_file_are_added(lake: Lake) -> None:
+def test_missing_rows_of_a_file_are_added(lake: Lake) -> None:
     lake.create(tables.TABLES)
     land_file(lake, FILE, KNOWN_KEYS)
     lake.spark.sql(f"ALTER TABLE {lake.identifier(COMPLAINTS)} SET TBLPROPERTIES ('delta.appendOnly' = 'false')")

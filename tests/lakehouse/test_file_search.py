@@ -1,4 +1,4 @@
-"""Words are found in whatever a file is packed in, and a file that can't be searched is never taken for a clean one."""
+"""Text is found in every file format, and a file that can't be searched is never reported as clean."""
 
 import gzip
 import io
@@ -37,7 +37,7 @@ def parquet(path: Path, column: str) -> None:
 def sqlite(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE notes (id INTEGER, note TEXT)")
-        connection.execute("INSERT INTO notes VALUES (1, ?)", ("x" * 4070 + SAID + "x" * 9000,))  # over two pages
+        connection.execute("INSERT INTO notes VALUES (1, ?)", ("x" * 4070 + SAID + "x" * 9000,))  # spans two pages
         connection.commit()
 
 
@@ -63,7 +63,7 @@ PACKED: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("kind", PACKED)
-def test_words_are_found_however_they_are_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+def test_text_is_found_in_every_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.setattr(file_search, "CHUNK", 100)
     PACKED[kind](tmp_path / "file")
     assert holds(tmp_path / "file", WORDS)
@@ -71,13 +71,13 @@ def test_words_are_found_however_they_are_packed(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("broken", [b"PAR1 and no more", b"\x1f\x8b\x08 and no more", b"PK\x03\x04 and no more"])
-def test_what_cannot_be_unpacked_is_told(tmp_path: Path, broken: bytes) -> None:
+def test_a_file_that_cannot_be_unpacked_raises_an_error(tmp_path: Path, broken: bytes) -> None:
     (tmp_path / "file").write_bytes(broken)
     with pytest.raises(UnreadableError):
         holds(tmp_path / "file", WORDS)
 
 
-def test_files_are_found_below_and_links_are_not_followed(tmp_path: Path) -> None:
+def test_files_below_a_folder_are_found_and_links_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / "b" / ".hidden").write_text(SAID)
     (tmp_path / "link").symlink_to(tmp_path / "a", target_is_directory=True)

@@ -1,4 +1,4 @@
-"""What a stream tells is a sentence for people, or a JSON object a line that names query and batch."""
+"""A stream reports in sentences for people, or in one JSON object per line with query and batch."""
 
 import io
 import json
@@ -12,7 +12,7 @@ from lakehouse.settings import Settings
 
 
 @pytest.fixture
-def _logging_as_before() -> Iterator[None]:
+def _restored_logging() -> Iterator[None]:
     root = logging.getLogger()
     handlers = root.handlers
     yield
@@ -29,31 +29,31 @@ def lines(output: io.StringIO) -> list[dict[str, object]]:
     return [json.loads(line) for line in output.getvalue().splitlines()]
 
 
-def test_people_are_told_in_sentences(settings: Settings) -> None:
-    told: list[str] = []
-    notifier(settings, io.StringIO(), told.append)("The refine query runs again.")
-    assert told == ["The refine query runs again."]
+def test_text_output_is_sentences(settings: Settings) -> None:
+    sentences: list[str] = []
+    notifier(settings, io.StringIO(), sentences.append)("The refine query runs again.")
+    assert sentences == ["The refine query runs again."]
 
 
-@pytest.mark.usefixtures("_logging_as_before")
-def test_in_json_each_event_says_what_it_is_about(settings: Settings) -> None:
-    told: list[str] = []
+@pytest.mark.usefixtures("_restored_logging")
+def test_each_json_event_has_its_context(settings: Settings) -> None:
+    sentences: list[str] = []
     output = io.StringIO()
-    notify = notifier(with_json(settings), output, told.append)
+    notify = notifier(with_json(settings), output, sentences.append)
     with about(query="refine"), about(batch_id=7):
         notify('It says "no" twice.\nOn two lines.')
         logging.getLogger("streaming.anything").warning("slow by %d s", 3)
     notify("Stopping.")
     first, second, third = lines(output)
-    assert told == []
+    assert sentences == []
     assert (first["message"], first["query"], first["batch_id"]) == ('It says "no" twice.\nOn two lines.', "refine", 7)
     assert (second["level"], second["message"], second["logger"]) == ("warning", "slow by 3 s", "streaming.anything")
     assert second["batch_id"] == 7
-    assert third.keys() == {"at", "level", "logger", "message"}, "what was about the batch ended with it"
+    assert third.keys() == {"at", "level", "logger", "message"}, "the context of the batch ended with it"
 
 
-@pytest.mark.usefixtures("_logging_as_before")
-def test_in_json_an_error_has_its_trace_in_one_line(settings: Settings) -> None:
+@pytest.mark.usefixtures("_restored_logging")
+def test_a_json_error_has_its_traceback_in_one_line(settings: Settings) -> None:
     output = io.StringIO()
     notifier(with_json(settings), output, print)
     try:

@@ -1,4 +1,4 @@
-"""What a lake holds can be read by its owner alone: files of Spark, of Python, and of the processes that they start."""
+"""Only the owner can read a lake's files: those of Spark, of Python, and of their child processes."""
 
 import os
 import stat
@@ -16,27 +16,27 @@ from lakehouse.tables.lake import Lake
 
 
 @pytest.fixture(autouse=True)
-def _open_to_all() -> Iterator[None]:
-    """The umask that most machines begin with."""
+def _default_umask() -> Iterator[None]:
+    """Set the default umask of most machines."""
     before = os.umask(0o022)
     yield
     os.umask(before)
 
 
-def opened(folder: Path) -> list[str]:
-    """What below a folder somebody else could read or write."""
+def accessible_to_others(folder: Path) -> list[str]:
+    """Files below a folder that other users could read or write."""
     return [str(path) for path in folder.rglob("*") if stat.S_IMODE(path.lstat().st_mode) & OTHERS]
 
 
-def test_spark_makes_files_that_are_its_owners_alone(lake: Lake) -> None:
+def test_spark_creates_files_that_only_the_owner_can_read(lake: Lake) -> None:
     lake.create([FILES])
     lake.append(lake.frame([{"sha256": "a"}], FILES), FILES, "test:1")
     tables = lake.settings.folder / "tables"
     assert list(tables.rglob("*.parquet"))
-    assert opened(tables) == []
+    assert accessible_to_others(tables) == []
 
 
-def test_a_command_closes_the_lake_and_all_that_it_makes(tmp_path: Path) -> None:
+def test_a_command_makes_the_lake_and_its_new_files_private(tmp_path: Path) -> None:
     root = tmp_path / "lake"
     (root / "tables").mkdir(parents=True)
     root.chmod(0o755)
@@ -45,9 +45,9 @@ def test_a_command_closes_the_lake_and_all_that_it_makes(tmp_path: Path) -> None
     (settings.folder / "note").write_text("x")
     (settings.folder / "folder").mkdir()
     subprocess.run([sys.executable, "-c", f"open({str(root / 'child')!r}, 'w')"], check=True)
-    assert [name for name in opened(root) if not name.endswith("/tables")] == []
+    assert [name for name in accessible_to_others(root) if not name.endswith("/tables")] == []
 
 
-def test_a_lake_that_is_not_there_yet_is_not_made(tmp_path: Path) -> None:
+def test_a_missing_lake_folder_is_not_created(tmp_path: Path) -> None:
     Invocation(str(tmp_path / "lake"), None).settings()
     assert not (tmp_path / "lake").exists()

@@ -1,4 +1,4 @@
-"""Each layer of settings overrides the one below; whatever is wrong is refused by name; secrets are never shown."""
+"""Each layer of settings overrides the one below; invalid settings are refused by name; secrets are never shown."""
 
 import shutil
 from pathlib import Path
@@ -13,7 +13,7 @@ from lakehouse.settings_sources import provenance
 
 @pytest.fixture
 def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the settings' folder, to be changed."""
+    """A copy of the settings folder that the test may change."""
     folder = tmp_path / "conf"
     folder.mkdir()
     for path in CONF.glob("*.yaml"):
@@ -48,7 +48,7 @@ def test_the_environment_comes_from_the_option_then_the_variable_and_chooses_the
     assert load_settings(environment="dev").lake.catalog == "complaints_dev"
 
 
-def test_a_group_may_be_given_as_json_and_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_group_can_be_json_and_an_empty_variable_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMPLAINTS_KAFKA", '{"group": "mine", "input": {"partitions": 7}}')
     monkeypatch.setenv("COMPLAINTS_ROOT", "")
     settings = load_settings()
@@ -72,7 +72,9 @@ def test_a_group_may_be_given_as_json_and_an_empty_variable_is_none(monkeypatch:
         ("COMPLAINTS_KAFKA", '{"group', "COMPLAINTS_KAFKA can't be read"),
     ],
 )
-def test_a_wrong_variable_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str) -> None:
+def test_an_invalid_variable_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(ComplaintsError) as error:
         load_settings()
@@ -96,32 +98,32 @@ def test_an_unknown_option_is_refused() -> None:
         ("", r"conf/local\.yaml must hold keys and values, but holds NoneType"),
     ],
 )
-def test_a_wrong_file_is_refused_with_its_name(conf: Path, text: str, said: str) -> None:
+def test_an_invalid_file_is_refused_by_name(conf: Path, text: str, said: str) -> None:
     (conf / "local.yaml").write_text(text)
     with pytest.raises(ComplaintsError, match=said):
         load_settings()
 
 
-def test_a_setting_that_nobody_gives_is_named_with_its_variable(conf: Path) -> None:
+def test_a_missing_setting_is_named_with_its_variable(conf: Path) -> None:
     text = (conf / "settings.yaml").read_text()
     (conf / "settings.yaml").write_text(text.replace("  cores: 2\n", ""))
     with pytest.raises(ComplaintsError, match=r"spark\.cores is missing.*COMPLAINTS_SPARK__CORES"):
         load_settings()
 
 
-def test_provenance_tells_the_layer_that_gave_each_value(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_provenance_names_the_layer_of_each_value(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMPLAINTS_ENVIRONMENT", "prod")
     monkeypatch.setenv("COMPLAINTS_SPARK__CORES", "5")
     monkeypatch.setenv("COMPLAINTS_KAFKA", '{"group": "mine"}')
     settings = load_settings(root="elsewhere")
-    told = {key: (value, source) for key, value, source in provenance(settings, root="elsewhere", environment=None)}
-    assert told["root"] == ("elsewhere", "option")
-    assert told["environment"] == ("prod", "environment variable")
-    assert told["spark.cores"] == ("5", "environment variable")
-    assert told["kafka.group"] == ("mine", "environment variable")
-    assert told["kafka.input.replication"] == ("3", "conf/prod.yaml")
-    assert told["kafka.bootstrap_servers"] == ("null", "conf/settings.yaml")
-    assert told.keys() == sources().keys()
+    by_key = {key: (value, source) for key, value, source in provenance(settings, root="elsewhere", environment=None)}
+    assert by_key["root"] == ("elsewhere", "option")
+    assert by_key["environment"] == ("prod", "environment variable")
+    assert by_key["spark.cores"] == ("5", "environment variable")
+    assert by_key["kafka.group"] == ("mine", "environment variable")
+    assert by_key["kafka.input.replication"] == ("3", "conf/prod.yaml")
+    assert by_key["kafka.bootstrap_servers"] == ("null", "conf/settings.yaml")
+    assert by_key.keys() == sources().keys()
 
 
 @pytest.mark.parametrize("variable", ["COMPLAINTS_KAFKA__PASSWORD", "COMPLAINTS_KAFKA"])
@@ -152,7 +154,7 @@ def test_a_password_of_another_type_in_a_file_is_not_shown(conf: Path) -> None:
     assert "424242" not in str(error.value)
 
 
-def test_a_heap_that_cannot_carry_the_largest_message_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_heap_too_small_for_the_largest_message_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMPLAINTS_SPARK__MEMORY", "1100m")
     with pytest.raises(ComplaintsError, match=r"^spark\.memory is 1100m, too small for messages of 8,388,608 bytes"):
         load_settings()

@@ -1,4 +1,4 @@
-"""The guard lets a SELECT over the served tables through, and nothing else, wherever in a statement it stands."""
+"""The guard allows a SELECT over the allowed tables and refuses anything else, anywhere in a statement."""
 
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
@@ -15,7 +15,7 @@ SERVED = ("gold.decisions", "serving.minutes")
 
 @pytest.fixture(scope="module")
 def connection() -> Iterator[duckdb.DuckDBPyConnection]:
-    """DuckDB without any restriction of its own, so that the guard alone stands between a statement and the machine."""
+    """DuckDB without restrictions of its own, so that only the guard protects the machine."""
     with duckdb.connect(config={"autoinstall_known_extensions": "false"}) as opened:
         opened.execute(f"LOAD '{_delta_extension()}'")
         for schema in ("gold", "serving", "silver"):
@@ -31,7 +31,7 @@ def guard() -> Guard:
     return Guard(SERVED)
 
 
-# Where an expression can stand. Each is a statement that runs with a harmless call in place of {x}.
+# Positions of an expression. Each statement runs with a harmless call in place of {x}.
 PLACES = [
     "SELECT {x}",
     "SELECT DISTINCT {x}",
@@ -124,7 +124,7 @@ PLACES = [
     "SELECT 1 /* {x} */, {x} -- {x}",
     "SELECT 1; -- {x}\n",
 ]
-# What must not run, wherever it stands.
+# What must not run in any position.
 CALLS = [
     "write_blob('{file}', 'x'::BLOB)",
     "WRITE_BLOB('{file}', 'x'::BLOB)",
@@ -139,13 +139,13 @@ CALLS = [
 
 @pytest.fixture
 def words(tmp_path: Path) -> dict[str, str]:
-    """A file that must not appear, and one that must not be read."""
+    """A file that must not be created, and one that must not be read."""
     (tmp_path / "secret.csv").write_text("hunter2\n")
     return {"file": str(tmp_path / "written"), "secret": str(tmp_path / "secret.csv"), "folder": str(tmp_path)}
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_what_is_not_allowed_is_refused_wherever_it_stands(
+def test_disallowed_calls_are_refused_in_any_position(
     connection: duckdb.DuckDBPyConnection, guard: Guard, words: dict[str, str], place: str
 ) -> None:
     connection.execute(guard.checked(connection, place.format(x="lower('A')")), []).fetchall()
@@ -237,11 +237,11 @@ def test_what_is_not_allowed_is_refused_wherever_it_stands(
         "FROM {x}",
         "SELECT (SELECT count(*) FROM {x})",
         "WITH a AS (SELECT * FROM {x}) SELECT * FROM a",
-        # A WITH that is called like what it reads, or defined elsewhere, opens nothing.
+        # A WITH with the name of what it reads, or defined elsewhere, gives no access.
         "WITH quarantine AS (SELECT 1), secret AS (SELECT 1), minutes AS (SELECT * FROM {x}) SELECT 1 FROM minutes",
     ],
 )
-def test_nothing_but_what_is_served_is_read(
+def test_only_allowed_tables_are_read(
     connection: duckdb.DuckDBPyConnection, guard: Guard, words: dict[str, str], place: str, source: str
 ) -> None:
     if place.startswith("WITH quarantine") and source in {"quarantine", "secret"}:
@@ -266,7 +266,7 @@ def test_nothing_but_what_is_served_is_read(
         "WITH quarantine AS (SELECT 1) SELECT * FROM silver.quarantine",
     ],
 )
-def test_a_with_is_seen_only_where_duckdb_sees_it(
+def test_a_with_is_in_scope_only_where_duckdb_sees_it(
     connection: duckdb.DuckDBPyConnection, guard: Guard, words: dict[str, str], statement: str
 ) -> None:
     with pytest.raises(RefusedError):
@@ -290,7 +290,7 @@ def test_a_with_is_seen_only_where_duckdb_sees_it(
         ("SELECT $name", None),
     ],
 )
-def test_what_an_analyst_writes_runs(
+def test_queries_of_an_analyst_run(
     connection: duckdb.DuckDBPyConnection, guard: Guard, statement: str, rows: list[object] | None
 ) -> None:
     checked = guard.checked(connection, statement)
@@ -369,7 +369,7 @@ def test_anything_but_one_select_is_refused(
         ("SELECT 1 \0; DROP TABLE gold.decisions", "Only one SELECT"),
     ],
 )
-def test_what_would_wear_the_parser_out_is_refused(
+def test_statements_that_exhaust_the_parser_are_refused(
     connection: duckdb.DuckDBPyConnection, guard: Guard, statement: str, said: str
 ) -> None:
     with pytest.raises(RefusedError, match=said):
@@ -394,12 +394,12 @@ def test_what_would_wear_the_parser_out_is_refused(
         "lead(1, length('a')) OVER ()",
     ],
 )
-def test_what_ends_duckdb_is_refused(connection: duckdb.DuckDBPyConnection, guard: Guard, value: str) -> None:
+def test_calls_that_crash_duckdb_are_refused(connection: duckdb.DuckDBPyConnection, guard: Guard, value: str) -> None:
     with pytest.raises(RefusedError, match=r"can't be used here|not known to be safe"):
         guard.checked(connection, f"SELECT {value}")
 
 
-def test_a_node_with_a_field_that_is_not_known_is_refused() -> None:
+def test_a_node_with_an_unknown_field_is_refused() -> None:
     node = {"class": "LAMBDA", "type": "LAMBDA", "alias": "", "query_location": 1, "lhs": None, "expr": None}
     assert declared_nodes().know(node)
     assert not declared_nodes().know({**node, "runs": "x"})
@@ -408,8 +408,8 @@ def test_a_node_with_a_field_that_is_not_known_is_refused() -> None:
     assert not declared_nodes().know({"anything": 1})
 
 
-def test_every_function_of_this_duckdb_was_looked_at(connection: duckdb.DuckDBPyConnection) -> None:
-    """One that is on neither list is new: say in sql_functions.yaml whether a query may call it, and why not."""
+def test_every_function_of_this_duckdb_was_reviewed(connection: duckdb.DuckDBPyConnection) -> None:
+    """A function on neither list is new: allow it in sql_functions.yaml, or refuse it with a reason."""
     found = connection.execute("SELECT DISTINCT lower(function_name) FROM duckdb_functions()").fetchall()
     known = declared_functions()
     there = {name for (name,) in found if not name.startswith("__internal")}
@@ -420,5 +420,5 @@ def test_every_function_of_this_duckdb_was_looked_at(connection: duckdb.DuckDBPy
     assert len(there) > 700
 
 
-def test_only_functions_that_read_nothing_stand_in_from() -> None:
+def test_only_functions_that_read_nothing_are_allowed_in_from() -> None:
     assert declared_functions().in_from == {"generate_series", "range", "unnest"}

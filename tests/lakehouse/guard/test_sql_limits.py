@@ -1,4 +1,4 @@
-"""A query ends when its time is over, whichever thread runs it, and many bad ones leave room for a good one."""
+"""A query is stopped at its time limit in any thread, and many bad queries don't block a good one."""
 
 import threading
 import time
@@ -24,7 +24,7 @@ ENDLESS = [
 
 @pytest.fixture
 def root(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """DuckDB as Superset's server opens it, with less to use."""
+    """DuckDB as Superset's server opens it, with lower limits."""
     settings = load_settings(root=tmp_path)
     settings = settings.model_copy(update={"sql": settings.sql.model_copy(update={"memory": "300m", "spill": "50m"})})
     with duckdb.connect() as opened:
@@ -54,10 +54,10 @@ def test_a_query_that_takes_too_long_is_stopped_in_any_thread(root: duckdb.DuckD
     assert connection.execute("SELECT 1").fetchall() == [(1,)]
 
 
-def test_a_query_in_time_is_left_alone_and_so_is_the_next(root: duckdb.DuckDBPyConnection) -> None:
+def test_a_query_within_the_limit_and_the_next_one_are_not_stopped(root: duckdb.DuckDBPyConnection) -> None:
     for _ in range(20):
         with stopped_after(root, 0.005):
-            time.sleep(0.0048)  # ends as its time does
+            time.sleep(0.0048)  # ends at its time limit
         assert root.execute("SELECT 1").fetchall() == [(1,)]
 
 
@@ -66,12 +66,12 @@ def test_an_error_of_the_query_stays_that_error(root: duckdb.DuckDBPyConnection)
         root.execute("SELECT * FROM nothing")
 
 
-def test_what_does_not_heed_the_interrupt_is_given_up(
+def test_a_query_that_ignores_the_interrupt_is_given_up(
     root: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sql_limits, "GRACE_SECONDS", 0.1)
     given_up = threading.Event()
-    work = "SELECT levenshtein(repeat('a', 20000), repeat('b', 20000))"  # nothing looks for an interrupt in it
+    work = "SELECT levenshtein(repeat('a', 20000), repeat('b', 20000))"  # it never checks for an interrupt
     with pytest.raises(LimitError), stopped_after(root, 0.05, given_up.set):
         root.execute(work)
     assert given_up.is_set()
@@ -92,7 +92,7 @@ def test_memory_and_disk_are_bounded(root: duckdb.DuckDBPyConnection, statement:
 
 
 def test_sixteen_bad_queries_leave_a_good_one_answering(root: duckdb.DuckDBPyConnection) -> None:
-    """As the server has them: a pool of threads, accounts that take turns, and a limit of time."""
+    """As on the server: a thread pool, accounts that take turns, and a time limit."""
     turns, ended = Turns(running=3, waiting=8, seconds=1), list[object]()
     began = time.monotonic()
 
@@ -101,7 +101,7 @@ def test_sixteen_bad_queries_leave_a_good_one_answering(root: duckdb.DuckDBPyCon
         try:
             with turns.one("SQL Lab"), stopped_after(connection, 1):
                 connection.execute(ENDLESS[number % len(ENDLESS)])
-        except duckdb.Error as error:  # its time is over, its account's turns are, or its memory is
+        except duckdb.Error as error:  # out of time, turns or memory
             ended.append(error)
 
     def good() -> float:
@@ -120,7 +120,7 @@ def test_sixteen_bad_queries_leave_a_good_one_answering(root: duckdb.DuckDBPyCon
     assert time.monotonic() - began < 15
 
 
-def test_one_account_takes_turns_and_what_is_too_much_is_refused_at_once() -> None:
+def test_one_account_takes_turns_and_excess_queries_are_refused_at_once() -> None:
     turns, inside, go = Turns(running=2, waiting=1, seconds=10), threading.Semaphore(0), threading.Event()
 
     def take() -> str:
@@ -147,7 +147,7 @@ def test_one_account_takes_turns_and_what_is_too_much_is_refused_at_once() -> No
         assert [each.result(5) for each in (*first, third)] == ["done"] * 3
 
 
-def test_who_waits_too_long_is_refused() -> None:
+def test_a_query_that_waits_too_long_is_refused() -> None:
     turns = Turns(running=1, waiting=1, seconds=0.05)
     with turns.one("a"), pytest.raises(LimitError), turns.one("a"):
         pass

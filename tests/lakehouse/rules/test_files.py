@@ -1,4 +1,4 @@
-"""A wrong file of rules is refused in one sentence that names file, line, rule and key."""
+"""An invalid rule file is refused in one sentence that names file, line, rule and key."""
 
 from pathlib import Path
 from typing import Literal
@@ -52,7 +52,7 @@ def test_rules_come_in_order_with_their_lines(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (
             "rules:\n  - id: a\n    wen: x\n    when: x",
@@ -87,8 +87,8 @@ def test_rules_come_in_order_with_their_lines(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_wrong_file_is_refused(tmp_path: Path, text: str, said: str) -> None:
-    assert refusal(tmp_path, text) == said
+def test_an_invalid_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    assert refusal(tmp_path, text) == message
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_conditions_over_columns_fields_and_arrays_are_accepted(tmp_path: Path, 
 
 
 @pytest.mark.parametrize(
-    ("condition", "said"),
+    ("condition", "message"),
     [
         ("naratve = 'x'", "there is no column 'naratve' (did you mean narrative?)."),
         ("raw.stat = 'x'", "there is no column 'stat'"),
@@ -153,9 +153,9 @@ def test_conditions_over_columns_fields_and_arrays_are_accepted(tmp_path: Path, 
         ("input_file_name() = narrative", "the expression returns a different value each time"),
     ],
 )
-def test_a_wrong_condition_is_refused(tmp_path: Path, frame: DataFrame, condition: str, said: str) -> None:
+def test_an_invalid_condition_is_refused(tmp_path: Path, frame: DataFrame, condition: str, message: str) -> None:
     with pytest.raises(ComplaintsError) as error:
         check(tmp_path, frame, "id > 0", condition, "id < 9")
     where = f"{tmp_path.name}/rules.yaml:5, rule 'rule_1', when: "
-    assert str(error.value).startswith(where + said)
+    assert str(error.value).startswith(where + message)
     assert "\n" not in str(error.value)

@@ -23,17 +23,17 @@ wheel==2.0 ; sys_platform != 'win32' \\
 
 
 class RecordingSetup(Setup):
-    """A set-up whose pip only writes down what it was asked for."""
+    """A setup whose pip only records its arguments."""
 
-    asked: list[str]
+    calls: list[str]
 
     def pip(self, *what: str) -> None:
-        self.asked = [*getattr(self, "asked", []), " ".join(what)]
+        self.calls = [*getattr(self, "calls", []), " ".join(what)]
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project with a small lock, whose jars step leaves a file behind."""
+    """A project with a small lock file, whose jars step creates a file."""
     for name, content in (("requirements.lock", LOCK), ("pyproject.toml", "[project]"), ("jars.lock", "")):
         (tmp_path / name).write_text(content)
     package = tmp_path / "lakehouse"
@@ -45,7 +45,7 @@ def project(tmp_path: Path) -> Path:
 def _run(project: Path) -> list[str]:
     setup = RecordingSetup(project)
     setup.run()
-    return getattr(setup, "asked", [])
+    return getattr(setup, "calls", [])
 
 
 def test_it_installs_build_tools_then_the_lock_then_the_project(project: Path) -> None:
@@ -56,7 +56,7 @@ def test_it_installs_build_tools_then_the_lock_then_the_project(project: Path) -
     assert (project / "jars-were-fetched").exists()
 
 
-def test_an_unchanged_project_is_not_installed_again_but_its_jars_are_looked_at(
+def test_an_unchanged_project_is_not_installed_again_but_its_jars_are_checked(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _run(project)
@@ -69,14 +69,14 @@ def test_an_unchanged_project_is_not_installed_again_but_its_jars_are_looked_at(
 
 
 @pytest.mark.parametrize("name", ["requirements.lock", "pyproject.toml", "jars.lock"])
-def test_a_change_of_what_decides_the_packages_installs_again(project: Path, name: str) -> None:
+def test_a_change_of_a_fingerprinted_file_installs_again(project: Path, name: str) -> None:
     _run(project)
     with (project / name).open("a") as file:
         file.write("# changed\n")
     assert len(_run(project)) == 3
 
 
-def test_an_interrupted_installation_is_begun_anew(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_installation_starts_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(setup: Setup, *_: str) -> None:
         (setup.venv / "half-a-package").touch()
         raise KeyboardInterrupt
@@ -89,7 +89,7 @@ def test_an_interrupted_installation_is_begun_anew(project: Path, monkeypatch: p
     assert not (project / ".venv" / "half-a-package").exists()
 
 
-def test_an_environment_of_another_python_is_made_anew(project: Path) -> None:
+def test_an_environment_of_another_python_is_created_again(project: Path) -> None:
     _run(project)
     venv = project / ".venv"
     (venv / "of-another-python").touch()
@@ -106,7 +106,7 @@ def test_a_missing_lock_is_named(project: Path) -> None:
         _run(project)
 
 
-def test_jars_that_fail_fail_the_set_up(project: Path) -> None:
+def test_a_failure_of_the_jars_fails_the_setup(project: Path) -> None:
     (project / "lakehouse" / "jars.py").write_text("raise SystemExit(1)")
     with pytest.raises(SetupError, match="stopped at the jars"):
         _run(project)
@@ -119,7 +119,7 @@ def test_jars_that_fail_fail_the_set_up(project: Path) -> None:
         ({"PIP_NO_INDEX": "1"}, "pip could not install the packages"),
     ],
 )
-def test_a_pip_that_fails_gets_one_sentence_and_its_output_stays(
+def test_a_pip_failure_is_one_sentence_and_its_output_is_logged(
     project: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], says: str
 ) -> None:
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
@@ -139,17 +139,17 @@ def test_a_pip_that_fails_gets_one_sentence_and_its_output_stays(
         ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.", "do not trust it"),
     ],
 )
-def test_what_pip_wrote_decides_the_sentence(output: str, says: str) -> None:
+def test_the_sentence_depends_on_the_output_of_pip(output: str, says: str) -> None:
     assert says in explain(output, Path("install.log"), Path("requirements.lock"), "make setup")
 
 
-def test_another_python_is_refused_with_the_remedy() -> None:
+def test_another_python_version_is_refused_with_the_fix() -> None:
     with pytest.raises(SetupError, match=r"this is 3\.9: install Python 3\.11 and run `make setup PYTHON="):
         check_python(3, 9)
     check_python(3, 11)
 
 
-def test_too_little_room_is_said_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_disk_space_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(install, "NEEDED_BYTES", shutil.disk_usage(tmp_path).total * 2)
     with pytest.raises(SetupError, match="make room"):
         check_disk(tmp_path)

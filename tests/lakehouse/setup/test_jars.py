@@ -11,7 +11,7 @@ from lakehouse.setup.jar_sets import BROKER, OPTIONAL, SENTIMENT, SETS, SPARK
 
 @pytest.fixture
 def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the real archives' places taken by small files, a lock that lists them, and no way to fetch."""
+    """A jars folder with small files instead of jars, a lock file that lists them, and no way to fetch."""
     folder = tmp_path / "jars"
     lines = []
     for name in ("spark/delta.jar", "spark/kafka.jar", "broker/broker.jar", "tools/tools.jar"):
@@ -40,7 +40,7 @@ def _fetch_from(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jars, "_fetch", copy)
 
 
-def test_the_lock_lists_what_is_declared_and_nothing_else() -> None:
+def test_the_lock_lists_exactly_the_declared_jars() -> None:
     locked = jars._read_lock((*SETS, *OPTIONAL))
     for jar_set in (SPARK, *OPTIONAL):
         declared = {f"{jar_set.name}/{file}" for jar in jar_set.jars for file in jar.files}
@@ -48,11 +48,11 @@ def test_the_lock_lists_what_is_declared_and_nothing_else() -> None:
     assert {f"broker/{file}" for jar in BROKER.jars for file in jar.files} < set(locked)
 
 
-def test_the_jars_of_this_checkout_are_those_of_the_lock() -> None:
+def test_the_jars_of_this_checkout_match_the_lock() -> None:
     assert jars._differences(jars.jars_folder(), jars._read_lock(SETS), SETS) == []
 
 
-def test_present_jars_are_checked_once_and_then_trusted_by_size_and_time(
+def test_jars_are_checked_once_and_then_trusted_by_size_and_time(
     fetched: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jars.ensure_jars()
@@ -62,15 +62,15 @@ def test_present_jars_are_checked_once_and_then_trusted_by_size_and_time(
     assert jars.broker_classpath() == str(fetched / "broker" / "broker.jar")
 
 
-@pytest.mark.parametrize("harm", ["missing", "different", "extra"])
-def test_harmed_jars_are_fetched_again(fetched: Path, monkeypatch: pytest.MonkeyPatch, harm: str) -> None:
+@pytest.mark.parametrize("damage", ["missing", "different", "extra"])
+def test_damaged_jars_are_fetched_again(fetched: Path, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
     jars.ensure_jars()
     good = fetched.parent / "good"
     shutil.copytree(fetched, good)
-    if harm == "missing":
+    if damage == "missing":
         (fetched / "spark" / "delta.jar").unlink()
     else:
-        (fetched / "spark" / ("delta.jar" if harm == "different" else "more.jar")).write_bytes(b"harm")
+        (fetched / "spark" / ("delta.jar" if damage == "different" else "more.jar")).write_bytes(b"damage")
     _fetch_from(good, monkeypatch)
     jars.ensure_jars()
     assert [jar.name for jar in jars.spark_jars()] == ["delta.jar", "kafka.jar"]
@@ -80,7 +80,7 @@ def test_harmed_jars_are_fetched_again(fetched: Path, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("name", "says"), [("spark/delta.jar", "another SHA-256"), ("spark/more.jar", "not in jars.lock")]
 )
-def test_fetched_jars_that_are_not_the_locked_ones_are_not_used(
+def test_fetched_jars_that_do_not_match_the_lock_are_not_used(
     fetched: Path, monkeypatch: pytest.MonkeyPatch, name: str, says: str
 ) -> None:
     bad = fetched.parent / "bad"
@@ -93,21 +93,21 @@ def test_fetched_jars_that_are_not_the_locked_ones_are_not_used(
     assert jars.spark_jars()[0].read_bytes() == b"spark/delta.jar"
 
 
-def test_without_jars_the_error_names_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_jars_the_error_names_the_fix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMPLAINTS_JARS", str(tmp_path))
     for ask in (jars.spark_jars, jars.broker_classpath):
         with pytest.raises(ComplaintsError, match="run `make setup`"):
             ask()
 
 
-def test_an_optional_set_is_fetched_when_it_is_asked_for_and_then_is_on_sparks_class_path(
+def test_an_optional_set_is_fetched_on_demand_and_then_on_sparks_class_path(
     fetched: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jars.ensure_jars()
-    asked: list[object] = []
+    calls: list[object] = []
 
     def fetch(_: Path, target: Path, sets: object, *, expected: int) -> None:
-        asked.append((sets, expected))
+        calls.append((sets, expected))
         (target / "sentiment").mkdir(parents=True)
         (target / "sentiment" / "tensorflow.jar").write_bytes(b"tensorflow")
 
@@ -115,10 +115,10 @@ def test_an_optional_set_is_fetched_when_it_is_asked_for_and_then_is_on_sparks_c
     with jars.LOCK.open("a") as lock:
         lock.write(f"{hashlib.sha256(b'tensorflow').hexdigest()}  sentiment/tensorflow.jar\n")
     jars.ensure_jars()
-    assert (asked, jars.check_jars(), len(jars.spark_jars())) == ([], 4, 2)
+    assert (calls, jars.check_jars(), len(jars.spark_jars())) == ([], 4, 2)
     for _ in range(2):
         jars.ensure_jars((SENTIMENT,))
-    assert (asked, jars.check_jars(), len(jars.spark_jars())) == ([((SENTIMENT,), 1)], 5, 3)
+    assert (calls, jars.check_jars(), len(jars.spark_jars())) == ([((SENTIMENT,), 1)], 5, 3)
     (fetched / "sentiment" / "tensorflow.jar").write_bytes(b"from a stranger")
     with pytest.raises(
         ComplaintsError, match=r"sentiment/tensorflow\.jar has another SHA-256.*run `complaints setup --with sentiment`"
@@ -126,7 +126,7 @@ def test_an_optional_set_is_fetched_when_it_is_asked_for_and_then_is_on_sparks_c
         jars.check_jars()
 
 
-def test_without_a_network_the_error_says_so_and_keeps_the_log(
+def test_without_a_network_the_error_says_so_and_the_log_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COMPLAINTS_JARS", str(tmp_path))
@@ -134,8 +134,8 @@ def test_without_a_network_the_error_says_so_and_keeps_the_log(
     monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-DsocksProxyHost=127.0.0.1 -DsocksProxyPort=9")
     monkeypatch.setattr("sys.argv", ["lakehouse.setup.jars"])
     assert jars.main() == 1
-    said = capsys.readouterr().err
-    assert "check the network and run `make setup` again" in said
-    assert "Traceback" not in said
+    message = capsys.readouterr().err
+    assert "check the network and run `make setup` again" in message
+    assert "Traceback" not in message
     assert (tmp_path / "ivy.log").read_text()
     assert not list(tmp_path.glob("spark/*"))

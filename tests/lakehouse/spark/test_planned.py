@@ -1,4 +1,4 @@
-"""A step that is planned once gives each batch what the step itself gives it."""
+"""A step that is planned once returns the same rows for each batch as the step itself."""
 
 from typing import Any
 
@@ -19,15 +19,15 @@ def doubled(rows: DataFrame) -> DataFrame:
 
 
 class Batches:
-    """Batches as a streaming query gives them: of the same columns, each with rows of its own."""
+    """Batches like those of a streaming query: the same columns, each with its own rows."""
 
     def __init__(self, spark: SparkSession, columns: str = NUMBERS) -> None:
         self._spark = spark
         self._columns = columns
         self._empty = spark.createDataFrame([], columns)
 
-    def of(self, *told: tuple[int, str | None]) -> DataFrame:
-        rows = self._spark.createDataFrame(list(told), self._columns)._jdf.queryExecution().toRdd()
+    def of(self, *records: tuple[int, str | None]) -> DataFrame:
+        rows = self._spark.createDataFrame(list(records), self._columns)._jdf.queryExecution().toRdd()
         jvm: Any = self._spark._jvm
         leaf = getattr(getattr(jvm.org.apache.spark.sql.execution, "LogicalRDD$"), "MODULE$")
         frame = getattr(getattr(jvm.org.apache.spark.sql, "Dataset$"), "MODULE$")
@@ -35,30 +35,30 @@ class Batches:
         return DataFrame(frame.ofRows(self._spark._jsparkSession, plan), self._spark)
 
 
-def test_each_batch_gets_what_the_step_gives(spark: SparkSession) -> None:
+def test_each_batch_gets_the_rows_of_the_step(spark: SparkSession) -> None:
     batches, planned = Batches(spark), Planned(doubled)
     for rows in ([(1, "a"), (2, None)], [(3, "b")], [], [(4, "c"), (5, "d"), (6, None)]):
         batch = batches.of(*rows)
         assert_df_equality(planned(batch), doubled(batch), ignore_row_order=True)
 
 
-def test_the_step_is_asked_once_as_long_as_the_columns_stay(spark: SparkSession) -> None:
-    asked = []
+def test_the_step_is_called_once_while_the_columns_stay_the_same(spark: SparkSession) -> None:
+    calls = []
 
     def counted(rows: DataFrame) -> DataFrame:
-        asked.append(rows.columns)
+        calls.append(rows.columns)
         return doubled(rows)
 
     planned, batches = Planned(counted), Batches(spark)
     for number in range(3):
         assert planned(batches.of((number, "a"))).collect() == [(2 * number, "A", True)]
-    assert len(asked) == 1
+    assert len(calls) == 1
     smaller = Batches(spark, "number int, word string").of((9, "z"))
     assert planned(smaller).collect() == [(18, "Z", True)]
-    assert len(asked) == 2
+    assert len(calls) == 2
 
 
-def test_what_was_added_to_a_batch_before_the_step_is_its_own(spark: SparkSession) -> None:
+def test_a_column_added_before_the_step_differs_per_batch(spark: SparkSession) -> None:
     batches, planned = Batches(spark), Planned(lambda rows: rows.select("word", "batch"))
     for number in range(3):
         batch = batches.of((number, "a")).withColumn("batch", F.lit(f"of {number}"))

@@ -1,4 +1,4 @@
-"""A pinned table stays as it was while somebody writes, and one of an earlier version lacks columns without harm."""
+"""A pinned table does not change while a stream writes, and missing columns of an earlier version are null."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def filled(lake: Lake) -> Lake:
     return lake
 
 
-def test_what_comes_later_is_not_seen(filled: Lake, tmp_path: Path) -> None:
+def test_later_commits_are_not_seen(filled: Lake, tmp_path: Path) -> None:
     pinned = PinnedTables(filled.settings, tmp_path)
     pinned.pin(FILES, ("sha256", "rows"))
     filled.append(filled.frame([{"sha256": "c", "rows": 3}], FILES), FILES, "test:2")
@@ -27,7 +27,7 @@ def test_what_comes_later_is_not_seen(filled: Lake, tmp_path: Path) -> None:
     assert (pinned.versions[FILES], newest_version(filled.settings, FILES)) == (1, 2)
 
 
-def test_a_table_that_lacks_a_column_has_nulls_and_one_that_is_not_there_is_empty(filled: Lake, tmp_path: Path) -> None:
+def test_a_missing_column_is_null_and_a_missing_table_is_empty(filled: Lake, tmp_path: Path) -> None:
     widened = Table(FILES.name, FILES.grain, FILES.comment, (*FILES.columns, Column("seen_at", "timestamp", "Later.")))
     pinned = PinnedTables(filled.settings, tmp_path)
     pinned.pin(widened, ("sha256", "seen_at"))

@@ -1,4 +1,4 @@
-"""SQL over the lake reads what is there, and neither writes anything nor reads any file but the lake's."""
+"""SQL over the lake reads the latest rows, writes nothing, and reads no file outside the lake."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ from streaming.tables import TABLES
 
 @pytest.fixture(scope="module")
 def filled(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    """A lake with one table, whose folder's name needs quoting, and two rows."""
+    """A lake with one table of two rows, in a folder whose name needs quoting."""
     lake = Lake(spark, load_settings(root=tmp_path_factory.mktemp("sql") / "it's a lake"))
     lake.create([FILES])
     moment = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -34,7 +34,7 @@ def filled(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lak
 
 @pytest.fixture
 def settings(filled: Lake) -> Iterator[Settings]:
-    """The settings of that lake, in which no file may appear or vanish."""
+    """The settings of that lake; the test must not create or delete files in it."""
     before = files(filled)
     yield filled.settings
     assert files(filled) == before
@@ -48,12 +48,12 @@ def test_rows_come_with_their_columns_and_timestamps_in_utc(settings: Settings) 
     result = query(settings, TABLES, "SELECT * FROM bronze.files ORDER BY sha256; -- the end")
     assert list(result.columns) == FILES.column_names
     assert list(result.rows) == [
-        ("a", "one.csv", 10, 2, datetime(2026, 1, 2, 3, 4, 5, 678901)),  # noqa: DTZ001 - plain, and in UTC
+        ("a", "one.csv", 10, 2, datetime(2026, 1, 2, 3, 4, 5, 678901)),  # noqa: DTZ001 - naive, in UTC
         ("b", None, None, None, None),
     ]
 
 
-def test_what_is_appended_is_seen_by_the_next_query(filled: Lake, tmp_path: Path) -> None:
+def test_the_next_query_sees_appended_rows(filled: Lake, tmp_path: Path) -> None:
     lake = Lake(filled.spark, load_settings(root=tmp_path))
     lake.create([FILES])
     count = "SELECT count(*) FROM bronze.files"
@@ -69,7 +69,7 @@ def test_parameters_are_values_and_never_sql(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("statement", ["DESCRIBE bronze.files", "SUMMARIZE bronze.files", "SHOW ALL TABLES"])
-def test_the_lake_can_be_looked_at(settings: Settings, statement: str) -> None:
+def test_statements_that_describe_the_lake_run(settings: Settings, statement: str) -> None:
     assert query(settings, TABLES, statement).rows
 
 
@@ -132,24 +132,24 @@ def test_a_delta_table_outside_the_lake_is_not_read(settings: Settings, filled: 
 ENDLESS = "SELECT count(*) FROM range(1000000000) a, range(1000000000) b WHERE a.range + b.range < 0"
 
 
-def test_a_query_that_takes_too_long_is_stopped_and_says_so(settings: Settings) -> None:
+def test_a_query_that_takes_too_long_is_stopped_with_a_message(settings: Settings) -> None:
     with pytest.raises(ComplaintsError, match=r"stopped after 0\.2 seconds"):
         query(settings, TABLES, ENDLESS, seconds=0.2)
 
 
 def test_the_command_has_a_limit(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMPLAINTS_SQL__SECONDS", "0.2")
-    told = CliRunner().invoke(cli, ["--root", str(settings.folder), "sql", ENDLESS])
-    assert isinstance(told.exception, ComplaintsError)
-    assert "stopped after 0.2 seconds" in str(told.exception)
+    result = CliRunner().invoke(cli, ["--root", str(settings.folder), "sql", ENDLESS])
+    assert isinstance(result.exception, ComplaintsError)
+    assert "stopped after 0.2 seconds" in str(result.exception)
 
 
 @pytest.mark.parametrize("statement", ["SELEC 1", "SELECT nothing FROM bronze.files", "SELECT * FROM gold.decisions"])
-def test_what_duckdb_finds_wrong_is_told_in_one_line(settings: Settings, statement: str) -> None:
+def test_a_duckdb_error_is_reported_in_one_line(settings: Settings, statement: str) -> None:
     with pytest.raises(ComplaintsError, match=r"^The SQL can't be run: [^\n]+$"):
         query(settings, TABLES, statement)
 
 
-def test_without_tables_the_command_that_makes_them_is_named(tmp_path: Path) -> None:
+def test_without_tables_the_error_names_the_command_that_creates_them(tmp_path: Path) -> None:
     with pytest.raises(ComplaintsError, match=r"^There are no tables in .* yet: run `complaints load` first\.$"):
         query(load_settings(root=tmp_path), TABLES, "SELECT 1")

@@ -1,4 +1,4 @@
-"""The catalogue's declarations are whole: what a table is made from, and what the data dictionary says."""
+"""The table declarations are complete: names, grain, comments, clustering, statistics and constraints."""
 
 import re
 from collections import Counter
@@ -26,12 +26,12 @@ def test_the_schema_has_types_order_nullability_and_comments(spark: SparkSession
     assert (table.layer, table.column_names) == ("silver", ["id", "tags"])
 
 
-def test_no_name_is_taken_twice() -> None:
+def test_table_names_are_unique() -> None:
     assert not [name for name, count in Counter(table.name for table in TABLES).items() if count > 1]
 
 
 @each_table
-def test_a_table_lies_in_a_layer_and_says_what_it_and_each_column_is(table: Table) -> None:
+def test_a_table_has_a_layer_a_grain_and_comments(table: Table) -> None:
     assert re.fullmatch(r"(bronze|silver|gold)\.[a-z][a-z_]*", table.name)
     assert table.grain
     assert table.comment.endswith(".")
@@ -43,7 +43,7 @@ def test_a_table_lies_in_a_layer_and_says_what_it_and_each_column_is(table: Tabl
 
 @each_table
 def test_clustering_statistics_and_constraints_name_columns_of_the_table(table: Table) -> None:
-    kept = [name for name in table.properties.get(STATISTICS, "").split(",") if name]
-    assert {*table.cluster_by, *kept} <= set(table.column_names)
+    statistics = [name for name in table.properties.get(STATISTICS, "").split(",") if name]
+    assert {*table.cluster_by, *statistics} <= set(table.column_names)
     for condition in table.constraints.values():
         assert any(re.search(rf"\b{name}\b", condition) for name in table.column_names)

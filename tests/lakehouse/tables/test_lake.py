@@ -1,4 +1,4 @@
-"""The lake's tables are made as declared, appended to with a mark, and written by one process at a time."""
+"""The lake's tables are created as declared, appended to with a mark, and written by one process at a time."""
 
 import subprocess
 import sys
@@ -34,7 +34,7 @@ sys.stdin.read()
 """
 
 
-def test_a_table_is_made_with_columns_comments_constraints_and_properties(lake: Lake, spark: SparkSession) -> None:
+def test_a_table_is_created_with_columns_comments_constraints_and_properties(lake: Lake, spark: SparkSession) -> None:
     lake.create([THINGS])
     found = lake.read(THINGS)
     assert found.dtypes == [("id", "bigint"), ("word", "string")]
@@ -43,7 +43,7 @@ def test_a_table_is_made_with_columns_comments_constraints_and_properties(lake: 
     assert detail is not None
     assert detail.description == "Things for a test. One row: one thing."
     assert detail.properties == {
-        "delta.checkpointInterval": "1000",  # of the session
+        "delta.checkpointInterval": "1000",  # from the session
         "delta.appendOnly": "true",
         "delta.logRetentionDuration": lake.settings.lake.log_retention,
         "delta.enableExpiredLogCleanup": "false",
@@ -54,10 +54,10 @@ def test_a_table_is_made_with_columns_comments_constraints_and_properties(lake: 
         with pytest.raises((PySparkException, Py4JJavaError), match=r"(?i)constraint"):
             lake.append(lake.frame([record], THINGS), THINGS, "test:0")
     assert lake.read(THINGS).count() == 0
-    assert spark.catalog.listTables() == [], "a table is found by its path"
+    assert spark.catalog.listTables() == [], "tables are accessed by path"
 
 
-def test_making_tables_again_changes_nothing(lake: Lake) -> None:
+def test_creating_tables_again_changes_nothing(lake: Lake) -> None:
     lake.create([THINGS])
     lake.append(lake.frame([{"id": 1, "word": "one"}], THINGS), THINGS, "test:1")
     version = lake.version(THINGS)
@@ -66,7 +66,7 @@ def test_making_tables_again_changes_nothing(lake: Lake) -> None:
     assert lake.read(THINGS).count() == 1
 
 
-def test_a_table_whose_making_was_interrupted_gets_what_it_lacks(lake: Lake) -> None:
+def test_a_table_whose_creation_was_interrupted_is_completed(lake: Lake) -> None:
     lake._make(THINGS)
     lake.create([THINGS])
     detail = lake.delta(THINGS).detail().first()
@@ -74,7 +74,7 @@ def test_a_table_whose_making_was_interrupted_gets_what_it_lacks(lake: Lake) -> 
     assert {"delta.constraints.id_positive", "delta.constraints.word_short"} <= set(detail.properties)
 
 
-def test_a_table_of_another_version_is_refused_by_the_columns_that_differ(lake: Lake) -> None:
+def test_a_table_with_other_columns_is_refused_and_the_columns_are_named(lake: Lake) -> None:
     lake.create([THINGS])
     columns = (COLUMNS[0], Column("name", "string", "Its new name."))
     with pytest.raises(ComplaintsError) as refused:
@@ -85,35 +85,35 @@ def test_a_table_of_another_version_is_refused_by_the_columns_that_differ(lake: 
     assert "COMPLAINTS_ROOT" in sentence
 
 
-def test_a_table_of_before_gets_columns_that_may_be_null_and_keeps_its_rows(lake: Lake) -> None:
+def test_nullable_columns_are_added_to_an_existing_table_and_rows_stay(lake: Lake) -> None:
     lake.create([Table("silver.things", "one thing", "Things.", COLUMNS[:1])])
     lake.append(lake.frame([{"id": 1}], THINGS).select("id"), Table("silver.things", "", "", COLUMNS[:1]), "test:1")
-    noted = Column("note", "array<string>", "What's noted \\ beside it.")
-    lake.create([Table("silver.things", "one thing", "Things.", (*COLUMNS, noted))])
+    added = Column("note", "array<string>", "What's added \\ beside it.")
+    lake.create([Table("silver.things", "one thing", "Things.", (*COLUMNS, added))])
     found = lake.read(THINGS)
     assert found.dtypes == [("id", "bigint"), ("word", "string"), ("note", "array<string>")]
-    assert found.schema["note"].metadata["comment"] == noted.comment
+    assert found.schema["note"].metadata["comment"] == added.comment
     assert [tuple(row) for row in found.collect()] == [(1, None, None)]
     needed = Column("size", "int", "How large it is.", nullable=False)
     with pytest.raises(ComplaintsError, match=r"has other columns than this version declares \(size\)"):
-        lake.create([Table("silver.things", "one thing", "Things.", (*COLUMNS, noted, needed))])
+        lake.create([Table("silver.things", "one thing", "Things.", (*COLUMNS, added, needed))])
 
 
-def test_a_missing_table_is_named_with_what_makes_it(lake: Lake) -> None:
+def test_a_missing_table_is_named_with_the_command_that_creates_it(lake: Lake) -> None:
     with pytest.raises(ComplaintsError, match=r"no table silver\.things in .*: run `complaints load` first"):
         lake.read(THINGS)
 
 
 def test_an_append_is_one_commit_with_its_mark_and_versions_can_be_read(lake: Lake) -> None:
     lake.create([THINGS])
-    made = lake.version(THINGS)
+    created = lake.version(THINGS)
     for number in (1, 2):
         rows = lake.frame([{"word": "thing", "id": number}], THINGS)
         lake.append(rows.select("word", "id"), THINGS, f"test:{number}")
-    assert lake.version(THINGS) == made + 2
+    assert lake.version(THINGS) == created + 2
     commits = lake.delta(THINGS).history(2).collect()
     assert [commit.userMetadata for commit in commits] == ["test:2", "test:1"]
-    assert [lake.read(THINGS, version=made + number).count() for number in (0, 1, 2)] == [0, 1, 2]
+    assert [lake.read(THINGS, version=created + number).count() for number in (0, 1, 2)] == [0, 1, 2]
 
 
 def test_a_second_process_may_not_write_until_the_first_has_ended(settings: Settings) -> None:
@@ -132,9 +132,9 @@ def test_a_second_process_may_not_write_until_the_first_has_ended(settings: Sett
     writer_lock(settings).release()
 
 
-def test_what_a_killed_writer_had_staged_goes_with_the_next_one(settings: Settings) -> None:
-    left = settings.folder / "staging-1" / "records.parquet"
-    left.parent.mkdir(parents=True)
-    left.write_text("rows")
+def test_the_next_writer_removes_staged_files_of_a_killed_one(settings: Settings) -> None:
+    leftover = settings.folder / "staging-1" / "records.parquet"
+    leftover.parent.mkdir(parents=True)
+    leftover.write_text("rows")
     with writer_lock(settings):
-        assert not left.parent.exists()
+        assert not leftover.parent.exists()

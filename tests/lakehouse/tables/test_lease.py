@@ -1,4 +1,4 @@
-"""Of two jobs one has the lease on a query, until it gives it back or is gone."""
+"""Only one of two jobs holds the lease on a query, until it releases it or dies."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -9,13 +9,13 @@ from lakehouse.tables.lake import Lake
 from lakehouse.tables.lease import LEASES, Lease
 from lakehouse.tables.writer_lock import BusyError
 
-TERM = 30.0  # of which a commit on a busy machine takes some seconds
+TERM = 30.0  # a commit on a busy machine takes a few seconds of it
 
 
-def test_of_two_jobs_that_ask_at_once_one_has_it_and_the_other_is_told(lake: Lake) -> None:
+def test_of_two_concurrent_jobs_one_gets_the_lease_and_the_other_is_refused(lake: Lake) -> None:
     lake.create([LEASES])
 
-    def asked(job: str) -> Lease | None:
+    def request(job: str) -> Lease | None:
         own = Lake(lake.spark.newSession(), lake.settings)
         try:
             lease = Lease(own, "refine", job, TERM)
@@ -27,7 +27,7 @@ def test_of_two_jobs_that_ask_at_once_one_has_it_and_the_other_is_told(lake: Lak
 
     is_over = False
     with ThreadPoolExecutor(2) as jobs:
-        found = list(jobs.map(asked, ("a", "b")))
+        found = list(jobs.map(request, ("a", "b")))
     (held,) = [lease for lease in found if lease]
     held.check()
     Lease(lake, "score", "c", TERM).check()
@@ -37,10 +37,10 @@ def test_of_two_jobs_that_ask_at_once_one_has_it_and_the_other_is_told(lake: Lak
         held.check()
 
 
-def test_the_lease_of_a_job_that_is_gone_is_taken_over_and_that_job_writes_no_more(
+def test_the_lease_of_a_dead_job_is_taken_over_and_that_job_writes_no_more(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gone = Lease(lake, "refine", "a", TERM)
+    dead = Lease(lake, "refine", "a", TERM)
     Lease(lake, "refine", "a", TERM).check()
     lake.delta(LEASES).update("holder = 'a'", {"until": "current_timestamp() - INTERVAL 1 SECOND"})
     Lease(lake, "refine", "b", TERM).check()
@@ -48,4 +48,4 @@ def test_the_lease_of_a_job_that_is_gone_is_taken_over_and_that_job_writes_no_mo
     later = time.monotonic() + TERM
     monkeypatch.setattr(time, "monotonic", lambda: later)
     with pytest.raises(BusyError, match="The lease on the refine query could not be renewed in time"):
-        gone.check()
+        dead.check()

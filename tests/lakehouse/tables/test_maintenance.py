@@ -1,4 +1,4 @@
-"""Small files are put together and old commits dropped, without a row lost and never past a reader."""
+"""Small files are compacted and old commits deleted, without losing rows or commits that readers need."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def template(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture
 def appended(lake: Lake, template: Path) -> Lake:
-    """That lake, for a test of its own."""
+    """A copy of that lake for one test."""
     shutil.copytree(template, lake.settings.folder, dirs_exist_ok=True)
     return lake
 
@@ -50,8 +50,8 @@ def log(lake: Lake) -> Path:
     return lake.path(EXPECTATIONS) / "_delta_log"
 
 
-def stands_at(lake: Lake, *versions: int) -> None:
-    """A query's checkpoint, as Spark writes it: batches that read up to these versions, the last one not finished."""
+def write_checkpoint(lake: Lake, *versions: int) -> None:
+    """Write a query's checkpoint as Spark does: batches that read up to these versions, the last one unfinished."""
     table_id = lake.delta(EXPECTATIONS).detail().first()["id"]  # type: ignore[index]
     folder = Path(lake.checkpoint("score"))
     for name in ("offsets", "commits"):
@@ -67,7 +67,7 @@ def batches(lake: Lake) -> list[int]:
     return sorted(row.batch_id for row in lake.read(EXPECTATIONS).collect())
 
 
-def test_many_small_files_become_one_and_no_row_is_lost(appended: Lake) -> None:
+def test_many_small_files_are_compacted_into_one_without_losing_rows(appended: Lake) -> None:
     done = maintain(appended, EXPECTATIONS, is_compacted=True)
     assert (done.table, done.files_before, done.files_after) == ("silver.expectations", COMMITS, 1)
     assert done.commits_dropped > 0
@@ -78,7 +78,7 @@ def test_many_small_files_become_one_and_no_row_is_lost(appended: Lake) -> None:
     assert (again.files_before, again.files_after) == (2, 2), "two files are not worth a commit"
 
 
-def test_what_a_compaction_left_is_deleted_once_no_version_needs_it(
+def test_files_replaced_by_a_compaction_are_deleted_once_no_version_needs_them(
     appended: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(maintenance, "DEAD_FILES", 5)
@@ -90,7 +90,7 @@ def test_what_a_compaction_left_is_deleted_once_no_version_needs_it(
     for commit in log(appended).glob("*.json"):
         os.utime(commit, (time.time() - 7200, time.time() - 7200))
     monkeypatch.setattr(maintenance, "LEAST_HOURS", 0)
-    monkeypatch.setattr(maintenance, "CLOCK_HOURS", -3)  # as if all that had been two hours ago in Delta's time, too
+    monkeypatch.setattr(maintenance, "CLOCK_HOURS", -3)  # as if it all happened two hours ago for Delta too
     done = maintain(appended, EXPECTATIONS, is_compacted=False)
     assert done.files_deleted == COMMITS
     assert len(list(folder.glob("*.parquet"))) == done.files_after == 6
@@ -98,13 +98,13 @@ def test_what_a_compaction_left_is_deleted_once_no_version_needs_it(
 
 
 @pytest.mark.parametrize("age", [600, -7200], ids=["ten minutes old", "the clock was set back"])
-def test_in_a_stream_s_first_hour_the_files_of_every_version_stay(
+def test_in_the_first_hour_of_a_stream_the_files_of_every_version_stay(
     appended: Lake, monkeypatch: pytest.MonkeyPatch, age: int
 ) -> None:
     before = appended.version(EXPECTATIONS)
     maintain(appended, EXPECTATIONS, is_compacted=True)
     for path in appended.path(EXPECTATIONS).glob("*.parquet"):
-        os.utime(path, (time.time() - 7200, time.time() - 7200))  # so that only their removal is new
+        os.utime(path, (time.time() - 7200, time.time() - 7200))  # so that only their removal is recent
     for commit in log(appended).glob("*.json"):
         os.utime(commit, (time.time() - age, time.time() - age))
     monkeypatch.setattr(maintenance, "DEAD_FILES", 0)
@@ -117,19 +117,19 @@ def test_large_files_do_not_make_a_few_small_ones_worth_a_commit(
     appended: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes = sorted(path.stat().st_size for path in appended.path(EXPECTATIONS).glob("*.parquet"))
-    monkeypatch.setattr(maintenance, "SMALL_BYTES", sizes[0])  # to which all files are large
+    monkeypatch.setattr(maintenance, "SMALL_BYTES", sizes[0])  # so that all files count as large
     done = maintain(appended, EXPECTATIONS, is_compacted=True)
     assert (done.files_before, done.files_after) == (COMMITS, COMMITS)
 
 
-def test_how_long_commits_are_kept_is_a_setting(appended: Lake) -> None:
+def test_the_log_retention_is_a_setting(appended: Lake) -> None:
     settings = appended.settings
     longer = settings.lake.model_copy(update={"log_retention": "interval 3 hours"})
     kept = Lake(appended.spark, settings.model_copy(update={"lake": longer}))
     done = maintain(kept, EXPECTATIONS, is_compacted=False)
     assert done.commits_dropped == 0
     done = maintain(appended, EXPECTATIONS, is_compacted=False)
-    assert done.commits_dropped > 0, "they are two hours old, and kept for one"
+    assert done.commits_dropped > 0, "they are two hours old, and retained for one"
 
 
 def test_a_table_that_is_merged_into_keeps_its_files(appended: Lake) -> None:
@@ -138,8 +138,8 @@ def test_a_table_that_is_merged_into_keeps_its_files(appended: Lake) -> None:
     assert batches(appended) == list(range(COMMITS))
 
 
-def test_what_a_query_still_has_to_read_stays(appended: Lake) -> None:
-    stands_at(appended, 6, 17)
+def test_commits_that_a_query_has_not_read_stay(appended: Lake) -> None:
+    write_checkpoint(appended, 6, 17)
     maintain(appended, EXPECTATIONS, is_compacted=True)
     kept = sorted(int(path.stem) for path in log(appended).glob("*.json"))
     assert kept[0] == 4, "the unfinished batch is read again from the end of the one before"
@@ -147,21 +147,19 @@ def test_what_a_query_still_has_to_read_stays(appended: Lake) -> None:
 
 
 def test_a_batch_that_is_run_again_finds_the_version_before_its_own_commit(appended: Lake) -> None:
-    stands_at(appended, 0)
-    began = min(commit.stat().st_mtime for commit in log(appended).glob("*.json")) - 1
+    write_checkpoint(appended, 0)
+    started = min(commit.stat().st_mtime for commit in log(appended).glob("*.json")) - 1
     unfinished = Path(appended.checkpoint("score")) / "offsets" / "7"
     unfinished.write_text("v1\n{}\n-\n")  # reads no table
-    os.utime(unfinished, (began, began))
+    os.utime(unfinished, (started, started))
     for commit in list(log(appended).glob("*.json")):
         if int(commit.stem) < 12:
-            os.utime(commit, (began - 60, began - 60))
+            os.utime(commit, (started - 60, started - 60))
     maintain(appended, EXPECTATIONS, is_compacted=False)
     assert appended.read(EXPECTATIONS, version=11).count() > 0
 
 
-def test_a_log_that_has_grown_is_put_into_one_file_and_reads_as_before(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_log_is_checkpointed_and_the_table_reads_as_before(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(maintenance, "LONG_LOG", 3)
     lake.create([EXPECTATIONS])
     for number in range(3):
@@ -176,7 +174,7 @@ def test_a_log_that_has_grown_is_put_into_one_file_and_reads_as_before(
     assert batches(lake) == [0, 1, 2]
 
 
-def test_of_several_long_logs_the_longest_comes_first(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_longest_log_is_checkpointed_first(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(maintenance, "LONG_LOG", 2)
     lake.create([EXPECTATIONS, QUARANTINE])
     refused: dict[str, object] = {"record_id": "r", "payload": "{", "reasons": ["not_json"]}

@@ -1,4 +1,4 @@
-"""The writer lock of a lake lasts as long as the Java process that writes it, however its Python ended."""
+"""The writer lock of a lake is held as long as the Java process that writes it, however Python ended."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from lakehouse.settings import Settings
 from lakehouse.tables.lake import open_lake, writer_lock
 from lakehouse.tables.writer_lock import BusyError, _is_locked
 
-# The process that Spark runs in, started as PySpark does, without a session in it.
+# The Java process of Spark, started as PySpark does, but without a session.
 WRITING = """
 import os, sys
 from pathlib import Path
@@ -34,18 +34,18 @@ sys.stdin.read()
 
 @pytest.fixture
 def writing(settings: Settings) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """A process that writes the lake, and the number of its Java process."""
+    """A process that holds the writer lock, and the id of its Java process."""
     command = [sys.executable, "-c", WRITING, str(settings.folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as python:
         assert python.stdout is not None
         java = int(python.stdout.readline())
         yield python, java
-        for number in (java, python.pid):
-            if Path(f"/proc/{number}").exists():
-                os.kill(number, signal.SIGKILL)
+        for pid in (java, python.pid):
+            if Path(f"/proc/{pid}").exists():
+                os.kill(pid, signal.SIGKILL)
 
 
-def test_a_java_process_that_outlives_its_python_is_waited_for(
+def test_a_writer_waits_for_a_java_process_that_outlives_its_python(
     writing: tuple[subprocess.Popen[str], int], settings: Settings
 ) -> None:
     python, java = writing
@@ -61,12 +61,12 @@ def test_a_java_process_that_outlives_its_python_is_waited_for(
         assert not Path(f"/proc/{java}").exists() or "zombie" in Path(f"/proc/{java}/status").read_text()
 
 
-def test_a_process_that_is_frozen_as_a_whole_keeps_the_right(
+def test_a_completely_frozen_process_keeps_the_lock(
     writing: tuple[subprocess.Popen[str], int], settings: Settings
 ) -> None:
     python, java = writing
-    for number in (python.pid, java):
-        os.kill(number, signal.SIGSTOP)
+    for pid in (python.pid, java):
+        os.kill(pid, signal.SIGSTOP)
     with pytest.raises(BusyError, match="Another process is writing the lake"):
         writer_lock(settings, patience=0)
     python.kill()
@@ -77,7 +77,7 @@ def test_a_process_that_is_frozen_as_a_whole_keeps_the_right(
     writer_lock(settings).release()
 
 
-def test_the_right_is_given_back_with_the_session_still_there(spark: SparkSession, settings: Settings) -> None:
+def test_the_lock_is_released_while_the_session_stays_open(spark: SparkSession, settings: Settings) -> None:
     for _ in range(2):
         with writer_lock(settings) as lock:
             assert open_lake(lock, settings).spark is spark
