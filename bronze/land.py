@@ -79,10 +79,10 @@ def landed_from_files(staged: DataFrame) -> DataFrame:
     )
 
 
-def landed_from_quarantine(mended: DataFrame) -> DataFrame:
+def landed_from_quarantine(corrected: DataFrame) -> DataFrame:
     """Transform quarantined rows (record_id, payload, arrived_at) for replay into new rows of bronze.complaints."""
     return _as_bronze(
-        mended,
+        corrected,
         record_id=F.concat_ws("@", "record_id", F.date_format(F.current_timestamp(), "yyyyMMddHHmmssSSS")),
         payload=F.col("payload"),
         source=F.lit("replay"),
