@@ -15,7 +15,10 @@ from typing import TextIO
 
 from lakehouse.settings import Settings
 
-PACKAGES = ("lakehouse", "bronze", "silver", "gold", "ml", "streaming", "dashboards")
+PACKAGES = (
+    *("lakehouse", "bronze", "silver", "gold", "ml", "streaming", "monitoring", "stewardship", "benchmarks"),
+    *("dashboards", "deployment", "complaints"),
+)
 _ABOUT: ContextVar[Mapping[str, object]] = ContextVar("about", default=MappingProxyType({}))
 
 log = logging.getLogger(__name__)

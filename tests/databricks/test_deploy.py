@@ -14,6 +14,7 @@ from databricks.sdk.service.iam import PermissionLevel
 from databricks.sdk.service.jobs import PauseStatus
 
 from tests.databricks.conftest import REQUIRED, SERVICE_PRINCIPAL, Sandbox, Workspace, new_workspace
+from tests.rooms import PACKAGES
 
 pytestmark = pytest.mark.bundle
 
@@ -69,7 +70,7 @@ def test_the_wheel_that_the_jobs_install_holds_code_conf_and_samples_and_no_test
     with client.workspace.download(path) as download:
         names = zipfile.ZipFile(BytesIO(download.read())).namelist()
     folders = {name.split("/")[0] for name in names}
-    assert folders >= {"bronze", "silver", "gold", "ml", "streaming", "lakehouse", "conf", "samples"}
+    assert folders >= {*PACKAGES, "conf", "samples"}
     assert {"conf/settings.yaml", "conf/decisions.yaml", "conf/text/lemmas.txt"} <= set(names)
     assert any(re.fullmatch(r"samples/export-\d{4}-.*\.gz", name) for name in names)
     assert not folders & {"tests", "docs", "resources", "notebooks"}

@@ -14,6 +14,7 @@ import pytest
 
 from complaints import COMMANDS
 from tests.databricks.conftest import PROJECT
+from tests.rooms import PACKAGES
 
 IMPORTED = """
 import importlib, json, pkgutil
@@ -98,7 +99,7 @@ def test_it_holds_conf_and_samples_and_no_tests(installed: Installed) -> None:
     }
     assert here <= set(names)
     assert {name.split("/")[0] for name in names} == {
-        *("bronze", "silver", "gold", "ml", "streaming", "lakehouse", "conf", "dashboards", "samples"),
+        *(*PACKAGES, "conf", "samples"),
         next(name.split("/")[0] for name in names if ".dist-info/" in name),
     }
 

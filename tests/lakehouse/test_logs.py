@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lakehouse.logs import about, notifier
+from lakehouse.logs import PACKAGES, about, notifier
 from lakehouse.settings import Settings
 
 
@@ -17,7 +17,7 @@ def _restored_logging() -> Iterator[None]:
     handlers = root.handlers
     yield
     root.handlers = handlers
-    for package in ("lakehouse", "bronze", "silver", "gold", "ml", "streaming", "dashboards"):
+    for package in PACKAGES:
         logging.getLogger(package).setLevel(logging.NOTSET)
 
 

@@ -10,6 +10,7 @@ import pytest
 from lakehouse.settings import Settings
 from notebooks.run import executed, notebooks
 from tests.conftest import copied
+from tests.rooms import PACKAGES
 
 MOST_BYTES = 500_000
 NAMES = ("1-data-preparation", "2-pipeline-development", "3-model-development")
@@ -17,7 +18,6 @@ LOGIC = (
     ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.For, ast.While, ast.If, ast.IfExp, ast.Try,
     ast.With, ast.Match, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp,
 )  # fmt: skip
-PACKAGES = {"bronze", "silver", "gold", "ml", "streaming", "lakehouse"}
 
 
 def cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
@@ -45,7 +45,7 @@ def test_a_notebook_holds_calls_and_no_logic_of_its_own_and_is_committed_with_it
     syntax = list(nodes(notebook))
     assert [type(node).__name__ for node in syntax if isinstance(node, LOGIC)] == []
     imported = {(node.module or "").split(".")[0] for node in syntax if isinstance(node, ast.ImportFrom)}
-    assert imported & PACKAGES
+    assert imported & set(PACKAGES)
     assert path.stat().st_size < MOST_BYTES
     assert pictures(notebook) > 0
     assert [cell.execution_count for cell in cells(notebook)] == list(range(1, len(cells(notebook)) + 1))

@@ -36,8 +36,8 @@ def project(tmp_path: Path) -> Path:
     """A project with a small lock file, whose jars step creates a file."""
     for name, content in (("requirements.lock", LOCK), ("pyproject.toml", "[project]"), ("jars.lock", "")):
         (tmp_path / name).write_text(content)
-    package = tmp_path / "lakehouse"
-    package.mkdir()
+    package = tmp_path / "lakehouse" / "setup"
+    package.mkdir(parents=True)
     (package / "jars.py").write_text("open('jars-were-fetched', 'a').write('x')")
     return tmp_path
 
@@ -107,7 +107,7 @@ def test_a_missing_lock_is_named(project: Path) -> None:
 
 
 def test_a_failure_of_the_jars_fails_the_setup(project: Path) -> None:
-    (project / "lakehouse" / "jars.py").write_text("raise SystemExit(1)")
+    (project / "lakehouse" / "setup" / "jars.py").write_text("raise SystemExit(1)")
     with pytest.raises(SetupError, match="stopped at the jars"):
         _run(project)
 
@@ -171,8 +171,8 @@ def test_the_real_lock_pins_every_package_with_hashes_and_names_no_index() -> No
 
 @pytest.mark.parametrize(("options", "traceback"), [([], False), (["--debug"], True)])
 def test_the_traceback_is_shown_with_debug_only(project: Path, options: list[str], *, traceback: bool) -> None:
-    script = project / "lakehouse" / "install.py"
-    shutil.copy(PROJECT / "lakehouse" / "install.py", script)
+    script = project / "lakehouse" / "setup" / "install.py"
+    shutil.copy(PROJECT / "lakehouse" / "setup" / "install.py", script)
     (project / "requirements.lock").unlink()
     done = subprocess.run([sys.executable, str(script), *options], capture_output=True, text=True, check=False)
     assert done.returncode == 1
