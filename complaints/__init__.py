@@ -1,4 +1,4 @@
-"""The command line `complaints`: each command parses, calls, prints. Nothing here knows how the work is done."""
+"""The command line `complaints`: each command parses options, calls a package, and prints the result."""
 
 import importlib
 import json
@@ -16,7 +16,7 @@ from lakehouse.errors import ComplaintsError
 from lakehouse.privacy import restrict_to_owner
 from lakehouse.settings import Settings, load_settings
 
-# Where each command lives; imported only when it is asked for, so that help comes at once.
+# The function behind each command; its module is imported on first use, so that help is fast.
 COMMANDS = {
     "setup": "complaints.setup:setup",
     "demo": "complaints.demo:demo",
@@ -42,25 +42,26 @@ COMMANDS = {
     "superset": "complaints.superset:superset",
 }
 
-WIDE = 500  # characters; where nobody watches, no line is broken
+WIDE = 500  # characters; without a terminal, lines are not wrapped
+HELP_WIDTH = 120  # characters that help uses at most; click's default is 80
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
 class Invocation:
-    """What was given before the command's name."""
+    """The options given before the command's name."""
 
     root: str | None
     environment: str | None
 
     @property
     def options(self) -> dict[str, Any]:
-        """The settings given as options; None where none was."""
+        """The settings given as options; None for those that were not given."""
         return {"root": self.root, "environment": self.environment}
 
     def settings(self) -> Settings:
-        """The settings of this run; from here on the lake's files are their owner's alone."""
+        """Load this run's settings; files created from here on are readable by their owner only."""
         settings = load_settings(**self.options)
         if settings.is_local:
             restrict_to_owner(settings.folder)
@@ -79,16 +80,23 @@ class _Lazy(click.Group):
         return command
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--root", metavar="FOLDER", help="Folder of this lake (default: COMPLAINTS_ROOT, or .lakehouse).")
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": HELP_WIDTH})
+@click.option("--root", metavar="FOLDER", show_default="COMPLAINTS_ROOT, or .lakehouse", help="Folder of the lake.")
 @click.option(
-    "--environment", metavar="NAME", help="local, dev, staging or prod (default: COMPLAINTS_ENVIRONMENT, or local)."
+    "--environment",
+    metavar="NAME",
+    show_default="COMPLAINTS_ENVIRONMENT, or local",
+    help="Environment: local, dev, staging or prod.",
 )
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option("--debug", is_flag=True, help="Print the traceback of an error.")
 @click.version_option(package_name="complaints")
 @click.pass_context
 def cli(ctx: click.Context, root: str | None, environment: str | None, debug: bool) -> None:  # noqa: ARG001, FBT001
-    """Complaint lakehouse: complaints from Kafka and files to decisions that people can act on.
+    """Turn consumer complaints into decisions to act on.
+
+    Complaints arrive on Kafka or as export files. They are stored in Delta tables, scored by a model, and become
+    decisions: how urgent, which team, what to do first, by when, and why. The options below go before the command;
+    `complaints COMMAND --help` describes a command.
 
     \b
     Example:
@@ -98,12 +106,12 @@ def cli(ctx: click.Context, root: str | None, environment: str | None, debug: bo
 
 
 def main() -> None:
-    """Run the command line: one sentence for an error that a person can mend, the traceback with --debug."""
+    """Run the command line; an error is printed as one sentence, with its traceback only under --debug."""
     debug = "--debug" in sys.argv
     try:
         cli.main(standalone_mode=False)
-    except click.exceptions.Exit as leave:
-        sys.exit(leave.exit_code)
+    except click.exceptions.Exit as requested:
+        sys.exit(requested.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -115,59 +123,59 @@ def main() -> None:
             traceback.print_exc()
         Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(f"Error: {error}", style="red")
         sys.exit(1)
-    except Exception as error:  # noqa: BLE001 - the last line of defence: a sentence, not a traceback
+    except Exception as error:  # noqa: BLE001 - the last resort: a sentence, not a traceback
         if debug:
             traceback.print_exc()
         first = (str(error).strip().splitlines() or [""])[0]
         Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(
-            f"Error: something unforeseen went wrong ({type(error).__name__}: {first}). "
-            "Run the command again with --debug before its name to see where.",
+            f"Error: unexpected failure ({type(error).__name__}: {first}). "
+            "Run the command again with --debug before its name to see the traceback.",
             style="red",
         )
         sys.exit(1)
 
 
 def json_option(function: Function) -> Function:
-    """The option --json: one JSON object on standard output, and nothing else there."""
-    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")(function)
+    """Add the option --json: standard output is one JSON object and nothing else."""
+    return click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")(function)
 
 
 def print_json(result: Mapping[str, Any]) -> None:
-    """The result as one JSON object on standard output."""
+    """Print the result as one JSON object on standard output."""
     click.echo(json.dumps(result, default=str, ensure_ascii=False))
 
 
 def print_grid(columns: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: bool = False) -> None:
-    """Rows under their columns' names on standard output, whole also where that is no terminal.
+    """Print rows under a header on standard output; lines are not wrapped when that is not a terminal.
 
     Args:
-        columns: names.
-        rows: values; None is shown as nothing.
-        numbers: whether all but the first column hold numbers, and stand to the right.
+        columns: the columns' names.
+        rows: the values; None is shown as an empty cell.
+        numbers: whether all columns but the first hold numbers and are right-aligned.
     """
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = WIDE
     grid = Grid(box=None, pad_edge=False)
-    for place, name in enumerate(columns):
-        grid.add_column(name, justify="right" if numbers and place else "left", overflow="fold")
+    for index, name in enumerate(columns):
+        grid.add_column(name, justify="right" if numbers and index else "left", overflow="fold")
     for row in rows:
-        shown = (_shown(value, is_number=numbers and place > 0) for place, value in enumerate(row))
-        grid.add_row(*shown)
+        cells = (_formatted(value, is_number=numbers and index > 0) for index, value in enumerate(row))
+        grid.add_row(*cells)
     console.print(grid)
 
 
-def _shown(value: object, *, is_number: bool) -> str:
+def _formatted(value: object, *, is_number: bool) -> str:
     if value is None:
         return ""
     return f"{value:,}" if is_number else str(value)
 
 
 def three_decimals(value: float | None) -> str:
-    """A measure of the model as tables show it; nothing where there is none."""
+    """Format a model metric for a table; an empty string for None."""
     return "" if value is None else f"{value:.3f}"
 
 
 def terminal() -> Console:
-    """The console for progress and notes: standard error, so that standard output holds results alone."""
+    """Return the console for progress and notes: standard error, so that standard output holds only results."""
     return Console(stderr=True, highlight=False)

@@ -1,5 +1,5 @@
-"""`complaints bench`: how fast the real path is on this machine, and against an earlier measurement."""
-# ruff: noqa: PLC0415 - imported when a command runs, so that help comes at once
+"""`complaints bench`: how fast the pipeline is on this machine, also compared with an earlier benchmark."""
+# ruff: noqa: PLC0415 - imported when a command runs, so that help is fast
 
 import threading
 from contextlib import contextmanager, nullcontext
@@ -12,7 +12,7 @@ from rich.live import Live
 
 from complaints import Invocation, json_option, print_grid, print_json, terminal
 from complaints.load import SAMPLES
-from complaints.stream import grid, print_report, stopping
+from complaints.stream import grid, print_report, rate_option, share_option, stopping
 from lakehouse.errors import ComplaintsError
 
 if TYPE_CHECKING:
@@ -22,33 +22,49 @@ if TYPE_CHECKING:
     from lakehouse.settings import Settings
     from streaming.runs.run import Plan
 
-narratives_option = click.option(
-    "--narratives",
-    type=click.FloatRange(0, 1),
-    default=1.0,
-    show_default=True,
-    help="Share of complaints with a narrative.",
-)
+narratives_option = share_option("--narratives", "Share of complaints with a narrative.", default=1.0)
 
 
 @click.group()
 def bench() -> None:
-    """Measure the real path, or training, in a lake of its own; figures as JSON and a chart go to <root>/reports.
+    """Benchmark the stream, batch jobs, queries or training.
 
-    Nothing else should run on the machine meanwhile: what did is told beside the figures (others_cores).
+    Each benchmark runs the real code in a lake of its own and writes its metrics as JSON, with a chart, to
+    <root>/reports. Nothing else should run on the machine: the processors that other processes used are reported as
+    others_cores.
 
     \b
     Example:
         complaints bench stream --rate 10000 --duration 5
+        complaints bench compare before.json after.json
     """
 
 
 @bench.command()
-@click.option("--rate", type=click.FloatRange(min=1), default=10_000, show_default=True, help="Complaints a minute.")
-@click.option("--duration", type=click.FloatRange(min=0.01), default=5, show_default=True, help="Minutes.")
-@click.option("--warm-up", type=click.FloatRange(min=0), default=120, show_default=True, help="Seconds left out.")
+@rate_option("Complaints to send per minute.")
 @click.option(
-    "--run-in", type=click.FloatRange(min=0), default=0, help="Minutes before, at 10,000 complaints a minute."
+    "--duration",
+    type=click.FloatRange(min=0.01),
+    default=5,
+    show_default=True,
+    metavar="MINUTES",
+    help="How long to measure, in minutes.",
+)
+@click.option(
+    "--warm-up",
+    type=click.FloatRange(min=0),
+    default=120,
+    show_default=True,
+    metavar="SECONDS",
+    help="Warm-up before the measurement, in seconds at the same rate.",
+)
+@click.option(
+    "--run-in",
+    type=click.FloatRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="MINUTES",
+    help="Run-in before the warm-up, in minutes at 10,000 complaints per minute.",
 )
 @narratives_option
 @json_option
@@ -63,15 +79,15 @@ def stream(
     narratives: float,
     as_json: bool,  # noqa: FBT001
 ) -> None:
-    """Measure the stream at a rate: batches by query and part, waits from Kafka to gold, processor time.
+    """Benchmark the stream at a given rate.
 
-    The warm-up comes before the duration, so that so many minutes are measured. A high rate wants a running-in before:
-    a stream that has just begun takes less than it will.
+    Measures batch times by query and phase, the time from Kafka to gold, and processor time. The warm-up is not part of
+    --duration. Use --run-in before a high rate: a stream that has just started handles less than it will later.
 
     \b
     Example:
         complaints bench stream --rate 10000 --duration 5
-        complaints bench stream --rate 60000 --duration 3 --run-in 5 --narratives 0.25
+        complaints bench stream --rate 60000 --run-in 5 --narratives 0.25
     """
     from benchmarks.bench import bench_stream
 
@@ -85,12 +101,21 @@ def stream(
 
 
 @bench.command()
-@click.option("--backlog", type=click.IntRange(min=1), default=100_000, show_default=True, help="Complaints waiting.")
+@click.option(
+    "--backlog",
+    type=click.IntRange(min=1),
+    default=100_000,
+    show_default=True,
+    metavar="ROWS",
+    help="Number of complaints that wait on Kafka.",
+)
 @narratives_option
 @json_option
 @click.pass_obj
 def drain(invocation: Invocation, /, backlog: int, narratives: float, as_json: bool) -> None:  # noqa: FBT001
-    """Measure how long a backlog on Kafka takes to be scored.
+    """Benchmark how fast a backlog on Kafka is scored.
+
+    Reports the seconds until the last complaint is scored, and complaints per minute.
 
     \b
     Example:
@@ -102,20 +127,29 @@ def drain(invocation: Invocation, /, backlog: int, narratives: float, as_json: b
     settings = invocation.settings()
     found = _measured(invocation, lambda w: bench_drain(settings, plan, w), as_json=as_json, ends_early=True)
     if not as_json:
-        told = found.figures
+        metrics = found.figures
         click.echo(
-            f"{told['backlog']:,} complaints in {told['drained_s']} s, {told['rows_per_minute']:,} a minute; "
-            f"starting took {told['start_s']} s before"
+            f"{metrics['backlog']:,} complaints in {metrics['drained_s']} s, {metrics['rows_per_minute']:,} "
+            f"per minute; the start before that took {metrics['start_s']} s"
         )
 
 
 @bench.command()
-@click.option("--rows", type=click.IntRange(min=1), default=1_000_000, show_default=True, help="Complaints in files.")
+@click.option(
+    "--rows",
+    type=click.IntRange(min=1),
+    default=1_000_000,
+    show_default=True,
+    metavar="ROWS",
+    help="Number of complaints in the files.",
+)
 @narratives_option
 @json_option
 @click.pass_obj
 def batch(invocation: Invocation, /, rows: int, narratives: float, as_json: bool) -> None:  # noqa: FBT001
-    """Measure loading, refining and scoring of generated files.
+    """Benchmark loading and scoring of generated files.
+
+    Measures two steps: load and refine, then score and summarise.
 
     \b
     Example:
@@ -128,22 +162,33 @@ def batch(invocation: Invocation, /, rows: int, narratives: float, as_json: bool
     if not as_json:
         for step, seconds in found.figures["steps"].items():
             click.echo(f"{step:<20} {seconds:>8,.1f} s")
-        click.echo(f"{found.figures['rows']:,} rows, {found.figures['rows_per_minute']:,} a minute")
+        click.echo(f"{found.figures['rows']:,} rows, {found.figures['rows_per_minute']:,} per minute")
 
 
 @bench.command()
-@click.option("--sizes", default="10000,1000000,10000000", show_default=True, help="Rows in gold, smallest first.")
-@click.option("--rate", type=click.FloatRange(min=1), default=10_000, show_default=True, help="Complaints a minute.")
 @click.option(
-    "--duration", type=click.FloatRange(min=0.01), default=2, show_default=True, help="Minutes; half of them warm up."
+    "--sizes",
+    default="10000,1000000,10000000",
+    show_default=True,
+    metavar="ROWS,…",
+    help="Rows in gold, smallest first, separated by commas.",
+)
+@rate_option("Complaints to send per minute.")
+@click.option(
+    "--duration",
+    type=click.FloatRange(min=0.01),
+    default=2,
+    show_default=True,
+    metavar="MINUTES",
+    help="How long to send per run, in minutes; the first half is warm-up.",
 )
 @json_option
 @click.pass_obj
 def growth(invocation: Invocation, /, sizes: str, rate: float, duration: float, as_json: bool) -> None:  # noqa: FBT001
-    """Measure the stream's batch times beside gold tables of several sizes.
+    """Benchmark the stream with gold tables of several sizes.
 
-    Each size twice, there and back again. Gold is filled with the root's own decisions over and over, so `complaints
-    demo` or `complaints score` comes before.
+    Each size is measured twice, once in ascending and once in descending order. Gold is filled with copies of the
+    lake's own decisions, so run `complaints demo` or `complaints score` first.
 
     \b
     Example:
@@ -161,13 +206,21 @@ def growth(invocation: Invocation, /, sizes: str, rate: float, duration: float, 
 
 
 @bench.command()
-@click.option("--rows", type=click.IntRange(min=1), default=10_000_000, show_default=True, help="Decisions in gold.")
+@click.option(
+    "--rows",
+    type=click.IntRange(min=1),
+    default=10_000_000,
+    show_default=True,
+    metavar="ROWS",
+    help="Number of decisions in gold.",
+)
 @json_option
 @click.pass_obj
 def queries(invocation: Invocation, /, rows: int, as_json: bool) -> None:  # noqa: FBT001
-    """Measure the query behind each chart of the dashboards; a table of the times is written beside the figures.
+    """Benchmark the query behind each dashboard chart.
 
-    The rows are the root's own decisions over and over, so `complaints demo` or `complaints score` comes before.
+    Also writes the times as a Markdown table to <root>/reports. The rows are copies of the lake's own decisions, so run
+    `complaints demo` or `complaints score` first.
 
     \b
     Example:
@@ -180,11 +233,19 @@ def queries(invocation: Invocation, /, rows: int, as_json: bool) -> None:  # noq
 
 
 @bench.command()
-@click.option("--times", default="1,10,100", show_default=True, help="Sizes, as multiples of the lake's complaints.")
+@click.option(
+    "--times",
+    default="1,10,100",
+    show_default=True,
+    metavar="FACTORS",
+    help="Multiples of the lake's complaints to train on, smallest first, separated by commas.",
+)
 @json_option
 @click.pass_obj
 def train(invocation: Invocation, /, times: str, as_json: bool) -> None:  # noqa: FBT001
-    """Measure time and memory of training at several times the lake's complaints, each size in a process of its own.
+    """Benchmark the time and memory that training takes.
+
+    Trains on several multiples of the lake's complaints, each in a process of its own.
 
     \b
     Example:
@@ -206,7 +267,9 @@ def train(invocation: Invocation, /, times: str, as_json: bool) -> None:  # noqa
 @json_option
 @click.pass_obj
 def compare(_: Invocation, /, before: Path, after: Path, as_json: bool) -> None:  # noqa: FBT001
-    """Compare two measurements, number by number.
+    """Compare two benchmark results, metric by metric.
+
+    BEFORE and AFTER are JSON files that benchmarks wrote to <root>/reports.
 
     \b
     Example:
@@ -223,7 +286,7 @@ def compare(_: Invocation, /, before: Path, after: Path, as_json: bool) -> None:
         (name, f"{old[name]:,g}", f"{new[name]:,g}", f"{new[name] / old[name]:.2f}" if old[name] else "")
         for name in shared
     ]
-    print_grid(("figure", "before", "after", "ratio"), rows)
+    print_grid(("metric", "before", "after", "ratio"), rows)
 
 
 def _whole_numbers(text: str, example: str) -> list[int]:
@@ -232,7 +295,7 @@ def _whole_numbers(text: str, example: str) -> list[int]:
     except ValueError:
         found = []
     if min(found, default=0) < 1:
-        msg = f"{text} are no sizes: give whole numbers, smallest first, like {example}."
+        msg = f"{text} is not a list of sizes: give whole numbers, smallest first, like {example}."
         raise ComplaintsError(msg)
     return found
 
@@ -257,7 +320,7 @@ def _bench_queries(settings: "Settings", rows: int, watcher: "Watcher") -> "Benc
     spark = start_session(settings)
     with lake_with_champion(settings, FOLDER) as empty:
         fill(Lake(spark, settings), Lake(spark, empty), rows, watcher.notify)
-        watcher.notify("Asking.")
+        watcher.notify("Running the queries.")
         times = query_times(empty, TABLES)
     by_chart = {time.chart: time.warm_ms for time in times}
     figures = {"machine": machine(), "rows": rows, "slowest_ms": max(by_chart.values()), "warm_ms": by_chart}
@@ -267,11 +330,11 @@ def _bench_queries(settings: "Settings", rows: int, watcher: "Watcher") -> "Benc
 def _measured(
     invocation: Invocation, measure: "Callable[[Watcher], Bench]", *, as_json: bool, ends_early: bool = False
 ) -> "Bench":
-    """Measure and store; at Ctrl-C one that can end early tells what it has, and another ends with nothing."""
+    """Run a benchmark and store it; on Ctrl-C one with `ends_early` reports what it has, any other reports nothing."""
     with stopping() if ends_early else nullcontext(threading.Event()) as stop, _watched(stop) as watcher:
         found = measure(watcher)
     path = found.store(invocation.settings().folder / "reports")
-    terminal().print(f"Figures: {path}; chart beside it.", soft_wrap=True)
+    terminal().print(f"Metrics: {path}; the chart is next to it.", soft_wrap=True)
     if as_json:
         print_json({"bench": found.name, **found.figures})
     return found
@@ -290,11 +353,11 @@ def _watched(stop: threading.Event) -> "Iterator[Watcher]":
         )
 
 
-def _print_costs(told: Any) -> None:  # noqa: ANN401 - figures as JSON has them
+def _print_costs(metrics: Any) -> None:  # noqa: ANN401 - metrics as in the JSON
     click.echo(
-        f"{told['cpu_s_per_1000']} processor seconds for 1,000 complaints; all else on the machine used "
-        f"{told['others_cores']} processors"
+        f"{metrics['cpu_s_per_1000']} processor seconds per 1,000 complaints; other processes on the machine used "
+        f"{metrics['others_cores']} processors"
     )
-    for query, times in told["queries"].items():
+    for query, times in metrics["queries"].items():
         parts = "   ".join(f"{part} {spent:,.0f} ms" for part, spent in times["parts_ms"].items())
-        click.echo(f"{query:<10} {times['rows_per_batch']:>7,.0f} rows a batch   {parts}")
+        click.echo(f"{query:<10} {times['rows_per_batch']:>7,.0f} rows per batch   {parts}")

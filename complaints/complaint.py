@@ -1,5 +1,5 @@
-"""`complaints trace` and `complaints erase`: one complaint's way through the layers, and its end in all of them."""
-# ruff: noqa: PLC0415 - imported when a command runs, so that help comes at once
+"""`complaints trace` and `complaints erase`: trace one complaint through all layers, and erase it from them."""
+# ruff: noqa: PLC0415 - imported when a command runs, so that help is fast
 
 import click
 
@@ -11,9 +11,10 @@ from complaints import Invocation, json_option, print_grid, print_json, terminal
 @json_option
 @click.pass_obj
 def trace(invocation: Invocation, /, complaint_id: int, as_json: bool) -> None:  # noqa: FBT001
-    """Show one complaint's way with times: message, bronze, silver or quarantine, decision, published.
+    """Trace one complaint through all layers.
 
-    Works beside a running stream. Times are UTC; nothing of what the complaint says is shown.
+    Shows the time of each step: message, bronze, silver or quarantine, decision, published. Times are in UTC; the
+    complaint's text is not shown. Works while a stream runs.
 
     \b
     Example:
@@ -31,14 +32,22 @@ def trace(invocation: Invocation, /, complaint_id: int, as_json: bool) -> None: 
 
 
 @click.command()
-@click.option("--complaint-id", type=click.IntRange(min=1), required=True, help="The complaint's number.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--complaint-id",
+    type=click.IntRange(min=1),
+    required=True,
+    metavar="NUMBER",
+    help="Number of the complaint to erase.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
 @click.pass_obj
 def erase(invocation: Invocation, /, complaint_id: int, yes: bool, as_json: bool) -> None:  # noqa: FBT001
-    """Erase one complaint from all layers, from quarantine and from the tables' older versions; asks first.
+    """Erase one complaint from all layers.
 
-    The stream must be stopped meanwhile, and goes on afterwards where it was. bronze.erasures notes what was done.
+    Also erases it from quarantine and from the tables' older versions, so that no older version can be read afterward.
+    Asks for confirmation first. Stop the stream before; it continues afterward where it stopped. What was done is
+    recorded in bronze.erasures.
 
     \b
     Example:
@@ -49,14 +58,14 @@ def erase(invocation: Invocation, /, complaint_id: int, yes: bool, as_json: bool
     settings = invocation.settings()
     records = to_erase(settings, complaint_id)
     if not yes:
-        told = f"Erase the complaint {complaint_id}, which came in {len(records)} rows, for good?"
-        click.confirm(f"{told} No older version of the tables can be read then.", abort=True, err=True)
+        question = f"Permanently erase the complaint {complaint_id}, received in {len(records)} rows?"
+        click.confirm(f"{question} Older versions of the tables can't be read afterward.", abort=True, err=True)
     with terminal().status("erasing") as status:
         done = erase_complaint(settings, complaint_id, status.update)
     if as_json:
         print_json(done.as_json())
         return
     print_grid(("table", "rows erased"), list(done.rows.items()), numbers=True)
-    click.echo(f"{done.searched:,} files in {settings.folder} were searched: none holds its words or its number.")
+    click.echo(f"{done.searched:,} files in {settings.folder} were searched: none holds its text or its number.")
     for sentence in done.left:
         click.echo(sentence)

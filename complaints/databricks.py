@@ -1,5 +1,5 @@
-"""`complaints databricks`: the deployed lakehouse for people who live in the terminal."""
-# ruff: noqa: PLC0415 - imported when a command runs, so that help comes at once
+"""`complaints databricks`: operate the deployed lakehouse from the terminal."""
+# ruff: noqa: PLC0415 - imported when a command runs, so that help is fast
 
 import sys
 import traceback
@@ -15,14 +15,17 @@ from complaints import json_option, print_grid, print_json, terminal
 if TYPE_CHECKING:
     from deployment.deployment import Deployment
 
-target_option = click.option("--target", metavar="NAME", help="The bundle's target (default: its own default, dev).")
+target_option = click.option(
+    "--target", metavar="NAME", show_default="the bundle's default, dev", help="Target of the bundle."
+)
 bundle_option = click.option(
     "--bundle",
     "folder",
     type=click.Path(path_type=Path),
     default=Path(),
     metavar="FOLDER",
-    help="The folder of databricks.yml (default: this one).",
+    show_default="the current folder",
+    help="Folder that contains databricks.yml.",
 )
 
 
@@ -32,7 +35,10 @@ def _common(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group()
 def databricks() -> None:
-    """The lakehouse in a Databricks workspace, signed in to by DATABRICKS_HOST, a profile, or the CLI's login.
+    """Operate the lakehouse in a Databricks workspace.
+
+    Signs in as the Databricks SDK does: with the variables DATABRICKS_HOST and DATABRICKS_TOKEN, a profile, or the
+    login of the Databricks CLI.
 
     \b
     Example:
@@ -45,7 +51,10 @@ def databricks() -> None:
 @json_option
 @click.pass_context
 def status(context: click.Context, /, target: str | None, folder: Path, as_json: bool) -> None:  # noqa: FBT001
-    """Check what a deploy needs before it wastes ten minutes, and show what is deployed and how it does.
+    """Check the target and show the state of the deployment.
+
+    Checks what a deploy needs, so that it does not fail after ten minutes. Once something is deployed, also shows the
+    state of its jobs, model and stream. Exits with 1 when a check fails.
 
     \b
     Example:
@@ -76,10 +85,12 @@ def _deployment(folder: Path, target: str | None) -> "Deployment":
 
 @databricks.command("run")
 @click.argument("job")
-@click.option("--no-wait", is_flag=True, help="Start it and return at once.")
+@click.option("--no-wait", is_flag=True, help="Start the job and return at once.")
 @_common
 def run(job: str, no_wait: bool, target: str | None, folder: Path) -> None:  # noqa: FBT001
-    """Run a job of the deployment, and wait until it has ended.
+    """Run a job of the deployment and wait for its end.
+
+    Prints the run's id and how it ended. Exits with 1 when the job fails.
 
     \b
     Example:
@@ -94,7 +105,7 @@ def run(job: str, no_wait: bool, target: str | None, folder: Path) -> None:  # n
         return
     with terminal().status(job) as shown:
         ended = wait(deployment, started, shown.update)
-    click.echo(f"{job} {ended.told}")
+    click.echo(f"{job} {ended.description}")
     if not ended.is_success:
         sys.exit(1)
 
@@ -103,7 +114,9 @@ def run(job: str, no_wait: bool, target: str | None, folder: Path) -> None:  # n
 @click.argument("job")
 @_common
 def logs(job: str, target: str | None, folder: Path) -> None:
-    """Print what each task of a job's latest run printed, and the error that ended it.
+    """Print the output of a job's latest run.
+
+    Prints what each task wrote, and the error that ended it.
 
     \b
     Example:
@@ -119,7 +132,9 @@ def logs(job: str, target: str | None, folder: Path) -> None:
 @click.argument("path", type=click.Path(path_type=Path))
 @_common
 def upload(path: Path, target: str | None, folder: Path) -> None:
-    """Upload a CFPB export to the landing volume, from where the job load takes it; checked here first.
+    """Upload a CFPB export file to the landing volume.
+
+    The file is checked first. The job `load` then loads it from the volume.
 
     \b
     Example:
@@ -134,16 +149,25 @@ def upload(path: Path, target: str | None, folder: Path) -> None:
     columns = (TextColumn(path.name), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=terminal(), transient=True) as progress:
         task = progress.add_task("", total=path.stat().st_size)
-        place = send(deployment, path, lambda done: progress.update(task, completed=done))
-    click.echo(f"{place} ({path.stat().st_size:,} bytes)")
+        target_path = send(deployment, path, lambda done: progress.update(task, completed=done))
+    click.echo(f"{target_path} ({path.stat().st_size:,} bytes)")
 
 
 @databricks.command("sample")
-@click.option("--rows", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many.")
+@click.option(
+    "--rows",
+    type=click.IntRange(1, 10_000),
+    default=20,
+    show_default=True,
+    metavar="ROWS",
+    help="Number of decisions to show.",
+)
 @_common
 @json_option
 def sample(rows: int, target: str | None, folder: Path, as_json: bool) -> None:  # noqa: FBT001
-    """Show the latest decisions in gold, through the deployment's SQL warehouse.
+    """Show the latest decisions in gold.
+
+    Queries the deployment's SQL warehouse.
 
     \b
     Example:

@@ -1,5 +1,5 @@
-"""`complaints demo`: the main job on the project's own samples, from files and Kafka to decisions."""
-# ruff: noqa: PLC0415 - imported when the command runs, so that help comes at once
+"""`complaints demo`: the whole pipeline on the project's samples, from files and Kafka to decisions."""
+# ruff: noqa: PLC0415 - imported when the command runs, so that help is fast
 
 import sys
 import textwrap
@@ -18,7 +18,7 @@ MINUTES = 0.5
 MIX = {"malformed": 0.01, "duplicates": 0.01, "updated": 0.02}  # shares of the messages
 SHOWN = 3
 
-# Each record once; `doubled` are those that a layer has more than once.
+# Counts each record once; `doubled` counts the rows that repeat a record in the same layer.
 BALANCE = """
     WITH layers AS (
         SELECT 'bronze' AS layer, record_id FROM bronze.complaints
@@ -34,8 +34,8 @@ BALANCE = """
            count(*) - count(DISTINCT (layer, record_id)) AS doubled
     FROM layers
 """
-# The most urgent of those with a narrative, each of another team.
-TELLING = """
+# The most urgent decisions on complaints with a narrative, one per team.
+EXAMPLES = """
     SELECT d.*, c.narrative
     FROM gold.decisions AS d JOIN silver.complaints AS c USING (complaint_id)
     WHERE c.narrative IS NOT NULL AND len(d.rules) > 1
@@ -48,9 +48,11 @@ TELLING = """
 @click.command()
 @click.pass_obj
 def demo(invocation: Invocation) -> None:
-    """Load the samples, train, score, stream half a minute of complaints, and show three decisions with their reasons.
+    """Run the whole pipeline on the project's samples.
 
-    Run again it goes on in the same lake: what is loaded and trained is kept.
+    Loads the samples, trains a model, scores every complaint, streams half a minute of complaints through Kafka at
+    10,000 per minute, checks that the counts balance, and shows three decisions with their reasons. A second run
+    continues in the same lake and keeps what is loaded and trained. Exits with 1 when the counts do not balance.
 
     \b
     Example:
@@ -70,16 +72,16 @@ def demo(invocation: Invocation) -> None:
     with terminal().status("scoring") as status:
         scored = score_backlog(settings, lambda what, done: status.update(f"{what}: {done:,}"))
     click.echo(f"{scored:,} complaints scored")
-    figures = len(assessment(settings).rows)
-    click.echo(f"{figures:,} figures of the model's quality by week, for `complaints models quality`")
-    _heading(f"4. Live: {RATE:,.0f} complaints a minute through Kafka, some of them broken, repeated or answered")
+    metrics = len(assessment(settings).rows)
+    click.echo(f"{metrics:,} weekly metrics of the model's quality, see `complaints models quality`")
+    _heading(f"4. Live: {RATE:,.0f} complaints per minute through Kafka, some malformed, duplicated or updated")
     report = run_plan(invocation, RATE, MINUTES, Mix(**MIX))
     print_report(report)
     _heading("5. The whole lake")
     balanced = _print_balance(settings)
     _heading("6. Three decisions")
     _print_decisions(settings)
-    click.echo('\nLook around: complaints sql "SELECT urgency, team, count(*) FROM gold.decisions GROUP BY ALL"')
+    click.echo('\nQuery the lake: complaints sql "SELECT urgency, team, count(*) FROM gold.decisions GROUP BY ALL"')
     if not (balanced and report["complete"]):
         sys.exit(1)
 
@@ -99,7 +101,7 @@ def _train_if_needed(settings: Settings, *, is_new: bool) -> None:
     if version is None or is_new:
         print_training(train_with_status(settings))
     else:
-        click.echo(f"version {version} is the champion already (`complaints train` makes a new one)")
+        click.echo(f"version {version} is already the champion (`complaints train` trains a new one)")
 
 
 def _print_balance(settings: Settings) -> bool:
@@ -118,7 +120,7 @@ def _print_balance(settings: Settings) -> bool:
     sign = "=" if balanced else "is NOT"
     click.echo(f"bronze {sign} silver + quarantined + duplicates, and gold {sign} silver")
     if doubled:
-        click.echo(f"{doubled:,} records are in a layer more than once")
+        click.echo(f"{doubled:,} rows repeat a record in the same layer")
     return balanced
 
 
@@ -126,22 +128,22 @@ def _print_decisions(settings: Settings) -> None:
     from lakehouse.sql.query import query
     from streaming.tables import TABLES
 
-    result = query(settings, TABLES, TELLING, {"shown": SHOWN})
+    result = query(settings, TABLES, EXAMPLES, {"shown": SHOWN})
     for row in result.rows:
         _print_decision(dict(zip(result.columns, row, strict=True)))
 
 
 def _print_decision(decision: dict[str, Any]) -> None:
-    said = textwrap.shorten(decision["narrative"], 200, placeholder=" …")
+    narrative = textwrap.shorten(decision["narrative"], 200, placeholder=" …")
     second = ", with a second reader" if decision["escalate"] else ""
     click.echo(f"\ncomplaint {decision['complaint_id']}: {decision['product']} / {decision['issue']}")
-    click.echo(textwrap.indent(textwrap.fill(f'"{said}"', 110), "    "))
+    click.echo(textwrap.indent(textwrap.fill(f'"{narrative}"', 110), "    "))
     click.echo(f"    urgency {decision['urgency']}, to {decision['team']}{second}, due {decision['due_on']}")
     click.echo(f"    do: {decision['recommended_action']}")
     for reason in decision["reasons"]:
         click.echo(f"    because: {reason['reason']} [{reason['basis']}]")
-    moved = "; ".join(f"{i['feature']} {i['contribution']:+.2f}" for i in decision["influences"][:SHOWN])
+    influences = "; ".join(f"{i['feature']} {i['contribution']:+.2f}" for i in decision["influences"][:SHOWN])
     click.echo(
         f"    probability of a successful resolution {decision['probability']:.0%} (version "
-        f"{decision['model_version']}, scored with {decision['scored_with']}): {moved}"
+        f"{decision['model_version']}, scored with {decision['scored_with']}): {influences}"
     )

@@ -1,5 +1,5 @@
-"""`complaints evaluate`: how good a version is on complaints that it did not learn from."""
-# ruff: noqa: PLC0415 - imported when the command runs, so that help comes at once
+"""`complaints evaluate`: a model version's metrics on complaints that it was not trained on."""
+# ruff: noqa: PLC0415 - imported when the command runs, so that help is fast
 
 import tempfile
 from pathlib import Path
@@ -17,23 +17,26 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--data", type=click.Path(path_type=Path), metavar="PATH", help="Complaints to evaluate on: a file.")
-@click.option("--version", metavar="NAME", help="Version, by number or alias (default: champion).")
+@click.option(
+    "--data", type=click.Path(path_type=Path), metavar="FILE", help="Export file of complaints to evaluate on."
+)
+@click.option("--version", metavar="NAME", show_default="champion", help="Number or alias of the version to evaluate.")
 @json_option
 @click.pass_obj
 def evaluate(invocation: Invocation, data: Path | None, version: str | None, as_json: bool) -> None:  # noqa: FBT001
-    """Evaluate the champion on complaints with a known outcome that it did not learn from, beside three baselines.
+    """Evaluate a model version on complaints new to it.
 
-    Without --data these are the test part of its training and what came since. The file of --data is read apart, and
-    nothing of it is stored. The report goes to <root>/reports and beside the version in the registry.
+    Compares the version with three baselines on complaints with a known outcome that it was not trained on: the test
+    set of its training and the complaints that arrived since, or those in the --data file. That file is read separately
+    and not stored in the lake. The report goes to <root>/reports and, with the version, to the registry.
 
     \b
     Example:
         complaints evaluate
         complaints evaluate --data complaints-2024.csv --json
     """
-    judged, path = _judged(invocation, data, version)
-    result = judged.evaluation.as_json()
+    evaluated, path = _evaluated(invocation, data, version)
+    result = evaluated.evaluation.as_json()
     if as_json:
         print_json(result)
     else:
@@ -41,7 +44,7 @@ def evaluate(invocation: Invocation, data: Path | None, version: str | None, as_
     terminal().print(f"Report: {path}", soft_wrap=True)
 
 
-def _judged(invocation: Invocation, data: Path | None, version: str | None) -> tuple["Judged", Path]:
+def _evaluated(invocation: Invocation, data: Path | None, version: str | None) -> tuple["Judged", Path]:
     from lakehouse.spark.session import start_session
     from lakehouse.tables.lake import Lake
     from ml.evaluation.evaluation import evaluate as evaluate_model
@@ -54,24 +57,24 @@ def _judged(invocation: Invocation, data: Path | None, version: str | None) -> t
     registry.check(number)
     with tempfile.TemporaryDirectory() as scratch, terminal().status("starting Spark") as status:
         lake = Lake(start_session(settings), settings)
-        apart = _read_apart(invocation, data, Path(scratch)) if data else None
-        judged = evaluate_model(lake, registry, status.update, version=number, apart=apart)
+        separate = _read_separately(invocation, data, Path(scratch)) if data else None
+        evaluated = evaluate_model(lake, registry, status.update, version=number, apart=separate)
         status.update("writing the report")
-        name = f"evaluation-{judged.evaluation.version}" + (f"-{data.stem}" if data else "")
-        path = written(judged, settings.folder / "reports" / name)
-        registry.attach(judged.evaluation.version, path.parent, name)
-    return judged, path
+        name = f"evaluation-{evaluated.evaluation.version}" + (f"-{data.stem}" if data else "")
+        path = written(evaluated, settings.folder / "reports" / name)
+        registry.attach(evaluated.evaluation.version, path.parent, name)
+    return evaluated, path
 
 
-def _read_apart(invocation: Invocation, data: Path, folder: Path) -> "Lake":
-    """The file's complaints in a lake of their own."""
+def _read_separately(invocation: Invocation, data: Path, folder: Path) -> "Lake":
+    """Load the file's complaints into a lake of their own."""
     from lakehouse.spark.session import start_session
     from lakehouse.tables.lake import Lake
     from streaming.batch.load import load_files
 
     settings = load_settings(**{**invocation.options, "root": folder})
     if settings.lake.catalog:
-        msg = "--data reads a file apart on a laptop only: on Databricks load it, and evaluate without --data."
+        msg = "--data works only on a laptop: on Databricks, load the file and evaluate without --data."
         raise ComplaintsError(msg)
     for sentence in load_files(settings, [data], lambda *_: None).errors:
         raise ComplaintsError(sentence)
@@ -81,17 +84,17 @@ def _read_apart(invocation: Invocation, data: Path, folder: Path) -> "Lake":
 def _print_evaluation(result: dict[str, Any]) -> None:
     click.echo(
         f"version {result['version']} on {result['rows']:,} complaints with a known outcome "
-        f"({result['unknown']:,} without one left out), of which {result['base_rate']:.1%} ended successfully"
+        f"({result['unknown']:,} without one excluded), of which {result['base_rate']:.1%} ended successfully"
     )
-    others = result["baselines"]
+    baselines = result["baselines"]
     print_grid(
-        ("measure", "value", "95 % interval", *(name.replace("_", " ") for name in others)),
+        ("metric", "value", "95 % interval", *(name.replace("_", " ") for name in baselines)),
         [
             (
                 name,
                 three_decimals(result[name]),
                 _range(interval),
-                *(three_decimals(figures[name]) for figures in others.values()),
+                *(three_decimals(metrics[name]) for metrics in baselines.values()),
             )
             for name, interval in result["intervals"].items()
         ],
@@ -103,14 +106,14 @@ def _print_evaluation(result: dict[str, Any]) -> None:
             [
                 (
                     value,
-                    f"{figures['rows']:,}",
-                    f"{figures['base_rate']:.1%}",
-                    three_decimals(figures["auc_roc"]),
-                    _range(figures["auc_roc_interval"]),
-                    three_decimals(figures.get("scikit_learn_auc_roc")),
-                    three_decimals(figures["ece"]),
+                    f"{metrics['rows']:,}",
+                    f"{metrics['base_rate']:.1%}",
+                    three_decimals(metrics["auc_roc"]),
+                    _range(metrics["auc_roc_interval"]),
+                    three_decimals(metrics.get("scikit_learn_auc_roc")),
+                    three_decimals(metrics["ece"]),
                 )
-                for value, figures in groups.items()
+                for value, metrics in groups.items()
             ],
         )
 

@@ -1,5 +1,5 @@
-"""`complaints explore`: what the complaints and their features look like."""
-# ruff: noqa: PLC0415 - imported when the command runs, so that help comes at once
+"""`complaints explore`: profile the complaints and their features."""
+# ruff: noqa: PLC0415 - imported when the command runs, so that help is fast
 
 import click
 
@@ -10,7 +10,10 @@ from complaints import Invocation, json_option, print_grid, print_json, terminal
 @json_option
 @click.pass_obj
 def explore(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
-    """Distributions, missing values, correlations, and which categories tell the outcome; with a page in reports/.
+    """Profile the complaints and their features.
+
+    Shows distributions, missing values, correlations, and which categories predict the outcome. The report with charts
+    goes to <root>/reports/explore.
 
     \b
     Example:

@@ -1,5 +1,5 @@
-"""`complaints topics` and `complaints produce`: the two topics as they are, and complaints sent at a rate."""
-# ruff: noqa: PLC0415 - imported when a command runs, so that help comes at once
+"""`complaints topics` and `complaints produce`: manage the two topics, and send complaints at a given rate."""
+# ruff: noqa: PLC0415 - imported when a command runs, so that help is fast
 
 import sys
 import time
@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from complaints import Invocation, json_option, print_grid, print_json, terminal
 from complaints.load import SAMPLES
-from complaints.stream import stopping
+from complaints.stream import rate_option, share_option, stopping
 from lakehouse.errors import ComplaintsError
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ DETAILS = ("partitions", "replication", "retention.ms", "max.message.bytes", "cl
 
 @click.group()
 def topics() -> None:
-    """The input and the predictions topic on the broker, beside what the settings declare.
+    """Inspect and manage the two Kafka topics.
+
+    These are the input topic and the predictions topic, compared with what the settings declare.
 
     \b
     Example:
@@ -41,7 +43,9 @@ def topics() -> None:
 @json_option
 @click.pass_obj
 def list_(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
-    """List the two topics with partitions, replication, retention and messages, and what differs from the settings.
+    """List the topics and how they differ from the settings.
+
+    Shows each topic's partitions, replication, retention and number of messages.
 
     \b
     Example:
@@ -62,7 +66,9 @@ def list_(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
 @json_option
 @click.pass_obj
 def describe(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
-    """Describe the two topics: every setting, and the first and last offsets of each partition.
+    """Show the topics' settings and offsets.
+
+    Shows every setting, the first and last offset of each partition, and how the topics differ from the settings.
 
     \b
     Example:
@@ -83,11 +89,14 @@ def describe(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
 @topics.command()
 @click.pass_obj
 def create(invocation: Invocation) -> None:
-    """Make the topics that are missing as the settings declare them; those that exist are left as they are.
+    """Create the missing topics as the settings declare them.
+
+    Topics that exist are left as they are. The broker is that of kafka.bootstrap_servers, or the embedded broker of a
+    running stream.
 
     \b
     Example:
-        COMPLAINTS_KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:9092 complaints topics create
+        complaints topics create
     """
     from streaming.kafka.address import broker_address
     from streaming.kafka.topics import ensure_topics
@@ -99,12 +108,13 @@ def create(invocation: Invocation) -> None:
 
 @topics.command()
 @click.argument("name")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.pass_obj
 def delete(invocation: Invocation, /, name: str, yes: bool) -> None:  # noqa: FBT001
-    """Delete a topic with all that it holds; asks first. What bronze has of it stays.
+    """Delete a topic and every message in it.
 
-    A stream that reads it stops, and so does one that is started later with the old checkpoint: offsets begin anew.
+    Asks for confirmation first. Rows that are already in bronze stay. A stream that reads the topic stops, and so does
+    a stream started later with the old checkpoint, because the new topic's offsets start again.
 
     \b
     Example:
@@ -135,20 +145,25 @@ def _as_json(state: "TopicState") -> dict[str, object]:
 
 
 @click.command()
-@click.option("--rate", type=click.FloatRange(min=1), default=10_000, show_default=True, help="Messages a minute.")
+@rate_option("Messages to send per minute.")
 @click.option(
-    "--duration", type=click.FloatRange(min=0.001), help=f"Minutes (default: {MINUTES:.0f}; of files: all they hold)."
+    "--duration",
+    type=click.FloatRange(min=0.001),
+    metavar="MINUTES",
+    show_default=f"{MINUTES:.0f}; with files, until all is sent",
+    help="How long to send, in minutes.",
 )
 @click.option(
     "--source",
     metavar="SOURCE",
     default="generated",
     show_default=True,
-    help="generated: new complaints made from the samples; samples: these themselves; or an export file.",
+    help="What to send: `generated` (new complaints made from the samples), `samples` (the samples themselves), or the "
+    "path of an export file.",
 )
-@click.option("--malformed", type=click.FloatRange(0, 1), default=0.0, help="Share of messages that can't be used.")
-@click.option("--duplicates", type=click.FloatRange(0, 1), default=0.0, help="Share that repeats a complaint.")
-@click.option("--late", type=click.FloatRange(0, 1), default=0.0, help="Share received a month or more ago.")
+@share_option("--malformed", "Share of messages that cannot be used.")
+@share_option("--duplicates", "Share of messages that repeat a complaint.")
+@share_option("--late", "Share of complaints received a month or more ago.")
 @json_option
 @click.pass_obj
 def produce(
@@ -160,7 +175,10 @@ def produce(
     as_json: bool,  # noqa: FBT001
     **shares: float,
 ) -> None:
-    """Send complaints to the input topic at a rate; Ctrl-C stops, and what was sent is still counted exactly.
+    """Send complaints to the input topic at a given rate.
+
+    --malformed, --duplicates and --late apply to generated complaints only. Ctrl-C stops, and the messages sent until
+    then are still counted exactly. Exits with 1 when a message was not acknowledged.
 
     \b
     Example:
@@ -206,13 +224,13 @@ def _generator(shares: dict[str, float]) -> "Generator":
     from streaming.kafka.generator import Generator, read_rows
 
     now = datetime.now(UTC)
-    # Milliseconds as the first id: above what any call before has used, as long as it sent fewer than 1,000 a second.
-    moment = time.time_ns() // 1_000_000
-    return Generator(read_rows(files_of([SAMPLES])), seed=moment, first_id=moment, start=now.date(), **shares)
+    # Milliseconds as the first id: above every id of earlier calls, as long as they sent under 1,000 per second.
+    now_ms = time.time_ns() // 1_000_000
+    return Generator(read_rows(files_of([SAMPLES])), seed=now_ms, first_id=now_ms, start=now.date(), **shares)
 
 
 class _Bar:
-    """The progress bar of a sending, with the rate achieved; `total` is None when nobody knows it."""
+    """The progress bar of a producer run, with the achieved rate; `total` is None when it is not known."""
 
     def __init__(self, total: int | None) -> None:
         columns = (TextColumn("sending"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
@@ -227,11 +245,11 @@ class _Bar:
         self._progress.stop()
 
     def update(self, sent: "Sent") -> None:
-        """Show how far it is."""
+        """Show the progress."""
         rate = 60 * sent.sent / sent.seconds if sent.seconds else 0.0
         latency = sent.latency_ms
-        said = f"{rate:,.0f} a minute, {sent.in_flight:,} in flight, acknowledged in {latency:,.0f} ms"
-        self._progress.update(self._task, completed=sent.sent, description=said)
+        text = f"{rate:,.0f} per minute, {sent.in_flight:,} in flight, acknowledged in {latency:,.0f} ms"
+        self._progress.update(self._task, completed=sent.sent, description=text)
 
 
 def _print_report(report: "ProduceReport", *, as_json: bool) -> None:
@@ -241,7 +259,7 @@ def _print_report(report: "ProduceReport", *, as_json: bool) -> None:
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in report.kinds.items())
     click.echo(f"{report.sent:,} messages acknowledged ({kinds or 'none'}) in {report.seconds:.1f} s")
     click.echo(
-        f"{report.rate_per_minute:,.0f} a minute, acknowledged in p50 {report.latency_ms['p50']:.0f} ms, "
+        f"{report.rate_per_minute:,.0f} per minute, acknowledged in p50 {report.latency_ms['p50']:.0f} ms, "
         f"p99 {report.latency_ms['p99']:.0f} ms"
     )
     for reason, count in report.failed.items():

@@ -1,5 +1,5 @@
-"""`complaints load`: export files into bronze and silver."""
-# ruff: noqa: PLC0415 - imported when the command runs, so that help comes at once
+"""`complaints load`: load export files into bronze and silver."""
+# ruff: noqa: PLC0415 - imported when the command runs, so that help is fast
 
 import sys
 from pathlib import Path
@@ -18,14 +18,19 @@ SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 
 
 @click.command()
-@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="PATH…")
-@click.option("--arrived", is_flag=True, help="Load what has arrived in the folder lake.landing since this last ran.")
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...")
+@click.option(
+    "--arrived",
+    is_flag=True,
+    help="Load what arrived in the landing folder (setting lake.landing) since the last such load.",
+)
 @json_option
 @click.pass_obj
 def load(invocation: Invocation, /, paths: tuple[Path, ...], arrived: bool, as_json: bool) -> None:  # noqa: FBT001
-    """Load CFPB export files (CSV or JSON, plain, gzip or zip; a folder means its files) into bronze and silver.
+    """Load CFPB export files into bronze and silver.
 
-    Without PATH the project's own samples are loaded. Loading the same content again adds nothing.
+    PATH is a CSV or JSON file, plain, gzip or zip, or a folder of such files. Without PATH, the project's samples are
+    loaded. Loading the same content again adds nothing. Exits with 1 when a file cannot be read.
 
     \b
     Example:
@@ -33,7 +38,7 @@ def load(invocation: Invocation, /, paths: tuple[Path, ...], arrived: bool, as_j
         complaints load samples --json
     """
     if arrived and paths:
-        msg = "--arrived loads what lake.landing holds, so no PATH goes with it."
+        msg = "--arrived loads the files in lake.landing and takes no PATH."
         raise click.UsageError(msg)
     result = load_with_progress(invocation.settings(), None if arrived else paths or (SAMPLES,))
     if as_json:
@@ -43,13 +48,13 @@ def load(invocation: Invocation, /, paths: tuple[Path, ...], arrived: bool, as_j
     for sentence in result.errors:
         terminal().print(f"Error: {sentence}", style="red", markup=False, soft_wrap=True)
     for path in result.waiting:
-        terminal().print(f"{path.name} is still being written: the next load takes it.", markup=False, soft_wrap=True)
+        terminal().print(f"{path.name} is still being written: the next load reads it.", markup=False, soft_wrap=True)
     if result.errors:
         sys.exit(1)
 
 
 def load_with_progress(settings: Settings, paths: tuple[Path, ...] | None) -> "LoadResult":
-    """Load files, or what has arrived in the landing folder when they are None, with a progress bar."""
+    """Load files with a progress bar; None loads the new files in the landing folder."""
     from streaming.batch.load import load_arrivals, load_files
 
     with _progress() as progress:
@@ -75,18 +80,18 @@ def _progress() -> Progress:
 
 
 def print_load(result: dict[str, Any]) -> None:
-    """What a load did, for people."""
+    """Print the result of a load as text."""
     columns = ("rows", "silver", "quarantined", "duplicates", "outcomes")
     new = {name: counts for name, counts in result["files"].items() if not counts["known"]}
     if not result["files"]:
-        click.echo("no file has arrived since")
+        click.echo("no new files")
     if known := len(result["files"]) - len(new):
         click.echo(f"{known} of {len(result['files'])} files were loaded before and add nothing")
     if new and "silver" not in result:
-        click.echo(f"{result['rows']:,} rows landed in {result['seconds']:.0f} s; the stream that runs does the rest")
+        click.echo(f"{result['rows']:,} rows landed in {result['seconds']:.0f} s; the running stream does the rest")
     elif new:
         rows = [(name, *(counts[column] for column in columns)) for name, counts in new.items()]
-        print_grid(("file", *columns), [*rows, ("in all", *(result[column] for column in columns))], numbers=True)
+        print_grid(("file", *columns), [*rows, ("total", *(result[column] for column in columns))], numbers=True)
         balanced = result["rows"] == result["silver"] + result["quarantined"] + result["duplicates"]
         sign = "=" if balanced else "is NOT"
         click.echo(f"rows {sign} silver + quarantined + duplicates; {result['seconds']:.0f} s")

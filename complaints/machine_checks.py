@@ -1,4 +1,4 @@
-"""The checks of `complaints setup` on what every command stands on: Python, Java, jars, folder, Spark with Delta."""
+"""The checks of `complaints setup` on what every command needs: Python, Java, jars, folder, Spark with Delta."""
 
 import shutil
 import sys
@@ -16,7 +16,7 @@ NEEDED_BYTES = 2 * 1024**3  # a day of complaints at full rate, with room for Sp
 
 
 def machine_checks(settings: Settings) -> tuple[Check, ...]:
-    """What every command stands on: Python, Java, jars, the lake's folder, and Spark with Delta."""
+    """Return the checks on what every command needs: Python, Java, jars, the lake's folder, and Spark with Delta."""
     return (
         Check("python", python),
         Check("java", java),
@@ -27,7 +27,11 @@ def machine_checks(settings: Settings) -> tuple[Check, ...]:
 
 
 def python() -> str:
-    """The Python that runs."""
+    """Check the running Python's version.
+
+    Raises:
+        ComplaintsError: another version is needed.
+    """
     version = sys.version.split()[0]
     if sys.version_info[:2] != PYTHON:
         msg = f"Python 3.11 is needed and this is {version}: run `make setup PYTHON=/path/to/python3.11`."
@@ -36,21 +40,21 @@ def python() -> str:
 
 
 def java() -> str:
-    """The Java that Spark and the broker run on."""
+    """Find the Java that Spark and the broker run on."""
     found = find_java()
     return f"{found.version} from {found.source} ({found.home})"
 
 
 def jars() -> str:
-    """The jars, each compared with jars.lock."""
+    """Compare each jar with jars.lock."""
     return f"{check_jars()} as locked ({jars_folder()})"
 
 
 def folder(root: Path) -> str:
-    """The folder of the lake: it can be made and written to, and there is room.
+    """Check that the lake's folder can be created and written to, and has enough free space.
 
     Raises:
-        ComplaintsError: it can't, or there isn't.
+        ComplaintsError: it can't be written to, or has too little free space.
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -71,12 +75,12 @@ def _gigabytes(size: int) -> str:
 
 
 def spark(settings: Settings) -> str:
-    """Spark: locally a Delta table is written and read back; on Databricks its catalog is looked at.
+    """Check Spark: locally by writing and reading a Delta table, on Databricks by reading the current catalog's name.
 
     Raises:
-        ComplaintsError: the rows that were read are not those that were written.
+        ComplaintsError: the rows read are not the rows written.
     """
-    from lakehouse.spark.session import start_session  # noqa: PLC0415 - takes a second, side by side with other checks
+    from lakehouse.spark.session import start_session  # noqa: PLC0415 - takes a second, in parallel with other checks
 
     session = start_session(settings)
     if settings.lake.catalog:
@@ -85,7 +89,7 @@ def spark(settings: Settings) -> str:
         table = f"{temporary}/table"
         session.range(3).write.format("delta").save(table)
         rows = session.read.format("delta").load(table).count()
-    if rows != 3:  # noqa: PLR2004 - as many as were written
+    if rows != 3:  # noqa: PLR2004 - the number written above
         msg = f"Spark wrote 3 rows into a Delta table in {settings.folder} and read {rows}: check its disk."
         raise ComplaintsError(msg)
     return f"Spark {session.version}, a Delta table written and read"

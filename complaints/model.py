@@ -1,5 +1,5 @@
-"""`complaints train` and `score`: the model from and for the lake's complaints."""
-# ruff: noqa: PLC0415 - imported when the command runs, so that help comes at once
+"""`complaints train` and `score`: train the model on the lake's complaints, and score them with it."""
+# ruff: noqa: PLC0415 - imported when the command runs, so that help is fast
 
 import time
 from dataclasses import asdict
@@ -12,13 +12,18 @@ from lakehouse.settings import Settings
 
 
 @click.command()
-@click.option("--as-challenger", is_flag=True, help="Leave the champion as it is: `complaints models promote` decides.")
+@click.option(
+    "--as-challenger",
+    is_flag=True,
+    help="Register the new version as the challenger; `complaints models promote` can promote it later.",
+)
 @json_option
 @click.pass_obj
 def train(invocation: Invocation, as_challenger: bool, as_json: bool) -> None:  # noqa: FBT001
-    """Train the model on complaints whose outcome is known, judge it on the latest, and make it the champion.
+    """Train the model and register a new version.
 
-    When the champion is better on the same complaints, the new version is registered as the challenger.
+    Trains on complaints with a known outcome and tests on the latest of them. The new version becomes the champion; if
+    the champion is better on the same complaints, the new version becomes the challenger.
 
     \b
     Example:
@@ -33,7 +38,7 @@ def train(invocation: Invocation, as_challenger: bool, as_json: bool) -> None:  
 
 
 def train_with_status(settings: Settings, *, as_challenger: bool = False) -> dict[str, Any]:
-    """Train, showing what is under way; gives the training's values and its seconds."""
+    """Train with a status line; returns the training's values and its duration as `seconds`."""
     from lakehouse.spark.session import start_session
     from lakehouse.tables.lake import Lake
     from ml.registry.registry import Registry
@@ -49,13 +54,13 @@ def train_with_status(settings: Settings, *, as_challenger: bool = False) -> dic
 
 
 def print_training(result: dict[str, Any]) -> None:
-    """What a training gave, for people."""
+    """Print the result of a training as text."""
     metrics = result["metrics"]
     click.echo(f"version {result['version']} is the {'champion' if result['is_champion'] else 'challenger'}")
     click.echo(
         f"fitted on {result['train_rows']:,} complaints, calibrated on {result['calibrate_rows']:,} later ones, "
-        f"judged on {metrics['rows']:,} later still; {result['copies']:,} copies of later narratives and "
-        f"{result['unknown']:,} complaints without a known outcome left out"
+        f"tested on {metrics['rows']:,} still later ones; excluded: {result['copies']:,} copies of later narratives "
+        f"and {result['unknown']:,} complaints without a known outcome"
     )
     low, high = metrics["auc_roc_interval"]
     click.echo(
@@ -63,21 +68,23 @@ def print_training(result: dict[str, Any]) -> None:
         f"{metrics['log_loss']:.3f}   Brier {metrics['brier']:.3f}   calibration error {metrics['ece']:.3f}   success "
         f"rate {metrics['base_rate']:.1%}"
     )
-    if felt := metrics["sentiment"]:
+    if sentiment := metrics["sentiment"]:
         click.echo(
-            f"sentiment: AUC-ROC {felt['auc_roc'] or float('nan'):.3f} as to which of {felt['rows']:,} later "
-            f"narratives have strong words ({felt['negative']:.0%} have), which it doesn't see"
+            f"sentiment: AUC-ROC {sentiment['auc_roc'] or float('nan'):.3f} for strong words in {sentiment['rows']:,} "
+            f"later narratives ({sentiment['negative']:.0%} have them), which are hidden from it"
         )
     for sentence in result["warnings"]:
         click.echo(f"note: {sentence}")
 
 
 @click.command()
-@click.option("--if-due", is_flag=True, help="Do nothing where a stream scores, or no model has been trained yet.")
+@click.option("--if-due", is_flag=True, help="Do nothing when a stream does the scoring or there is no model yet.")
 @json_option
 @click.pass_obj
 def score(invocation: Invocation, /, if_due: bool, as_json: bool) -> None:  # noqa: FBT001
-    """Score complaints that have no decision yet with the champion, and bring the aggregates up to date.
+    """Score the complaints that have no decision yet.
+
+    Scores with the champion, adds the decisions to gold, and updates the aggregates. Needs no broker.
 
     \b
     Example:

@@ -1,5 +1,5 @@
-"""`complaints models ablate`: what parts of the model are worth, and what they cost."""
-# ruff: noqa: PLC0415 - imported when the command runs, so that help comes at once
+"""`complaints models ablate`: what parts of the model add to its AUC, and what they cost."""
+# ruff: noqa: PLC0415 - imported when the command runs, so that help is fast
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -24,16 +24,24 @@ ABLATED = (*(jar_set.name for jar_set in OPTIONAL), "selection")
     multiple=True,
     default=ABLATED,
     show_default=True,
-    help="What to look at; can be given again.",
+    help="Part of the model to measure; can be repeated.",
 )
-@click.option("--rows", type=click.IntRange(min=1), default=500, show_default=True, help="Complaints to time with.")
+@click.option(
+    "--rows",
+    type=click.IntRange(min=1),
+    default=500,
+    show_default=True,
+    metavar="ROWS",
+    help="Number of complaints to score for the speed.",
+)
 @json_option
 @click.pass_obj
 def ablate(invocation: Invocation, /, parts: tuple[str, ...], rows: int, as_json: bool) -> None:  # noqa: FBT001
-    """What optional features and the selection of features change in AUC, and what they cost in complaints a second.
+    """Measure what parts of the model gain and cost.
 
-    Each variant is fitted anew on the lake's complaints and judged on the same later ones; none is registered. What an
-    optional feature needs is fetched when it isn't there.
+    Measures how the optional features and the feature selection change the AUC and the complaints scored per second.
+    Each variant is fitted on the lake's complaints and tested on the same later ones; none is registered. Files that an
+    optional feature needs are downloaded if they are missing.
 
     \b
     Example:
@@ -56,7 +64,7 @@ def ablate(invocation: Invocation, /, parts: tuple[str, ...], rows: int, as_json
 
 
 def _print_variants(found: "list[Variant]") -> None:
-    columns = ("variant", "features", "AUC-ROC", "change, 95 %", "with narrative", "fit, s", "complaints a second")
+    columns = ("variant", "features", "AUC-ROC", "change, 95 %", "with narrative", "fit, s", "complaints per second")
     print_grid(
         columns,
         [

@@ -1,5 +1,5 @@
 """`complaints models`: the versions of the model in the registry, and which of them is the champion."""
-# ruff: noqa: PLC0415 - imported when the command runs, so that help comes at once
+# ruff: noqa: PLC0415 - imported when the command runs, so that help is fast
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 @click.group()
 def models() -> None:
-    """Versions of the model: list, show, compare, promote, roll back, quality, shadow, speed, ablate.
+    """Manage the model's versions in the registry.
 
-    A version is called by its number or by an alias, champion or challenger.
+    A version is named by its number or by an alias: champion or challenger.
 
     \b
     Example:
@@ -33,7 +33,9 @@ models.add_command(ablate)
 @json_option
 @click.pass_obj
 def list_models(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
-    """All versions with their aliases and the figures of their training.
+    """List all versions with their aliases and metrics.
+
+    The metrics are those of the version's training.
 
     \b
     Example:
@@ -45,15 +47,15 @@ def list_models(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
     if as_json:
         print_json({"versions": [{**asdict(one), "card": None} for one in found]})
         return
-    figures = ("auc_roc", "auc_pr", "log_loss", "ece", "rows")
+    metrics = ("auc_roc", "auc_pr", "log_loss", "ece", "rows")
     print_grid(
-        ("version", "aliases", "made", *figures),
+        ("version", "aliases", "created", *metrics),
         [
             (
                 one.number,
                 ", ".join(one.aliases),
                 f"{one.made_at:%Y-%m-%d %H:%M}",
-                *(f"{one.metrics[name]:.4g}" if name in one.metrics else None for name in figures),
+                *(f"{one.metrics[name]:.4g}" if name in one.metrics else None for name in metrics),
             )
             for one in found
         ],
@@ -65,7 +67,10 @@ def list_models(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
 @json_option
 @click.pass_obj
 def show(invocation: Invocation, version: str, as_json: bool) -> None:  # noqa: FBT001
-    """The card of a version: data, period, figures, limits, intended use; and what is wrong with its files.
+    """Show a version's model card and check its files.
+
+    The card describes the training data and its period, the metrics, the limits and the intended use. Exits with 1 when
+    the version's files are missing or damaged, and says what is wrong.
 
     \b
     Example:
@@ -88,7 +93,9 @@ def show(invocation: Invocation, version: str, as_json: bool) -> None:  # noqa: 
 @json_option
 @click.pass_obj
 def compare(invocation: Invocation, first: str, second: str, as_json: bool) -> None:  # noqa: FBT001
-    """Two versions on the same complaints, which neither learned from.
+    """Compare two versions on the same complaints.
+
+    Neither version was trained on these complaints.
 
     \b
     Example:
@@ -115,9 +122,10 @@ def compare(invocation: Invocation, first: str, second: str, as_json: bool) -> N
 @json_option
 @click.pass_obj
 def promote(invocation: Invocation, version: str, as_json: bool) -> None:  # noqa: FBT001
-    """Make a version the champion; refused when it is worse than the champion on the same complaints.
+    """Make a version the champion.
 
-    A running stream takes the new champion between two batches.
+    Refused when the version is worse than the champion on the same complaints. A running stream switches to the new
+    champion between two batches.
 
     \b
     Example:
@@ -144,7 +152,9 @@ def promote(invocation: Invocation, version: str, as_json: bool) -> None:  # noq
 @json_option
 @click.pass_obj
 def rollback(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
-    """Make the champion before the current one champion again, without any comparison.
+    """Make the previous champion the champion again.
+
+    Makes no comparison. A running stream switches to it between two batches.
 
     \b
     Example:
@@ -152,20 +162,22 @@ def rollback(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
     """
     from ml.registry.registry import Registry
 
-    left, now = Registry(invocation.settings()).rollback()
+    previous, current = Registry(invocation.settings()).rollback()
     if as_json:
-        print_json({"champion": now, "left": left})
+        print_json({"champion": current, "left": previous})
     else:
-        click.echo(f"version {now} is the champion again, instead of {left}")
+        click.echo(f"version {current} is the champion again, instead of {previous}")
 
 
 @models.command()
 @json_option
 @click.pass_obj
 def quality(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
-    """Bring gold.model_quality up to date: decisions against outcomes as they arrived, and drift since training.
+    """Update and show the model's weekly quality and drift.
 
-    A running stream does so by itself; while it writes the lake, this shows what it assessed last.
+    Compares decisions with the outcomes that have arrived, measures drift since training, and updates
+    gold.model_quality. A running stream does this by itself; while it writes to the lake, this command shows the
+    latest assessment.
 
     \b
     Example:
@@ -178,8 +190,8 @@ def quality(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
     rows, alerts = found.rows, [row for row in found.rows if row["is_alert"]]
     if not found.is_current:
         last = max((row["assessed_at"] for row in rows), default=None)
-        when = f"as of {last:%Y-%m-%d %H:%M} UTC" if last else "nothing was assessed yet"
-        terminal().print(f"Another process writes the lake: {when}.", soft_wrap=True)
+        when = f"as of {last:%Y-%m-%d %H:%M} UTC" if last else "nothing has been assessed yet"
+        terminal().print(f"Another process is writing to the lake: {when}.", soft_wrap=True)
     if as_json:
         print_json({"rows": rows, "alerts": len(alerts), "current": found.is_current})
         return
@@ -193,7 +205,10 @@ def quality(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
 @json_option
 @click.pass_obj
 def shadow(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
-    """How far the challenger, which scores beside the champion (monitoring.shadow), agrees with it on live complaints.
+    """Compare the challenger with the champion on live data.
+
+    With the setting streaming.shadow, the challenger scores live complaints alongside the champion and decides nothing.
+    Shows how far the two agree.
 
     \b
     Example:
@@ -224,11 +239,20 @@ def shadow(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
 
 
 @models.command()
-@click.option("--rows", type=click.IntRange(min=1), default=1000, show_default=True, help="Complaints to time with.")
+@click.option(
+    "--rows",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    metavar="ROWS",
+    help="Number of complaints to score.",
+)
 @json_option
 @click.pass_obj
 def speed(invocation: Invocation, rows: int, as_json: bool) -> None:  # noqa: FBT001
-    """Complaints a second through the champion, stage by stage, on complaints with a narrative.
+    """Measure the champion's scoring speed by stage.
+
+    In complaints per second, on complaints with a narrative.
 
     \b
     Example:
@@ -247,7 +271,7 @@ def speed(invocation: Invocation, rows: int, as_json: bool) -> None:  # noqa: FB
     if as_json:
         print_json({"stages": [asdict(one) for one in found]})
         return
-    columns = ("stage", "complaints a second up to it", "ms a thousand that it adds")
+    columns = ("stage", "complaints per second up to it", "added ms per 1,000")
     print_grid(
         columns,
         [(s.stage, f"{s.rows_per_second:,.0f}", f"{s.added_ms_per_thousand:.0f}") for s in found],
@@ -278,4 +302,7 @@ def _print_comparison(comparison: "Comparison") -> None:
     )
     if comparison.difference:
         low, high = comparison.difference
-        click.echo(f"on the same {comparison.rows:,} complaints; the second minus the first: {low:+.3f} to {high:+.3f}")
+        click.echo(
+            f"on the same {comparison.rows:,} complaints; AUC-ROC of the second minus the first: "
+            f"{low:+.3f} to {high:+.3f}"
+        )

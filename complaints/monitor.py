@@ -1,5 +1,5 @@
-"""`complaints monitor`: how the stream does, from Kafka and gold, and what needs somebody."""
-# ruff: noqa: PLC0415 - imported when a command runs, so that help comes at once
+"""`complaints monitor`: the stream's health from Kafka and gold, and the alerts that need attention."""
+# ruff: noqa: PLC0415 - imported when a command runs, so that help is fast
 
 import sys
 from collections.abc import Mapping
@@ -18,27 +18,33 @@ if TYPE_CHECKING:
 
 @click.group()
 def monitor() -> None:
-    """Watch a stream from beside it: lag, health, throughput, latency, decisions, alerts.
+    """Monitor the stream: lag, health, latency and alerts.
+
+    The commands read Kafka's offsets and the tables in gold, and do not slow the stream down.
 
     \b
     Example:
-        complaints monitor lag --group complaint_processor --topics complaints-input
+        complaints monitor lag --watch
         complaints monitor health
     """
 
 
 @monitor.command()
-@click.option("--group", help="Consumer group (default: kafka.group of the settings).")
-@click.option("--topics", help="Topics, separated by commas (default: kafka.input of the settings).")
-@click.option("--watch", is_flag=True, help="Go on until Ctrl-C.")
+@click.option("--group", metavar="NAME", show_default="the setting kafka.group", help="Consumer group.")
+@click.option("--topics", metavar="NAMES", show_default="the setting kafka.input", help="Topics, separated by commas.")
+@click.option("--watch", is_flag=True, help="Repeat until Ctrl-C.")
 @json_option
 @click.pass_obj
 def lag(invocation: Invocation, group: str | None, topics: str | None, watch: bool, as_json: bool) -> None:  # noqa: FBT001
-    """Messages that the group has still to read, by partition, with rates and the time to catch up.
+    """Show the consumer lag of each partition.
+
+    Lag is the number of messages that the group still has to read. Also shows the rates at which messages arrive and
+    are read, and the time to catch up.
 
     \b
     Example:
-        complaints monitor lag --group complaint_processor --topics complaints-input --watch
+        complaints monitor lag --watch
+        complaints monitor lag --topics complaints-input --json
     """
     from monitoring.stream_status import lag as lag_of
     from streaming.kafka.address import broker_address
@@ -62,7 +68,10 @@ def lag(invocation: Invocation, group: str | None, topics: str | None, watch: bo
 @json_option
 @click.pass_obj
 def health(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
-    """Each query's last batch, its age, and batch times of the last ten minutes; exits with 1 when no stream runs.
+    """Show whether the stream runs and its batch times.
+
+    For each query: the last batch, its age, and the batch times of the last ten minutes. Exits with 1 when no stream
+    runs.
 
     \b
     Example:
@@ -81,7 +90,9 @@ def health(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
 @json_option
 @click.pass_obj
 def throughput(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
-    """Rows and batches by minute and query, of the last ten minutes.
+    """Show rows and batches per minute and query.
+
+    Covers the last ten minutes.
 
     \b
     Example:
@@ -96,7 +107,9 @@ def throughput(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
 @json_option
 @click.pass_obj
 def latency(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
-    """Milliseconds from a message's Kafka timestamp to its scoring, by minute, of the last ten minutes.
+    """Show the latency from Kafka to the decision.
+
+    In milliseconds from a message's Kafka timestamp to its scoring, by minute, for the last ten minutes.
 
     \b
     Example:
@@ -111,7 +124,9 @@ def latency(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
 @json_option
 @click.pass_obj
 def distribution(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
-    """Decisions by urgency, team and score: the last ten minutes beside the last hour.
+    """Show the distribution of recent decisions.
+
+    Decisions by urgency, team and score: the last ten minutes compared with the last hour.
 
     \b
     Example:
@@ -126,7 +141,9 @@ def distribution(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
 @json_option
 @click.pass_obj
 def samples(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
-    """The latest decisions with their reasons.
+    """Show the latest decisions with their reasons.
+
+    Shows at most five, from the last ten minutes.
 
     \b
     Example:
@@ -148,7 +165,7 @@ def _print_recent(
     elif result.rows:
         print_grid(result.columns, result.rows)
     else:
-        click.echo("Nothing happened in the last minutes.")
+        click.echo("There is no data for the last minutes.")
 
 
 def _rounded(value: object) -> object:
@@ -159,7 +176,9 @@ def _rounded(value: object) -> object:
 @json_option
 @click.pass_obj
 def alerts(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
-    """Evaluate the rules of conf/alerts.yaml on gold; exits with 1 when one fires, and posts those to alerts.webhook.
+    """Evaluate the alert rules of conf/alerts.yaml on gold.
+
+    Alerts that fire are posted to the setting alerts.webhook, where it is set. Exits with 1 when an alert fires.
 
     \b
     Example:
@@ -182,7 +201,7 @@ def alerts(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
 
 
 def _query(settings: "Settings") -> "Query":
-    """By DuckDB on a laptop, beside whatever runs; by Spark on a cluster, which has no DuckDB."""
+    """Return a query function: DuckDB on a laptop, also while a stream runs; Spark on a cluster, without DuckDB."""
     from streaming.tables import TABLES
 
     if settings.is_local:
@@ -200,4 +219,4 @@ def _query(settings: "Settings") -> "Query":
 def _state(fires: bool, value: float | None) -> str:  # noqa: FBT001
     if value is None:
         return "not enough data yet"
-    return "FIRES" if fires else "fine"
+    return "FIRES" if fires else "ok"

@@ -1,5 +1,5 @@
-"""`complaints quarantine list` and `replay`: what could not be used and why, and mended rows sent through again."""
-# ruff: noqa: PLC0415 - imported when a command runs, so that help comes at once
+"""`complaints quarantine list` and `replay`: show the quarantined rows with their reasons, and replay fixed ones."""
+# ruff: noqa: PLC0415 - imported when a command runs, so that help is fast
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,12 +13,14 @@ SHOWN_ROWS = 20
 SHOWN_CHARACTERS = 60
 REFUSED_ROWS = 20
 
-reason_option = click.option("--reason", metavar="REASON", help="Only rows that broke this rule.")
+reason_option = click.option("--reason", metavar="REASON", help="Only rows with this reason, such as not_json.")
 
 
 @click.group()
 def quarantine() -> None:
-    """Rows that could not be used, with their reasons; and the way back for those that were mended.
+    """List quarantined rows and replay fixed ones.
+
+    A row that cannot be used is quarantined with every rule that it broke. Fix the row or the rule, then replay it.
 
     \b
     Example:
@@ -29,13 +31,19 @@ def quarantine() -> None:
 
 @quarantine.command(name="list")
 @reason_option
-@click.option("--limit", type=click.IntRange(min=1), help=f"Rows at most (default: {SHOWN_ROWS}; --export: all).")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="ROWS",
+    show_default=f"{SHOWN_ROWS}; with --export, all",
+    help="Maximum number of rows.",
+)
 @click.option(
     "--export",
     "target",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Write the rows with their whole payloads as JSON lines, to be mended and replayed.",
+    help="Write the rows with their full payloads to FILE as JSON Lines, to fix and replay.",
 )
 @json_option
 @click.pass_obj
@@ -46,11 +54,14 @@ def list_(
     target: Path | None,
     as_json: bool,  # noqa: FBT001
 ) -> None:
-    """List the rows that wait, newest first, and how many there are for each reason; also while a stream runs.
+    """List the quarantined rows, newest first.
+
+    Also shows the number of rows per reason. Works while a stream runs.
 
     \b
     Example:
-        complaints quarantine list --reason date_received_missing --export to-mend.jsonl
+        complaints quarantine list --reason not_json
+        complaints quarantine list --export refused.jsonl
     """
     from stewardship.quarantine import export, waiting
 
@@ -64,26 +75,26 @@ def list_(
         _print_rows(found.rows)
         for name, count in found.reasons.items():
             click.echo(f"{count:>8,}  {name}")
-        click.echo(f"{found.total:>8,}  rows wait in all")
+        click.echo(f"{found.total:>8,}  rows in total")
 
 
 def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
-    cells = ((row["record_id"], ", ".join(row["reasons"]), _place(row), _beginning(row["payload"])) for row in rows)
+    cells = ((row["record_id"], ", ".join(row["reasons"]), _origin(row), _excerpt(row["payload"])) for row in rows)
     print_grid(("record_id", "reasons", "from", "payload"), ([_printable(cell) for cell in row] for row in cells))
 
 
-def _beginning(payload: str | None) -> str:
+def _excerpt(payload: str | None) -> str:
     return "(not text)" if payload is None else " ".join(payload[: 2 * SHOWN_CHARACTERS].split())[:SHOWN_CHARACTERS]
 
 
-def _place(row: Mapping[str, Any]) -> str:
+def _origin(row: Mapping[str, Any]) -> str:
     if row["topic"] is not None:
         return f"{row['topic']}/{row['partition']}/{row['offset']}"
     return f"{row['file']}:{row['line']}" if row["file"] is not None else str(row["source"])
 
 
 def _printable(text: str) -> str:
-    """Text as a terminal may have it: a payload may hold anything, control sequences too."""
+    """Replace characters that a terminal must not get: a payload may hold anything, also control sequences."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
@@ -94,38 +105,40 @@ def _printable(text: str) -> str:
     "source",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Mended rows as JSON lines with record_id and payload, as `list --export` writes them.",
+    help="Fixed rows as JSON Lines with record_id and payload, as `list --export` writes them.",
 )
 @json_option
 @click.pass_obj
 def replay(invocation: Invocation, reason: str | None, source: Path | None, as_json: bool) -> None:  # noqa: FBT001
-    """Judge waiting rows by today's rules, and send those through that now pass; each only once.
+    """Replay quarantined rows that pass the current rules.
 
-    Without FILE the rows are judged as they were received: mend a rule in conf/expectations.yaml, then replay.
+    Each row is replayed only once. Without --from, rows are checked as they were received: fix a rule in
+    conf/expectations.yaml, then replay. With --from, the fixed rows in FILE are checked instead. --reason and --from
+    exclude each other.
 
     \b
     Example:
-        complaints quarantine replay --reason date_before_2011
-        complaints quarantine replay --from mended.jsonl
+        complaints quarantine replay --reason date_received_before_2011
+        complaints quarantine replay --from fixed.jsonl
     """
     from stewardship.quarantine import read_mended, waiting
     from stewardship.replay import replay as replay_rows
 
     if reason is not None and source is not None:
-        msg = "--reason and --from exclude each other: FILE says which rows are meant."
+        msg = "--reason and --from exclude each other: FILE already selects the rows."
         raise click.UsageError(msg)
     settings = invocation.settings()
     waiting(settings, reason, 1)  # refuses an unknown reason or an empty lake before Spark starts
-    mended = None if source is None else read_mended(source)
+    fixed = None if source is None else read_mended(source)
     with terminal().status("starting Spark") as status:
-        result = replay_rows(settings, reason=reason, mended=mended, on_progress=status.update).as_json()
+        result = replay_rows(settings, reason=reason, mended=fixed, on_progress=status.update).as_json()
     if as_json:
         print_json(result)
         return
     for row in result["refused"][:REFUSED_ROWS]:
         click.echo(f"{_printable(row['record_id'])}: {', '.join(row['reasons'])}")
     if result["still_refused"] > REFUSED_ROWS:
-        click.echo(f"… and {result['still_refused'] - REFUSED_ROWS:,} more; --json tells the first thousand.")
+        click.echo(f"… and {result['still_refused'] - REFUSED_ROWS:,} more; --json lists the first thousand.")
     click.echo("   ".join(f"{name} {result[name]:,}" for name in ("replayed", "silver", "duplicates", "still_refused")))
     if result["sent_before"]:
-        click.echo(f"{result['sent_before']:,} of the rows in {source} had gone through before")
+        click.echo(f"{result['sent_before']:,} of the rows in {source} were replayed before")

@@ -1,5 +1,5 @@
-"""`complaints setup`: what this machine has, whether it works, and what every setting is."""
-# ruff: noqa: PLC0415 - imported when the command runs, so that help and --show come at once
+"""`complaints setup`: check that the machine can run every command, and show every setting."""
+# ruff: noqa: PLC0415 - imported when the command runs, so that help and --show are fast
 
 import sys
 import traceback
@@ -19,18 +19,21 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--show", is_flag=True, help="Print every setting with its value and where it comes from; check nothing.")
+@click.option("--show", is_flag=True, help="Print every setting with its value and source, and check nothing.")
 @click.option(
     "--with",
     "features",
     type=click.Choice([jar_set.name for jar_set in OPTIONAL]),
     multiple=True,
-    help="First fetch what this optional feature of the model needs.",
+    help="First download what this optional model feature needs; can be repeated.",
 )
 @json_option
 @click.pass_context
 def setup(context: click.Context, /, show: bool, features: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001
-    """Check Python, Java, jars, folder, Spark, broker and model registry by using each, and say what was found.
+    """Check that this machine can run every command.
+
+    Checks Python, Java, the jars, the lake's folder, Spark, the Kafka broker and the model registry by using each of
+    them. Exits with 1 when a check fails, and says how to fix it.
 
     \b
     Example:

@@ -1,5 +1,5 @@
 """`complaints sql`: one SQL statement over the lake's tables."""
-# ruff: noqa: PLC0415 - imported when the command runs, so that help comes at once
+# ruff: noqa: PLC0415 - imported when the command runs, so that help is fast
 
 import click
 
@@ -13,13 +13,14 @@ MAX_ROWS = 100
 @json_option
 @click.pass_obj
 def sql(invocation: Invocation, statement: str, as_json: bool) -> None:  # noqa: FBT001
-    """Run a SQL statement (DuckDB's dialect) over bronze, silver and gold, read-only; also while a stream runs.
+    """Run a read-only SQL query on the lake's tables.
 
-    Timestamps are in UTC, with that as their time zone.
+    The statement is in DuckDB's SQL dialect and may read bronze, silver and gold. Timestamps have the time zone UTC.
+    Prints at most 100 rows; --json prints all. Works while a stream runs.
 
     \b
     Example:
-        complaints sql "SELECT urgency, count(*) FROM gold.decisions GROUP BY urgency"
+        complaints sql "SELECT team, count(*) FROM gold.decisions GROUP BY ALL"
     """
     from lakehouse.sql.query import query
     from streaming.tables import TABLES

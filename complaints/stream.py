@@ -1,5 +1,5 @@
-"""`complaints stream` and `complaints run`: the live queries, for ever or for some minutes with a report."""
-# ruff: noqa: PLC0415 - imported when the command runs, so that help comes at once
+"""`complaints stream` and `complaints run`: the live queries, until stopped or for some minutes with a report."""
+# ruff: noqa: PLC0415 - imported when the command runs, so that help is fast
 
 import json
 import signal
@@ -16,7 +16,7 @@ import click
 from rich.live import Live
 from rich.table import Table as Grid
 
-from complaints import Invocation, json_option, print_json, terminal
+from complaints import Function, Invocation, json_option, print_json, terminal
 from complaints.load import SAMPLES
 
 if TYPE_CHECKING:
@@ -26,9 +26,23 @@ if TYPE_CHECKING:
     from streaming.service.live import Handover
 
 
+def rate_option(text: str) -> Callable[[Function], Function]:
+    """Return the option --rate with this help text."""
+    return click.option(
+        "--rate", type=click.FloatRange(min=1), default=10_000, show_default=True, metavar="PER_MINUTE", help=text
+    )
+
+
+def share_option(name: str, text: str, default: float = 0.0) -> Callable[[Function], Function]:
+    """Return an option for a share, from 0 to 1, with this help text."""
+    return click.option(
+        name, type=click.FloatRange(0, 1), default=default, show_default=True, metavar="SHARE", help=text
+    )
+
+
 @contextmanager
 def stopping() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set; a second Ctrl-C ends at once."""
+    """Yield an event that Ctrl-C and SIGTERM set; a second Ctrl-C raises KeyboardInterrupt."""
     stop = threading.Event()
 
     def on_signal(number: int, _: object) -> None:
@@ -45,55 +59,70 @@ def stopping() -> Iterator[threading.Event]:
 
 
 @click.command()
-@click.option("--duration", type=click.FloatRange(min=0.01), help="Minutes after which to stop (default: never).")
-@click.option("--standby", is_flag=True, help="Wait, warmed up, while another stream runs; go on when it ends.")
+@click.option(
+    "--duration",
+    type=click.FloatRange(min=0.01),
+    metavar="MINUTES",
+    show_default="never",
+    help="When to stop, in minutes from the start.",
+)
+@click.option("--standby", is_flag=True, help="Wait, warmed up, while another stream runs; take over when it ends.")
 @click.pass_obj
 def stream(invocation: Invocation, /, duration: float | None, standby: bool) -> None:  # noqa: FBT001
-    """Run the queries until Ctrl-C or SIGTERM: Kafka to bronze, silver, gold, and decisions back to Kafka.
+    """Run the streaming queries until Ctrl-C or SIGTERM.
 
-    Without kafka.bootstrap_servers an embedded broker is started on 127.0.0.1.
+    They read complaints from Kafka, write bronze, silver and gold, and publish decisions to Kafka. Set
+    COMPLAINTS_KAFKA__BOOTSTRAP_SERVERS to the broker's address; without it, an embedded broker is started on 127.0.0.1.
 
     \b
     Example:
-        COMPLAINTS_KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:9092 complaints stream --standby
+        complaints stream
+        complaints stream --standby
     """
     from lakehouse.spark.session import start_ahead
     from lakehouse.tables.lake import writer_lock
 
     settings = invocation.settings()
-    lock = None if standby else writer_lock(settings)  # refused before anything long is begun
+    lock = None if standby else writer_lock(settings)  # refused before the slow start of Spark
     start_ahead(settings)
 
     from lakehouse.logs import notifier
     from streaming.service.live import Handover, LiveStream
 
-    say = notifier(settings, sys.stderr, terminal().print)
+    notify = notifier(settings, sys.stderr, terminal().print)
     with stopping() as stop:
-        handover = Handover(lock) if lock else _stood_by(settings, say, stop)
+        handover = Handover(lock) if lock else _wait_as_standby(settings, notify, stop)
         if handover is None:
             return
-        with LiveStream(settings, say, handover) as live:
-            say(f"Streaming from {live.bootstrap_servers}; Ctrl-C finishes the batches in hand and stops.")
+        with LiveStream(settings, notify, handover) as live:
+            notify(f"Streaming from {live.bootstrap_servers}; Ctrl-C finishes the current batches and stops.")
             end = time.monotonic() + duration * 60 if duration else float("inf")
             while time.monotonic() < end and not stop.wait(0.5):
                 live.tick()
-            say("Stopping.")
+            notify("Stopping.")
 
 
-def _stood_by(settings: "Settings", say: Callable[[str], None], stop: threading.Event) -> "Handover | None":
+def _wait_as_standby(settings: "Settings", notify: Callable[[str], None], stop: threading.Event) -> "Handover | None":
     from bronze.load import files_of
     from streaming.service.standby import stand_by
 
-    return stand_by(settings, files_of([SAMPLES]), say, stop)
+    return stand_by(settings, files_of([SAMPLES]), notify, stop)
 
 
 @click.command()
-@click.option("--rate", type=click.FloatRange(min=1), default=10_000, show_default=True, help="Complaints a minute.")
-@click.option("--duration", type=click.FloatRange(min=0.01), default=5, show_default=True, help="Minutes.")
-@click.option("--malformed", type=click.FloatRange(0, 1), default=0.0, help="Share of messages that can't be used.")
-@click.option("--duplicates", type=click.FloatRange(0, 1), default=0.0, help="Share that repeats a complaint.")
-@click.option("--late", type=click.FloatRange(0, 1), default=0.0, help="Share received by the CFPB months ago.")
-@click.option("--updated", type=click.FloatRange(0, 1), default=0.0, help="Share that brings an outcome.")
+@rate_option("Complaints to send per minute.")
+@click.option(
+    "--duration",
+    type=click.FloatRange(min=0.01),
+    default=5,
+    show_default=True,
+    metavar="MINUTES",
+    help="How long to send, in minutes.",
+)
+@share_option("--malformed", "Share of messages that cannot be used.")
+@share_option("--duplicates", "Share of messages that repeat a complaint.")
+@share_option("--late", "Share of complaints that the CFPB received months ago.")
+@share_option("--updated", "Share of messages that add an outcome to a complaint.")
 @json_option
 @click.pass_obj
 def run(
@@ -104,7 +133,10 @@ def run(
     as_json: bool,  # noqa: FBT001
     **shares: float,
 ) -> None:
-    """Start broker, topics and queries, send complaints made from the samples, account for each, and report.
+    """Stream generated complaints and account for each one.
+
+    Starts the broker and the queries, creates the topics, sends complaints made from the samples, and counts them in
+    every layer. The report also goes to <root>/reports. Exits with 1 when the counts do not balance.
 
     \b
     Example:
@@ -122,7 +154,7 @@ def run(
 
 
 def run_plan(invocation: Invocation, rate: float, duration: float, mix: "Mix") -> dict[str, Any]:
-    """Run with a live view, and store the report under <root>/reports."""
+    """Run with a live view; write the report to <root>/reports and return it."""
     from bronze.load import files_of
     from streaming.runs.run import Plan
     from streaming.runs.run import run as run_stream
@@ -138,12 +170,12 @@ def run_plan(invocation: Invocation, rate: float, duration: float, mix: "Mix") -
             on_view=lambda view: live.update(grid(view), refresh=True),
             stop=stop,
         ).as_json()
-    path = _stored(settings.folder / "reports", report)
+    path = _stored_report(settings.folder / "reports", report)
     console.print(f"Report: {path}", soft_wrap=True)
     return report
 
 
-def _stored(folder: Path, report: dict[str, Any]) -> Path:
+def _stored_report(folder: Path, report: dict[str, Any]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"run-{datetime.now(UTC):%Y%m%d-%H%M%S}-{time.monotonic_ns() % 1000:03d}.json"
     path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
@@ -151,7 +183,7 @@ def _stored(folder: Path, report: dict[str, Any]) -> Path:
 
 
 def grid(view: "View") -> Grid:
-    """A run as it is now, for a terminal."""
+    """Return the current state of a run as a table for the terminal."""
     grid = Grid("query", "rows", "last batch", box=None, title=f"{view.phase}: {view.sent:,} of {view.total:,} sent")
     for query, rows in view.rows.items():
         grid.add_row(query, f"{rows:,}", f"{view.last_batch_ms[query]:,} ms")
@@ -159,19 +191,19 @@ def grid(view: "View") -> Grid:
 
 
 def print_report(report: dict[str, Any]) -> None:
-    """A run's report, for people."""
+    """Print a run's report as text."""
     layers = ("sent", "bronze", "silver", "quarantined", "duplicates", "gold", "published")
     click.echo("   ".join(f"{name} {report[name]:,}" for name in layers))
     click.echo("every message is accounted for" if report["complete"] else "THE COUNTS DO NOT BALANCE")
     click.echo(
-        f"sent at {report['rate_per_minute']:,.0f} a minute; times leave out the first {report['warm_up_s']:.0f} s"
+        f"sent at {report['rate_per_minute']:,.0f} per minute; times exclude the first {report['warm_up_s']:.0f} s"
     )
     waited = report["end_to_end_ms"]
     click.echo("Kafka to gold " + "   ".join(f"{name} {waited[name] / 1000:.1f} s" for name in waited))
     if report["end_to_end_complaints"] < report["gold"]:
-        click.echo(f"  (of the latest {report['end_to_end_complaints']:,}: upkeep has dropped the history before)")
+        click.echo(f"  (of the latest {report['end_to_end_complaints']:,}: upkeep has dropped the older history)")
     for query, times in report["queries"].items():
         if not times["batches"]:
-            continue  # too short a run for it
+            continue  # the run was too short for this query
         spent = "   ".join(f"{name} {times[f'{name}_ms']:,.0f} ms" for name in ("p50", "p95", "p99", "max"))
         click.echo(f"{query:<10} {times['batches']:>5,} batches   {spent}")

@@ -1,5 +1,5 @@
-"""`complaints superset`: dashboards over gold, from installing Superset to opening it."""
-# ruff: noqa: PLC0415 - imported when a command runs, so that help comes at once
+"""`complaints superset`: install, configure and run Superset with the dashboards over gold."""
+# ruff: noqa: PLC0415 - imported when a command runs, so that help is fast
 
 import os
 import secrets
@@ -26,7 +26,9 @@ def _superset(invocation: Invocation) -> "Superset":
 
 @click.group()
 def superset() -> None:
-    """Dashboards over gold in Apache Superset, from the files in dashboards/.
+    """Run dashboards over gold in Apache Superset.
+
+    The dashboards, datasets and roles are defined by the files in dashboards/.
 
     \b
     Example:
@@ -37,7 +39,9 @@ def superset() -> None:
 @superset.command()
 @click.pass_obj
 def install(invocation: Invocation) -> None:
-    """Install Superset into an environment of its own, .superset, from its own lock.
+    """Install Superset into its own environment.
+
+    The environment is .superset, installed from Superset's own lock file.
 
     \b
     Example:
@@ -50,7 +54,9 @@ def install(invocation: Invocation) -> None:
 @json_option
 @click.pass_obj
 def configure(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
-    """Bring Superset's metadata, roles, accounts and dashboards to what the files say; passwords are shown once.
+    """Configure Superset from the files in dashboards/.
+
+    Updates Superset's metadata, roles, accounts and dashboards. The passwords of new accounts are shown once.
 
     \b
     Example:
@@ -68,7 +74,9 @@ def configure(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
 @json_option
 @click.pass_obj
 def start(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
-    """Start Superset in the background, installing and configuring first what is not there yet.
+    """Start Superset in the background.
+
+    Installs and configures it first where that has not been done.
 
     \b
     Example:
@@ -88,6 +96,8 @@ def start(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
 def stop(invocation: Invocation) -> None:
     """Stop Superset.
 
+    Does nothing when Superset is not running.
+
     \b
     Example:
         complaints superset stop
@@ -99,7 +109,9 @@ def stop(invocation: Invocation) -> None:
 @json_option
 @click.pass_obj
 def status(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
-    """Say whether Superset is installed, configured as the files say, and answering; exits with 1 when it isn't.
+    """Show whether Superset is installed, configured and up.
+
+    Configured means that it matches the files in dashboards/. Exits with 1 when Superset does not answer.
 
     \b
     Example:
@@ -109,24 +121,27 @@ def status(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
     if as_json:
         print_json(asdict(found))
     else:
-        click.echo("installed: " + _said(found.installed, "not, or only half; `complaints superset start` mends it"))
+        click.echo("installed: " + _yes_or(found.installed, "no, or incomplete; `complaints superset start` fixes it"))
         click.echo(
-            "configured: " + _said(found.configured, "not as the files say; `complaints superset start` does it")
+            "configured: "
+            + _yes_or(found.configured, "no, or not as the files say; `complaints superset start` does it")
         )
-        click.echo("running: " + _said(found.running, "no; `complaints superset start` starts it"))
+        click.echo("running: " + _yes_or(found.running, "no; `complaints superset start` starts it"))
         if found.running:
-            click.echo("answering: " + _said(found.healthy, f"no: see {found.log}, or start it again"))
+            click.echo("answering: " + _yes_or(found.healthy, f"no: see {found.log}, or start it again"))
     if not found.healthy:
         sys.exit(1)
 
 
 @superset.command()
 @click.argument("account", type=click.Choice(["admin", "operator", "analyst"]))
-@click.option("--ask", is_flag=True, help="Ask for the password instead of making one.")
+@click.option("--ask", is_flag=True, help="Prompt for the password instead of generating one.")
 @json_option
 @click.pass_obj
 def password(invocation: Invocation, account: str, ask: bool, as_json: bool) -> None:  # noqa: FBT001
-    """Give an account a new password: a random one, shown once, or one that is asked for.
+    """Set a new password for an account.
+
+    The password is random and shown once, or with --ask, typed at a prompt.
 
     \b
     Example:
@@ -143,7 +158,9 @@ def password(invocation: Invocation, account: str, ask: bool, as_json: bool) -> 
 @superset.command()
 @click.pass_obj
 def export(invocation: Invocation) -> None:
-    """Write what was changed in the browser back to the files in dashboards/assets.
+    """Export changes made in the browser to files.
+
+    Writes the charts, datasets and dashboards that were changed in Superset back to dashboards/assets.
 
     \b
     Example:
@@ -158,12 +175,19 @@ def export(invocation: Invocation) -> None:
 @superset.command()
 @click.argument("dashboard")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--account", default="analyst", show_default=True, help="Whose view it is.")
+@click.option(
+    "--account",
+    default="analyst",
+    show_default=True,
+    metavar="NAME",
+    help="Account whose view of the dashboard is shown.",
+)
 @click.pass_obj
 def snapshot(invocation: Invocation, dashboard: str, file: Path, account: str) -> None:
-    """Write a dashboard as a picture (.png) or a document (.pdf); needs Chromium and its driver.
+    """Save a dashboard as a PNG or PDF file.
 
-    The account's password is read from SUPERSET_PASSWORD, or asked for: on a command line everybody could see it.
+    FILE ends in .png or .pdf. Needs Chromium and its driver. The account's password is read from SUPERSET_PASSWORD or
+    typed at a prompt: on the command line, other users of the machine could read it.
 
     \b
     Example:
@@ -180,7 +204,9 @@ def snapshot(invocation: Invocation, dashboard: str, file: Path, account: str) -
 
 @superset.command(hidden=True)
 def reference() -> None:
-    """Write the dashboards' reference and the SQL behind the charts anew from the files; `make docs` calls it.
+    """Regenerate the dashboards' reference and chart SQL.
+
+    Generated from the files in dashboards/; `make docs` calls it.
 
     \b
     Example:
@@ -195,12 +221,12 @@ def reference() -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def _said(is_so: bool, otherwise: str) -> str:  # noqa: FBT001
-    return "yes" if is_so else otherwise
+def _yes_or(is_true: bool, otherwise: str) -> str:  # noqa: FBT001
+    return "yes" if is_true else otherwise
 
 
 def _show_passwords(passwords: Mapping[str, str]) -> None:
     if passwords:
-        click.echo("Accounts; these passwords are shown now and never again (`complaints superset password` sets new):")
+        click.echo("Accounts; these passwords are shown only now (`complaints superset password` sets a new one):")
     for name, secret in passwords.items():
         click.echo(f"    {name:<10} {secret}")

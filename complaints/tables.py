@@ -1,5 +1,5 @@
-"""`complaints tables`: the lake's tables, as the table catalogue declares them."""
-# ruff: noqa: PLC0415 - imported when the command runs, so that help comes at once
+"""`complaints tables`: create and maintain the lake's tables, as the table catalog declares them."""
+# ruff: noqa: PLC0415 - imported when the command runs, so that help is fast
 
 from dataclasses import astuple
 
@@ -10,7 +10,7 @@ from complaints import Invocation, print_grid, terminal
 
 @click.group()
 def tables() -> None:
-    """The lake's tables, as they are declared.
+    """Create and maintain the lake's tables.
 
     \b
     Example:
@@ -21,9 +21,11 @@ def tables() -> None:
 @tables.command("create")
 @click.pass_obj
 def create(invocation: Invocation) -> None:
-    """Make the tables that are missing, with their comments, constraints and clustering; change none that is there.
+    """Create the tables that are missing.
 
-    Every other command does so too when it needs them. On a new workspace this shows that the rights suffice.
+    Creates them with their comments, constraints and clustering. A table that only lacks new columns gets them, empty;
+    one that differs otherwise is an error. Every other command creates the tables that it needs: use this one on a new
+    workspace to check that the privileges suffice.
 
     \b
     Example:
@@ -41,7 +43,10 @@ def create(invocation: Invocation) -> None:
 @tables.command("maintain")
 @click.pass_obj
 def maintain(invocation: Invocation) -> None:
-    """Compact small files and drop what no query has to read any more; a local stream does so by itself.
+    """Compact small files and remove files no longer needed.
+
+    Also shortens the tables' logs by the commits that no query has to read any more. A local stream does this by
+    itself.
 
     \b
     Example:

@@ -1,5 +1,5 @@
-"""`complaints verify`: proves that nothing was lost and nothing is there twice."""
-# ruff: noqa: PLC0415 - imported when the command runs, so that help comes at once
+"""`complaints verify`: verify that no record was lost or duplicated."""
+# ruff: noqa: PLC0415 - imported when the command runs, so that help is fast
 
 import sys
 import textwrap
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 WIDTH = 80
 INDENTED: dict[str, Any] = {
     **dict.fromkeys(("initial_indent", "subsequent_indent"), "    "),
-    **dict.fromkeys(("break_long_words", "break_on_hyphens"), False),  # an id stays whole
+    **dict.fromkeys(("break_long_words", "break_on_hyphens"), False),  # ids are not broken
 }
 
 
@@ -24,10 +24,10 @@ INDENTED: dict[str, Any] = {
 @json_option
 @click.pass_obj
 def verify(invocation: Invocation, /, as_json: bool) -> None:  # noqa: FBT001
-    """Prove that nothing is lost and nothing is there twice; exits with 1 when an invariant is broken.
+    """Verify that no record is lost or duplicated.
 
-    Counts over the tables' files and Kafka, and changes nothing. Works beside a running stream: what its queries have
-    not finished yet is counted as under way.
+    Checks invariants on the tables' files and on Kafka, and changes nothing. Works while a stream runs: rows that its
+    queries have not finished are counted as under way. Exits with 1 when an invariant is broken.
 
     \b
     Example:
@@ -47,7 +47,7 @@ def verify(invocation: Invocation, /, as_json: bool) -> None:  # noqa: FBT001
 
 
 def print_verified(found: "Verified") -> None:
-    """What a verification found, for people."""
+    """Print the result of a verification as text."""
     rows = ((one.says, one.counted, _broken(one), one.under_way) for one in found.invariants)
     print_grid(("invariant", "counted", "broken", "under way"), rows, numbers=True)
     for one in found.invariants:

@@ -126,7 +126,7 @@ def test_a_multiplied_lake_has_new_ids_and_narratives_that_are_no_copies(lake: L
 def test_sizes_that_are_none_are_refused(run: Run, tmp_path: Path, times: str) -> None:
     answer = run("--root", tmp_path, "bench", "train", "--times", times)
     assert (answer.code, answer.out) == (1, "")
-    assert f"{times} are no sizes: give whole numbers, smallest first, like 1,10,100." in answer.err
+    assert f"{times} is not a list of sizes: give whole numbers, smallest first, like 1,10,100." in answer.err
 
 
 def test_without_a_model_nothing_is_measured(run: Run, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_two_measurements_are_compared_number_by_number(run: Run, tmp_path: Path
     after.write_text(json.dumps({"figures": {"sent": 10, "queries": {"score": {"p50_ms": 100}}, "complete": True}}))
     answer = run("bench", "compare", before, after)
     assert [line.split() for line in answer.out.splitlines()] == [
-        ["figure", "before", "after", "ratio"],
+        ["metric", "before", "after", "ratio"],
         ["sent", "10", "10", "1.00"],
         ["queries.score.p50_ms", "200", "100", "0.50"],
     ]

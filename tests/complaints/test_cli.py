@@ -1,4 +1,4 @@
-"""Every command has help with an example; an error is one sentence on standard error, its traceback behind --debug."""
+"""Every command has readable help with an example; an error is one sentence, its traceback only with --debug."""
 
 import subprocess
 import sys
@@ -14,19 +14,54 @@ from complaints import COMMANDS, cli, print_grid
 from .conftest import Run
 
 
-def with_those_below(words: tuple[str, ...], command: click.Command) -> Iterator[tuple[str, ...]]:
-    """The words of a command, and of those of its group."""
+def with_subcommands(words: tuple[str, ...], command: click.Command) -> Iterator[tuple[str, ...]]:
+    """The words of a command and of its subcommands."""
     yield words
     if isinstance(command, click.Group):
         for name, below in command.commands.items():
-            yield from with_those_below((*words, name), below)
+            yield from with_subcommands((*words, name), below)
+
+
+def help_pages(command: click.Command, context: click.Context) -> Iterator[tuple[str, str]]:
+    """The command path and the help page of a command and of everything below it, as wide as the context."""
+    yield context.command_path, command.get_help(context)
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from help_pages(below, wide_context(below, name, context.terminal_width, context))
+
+
+def wide_context(
+    command: click.Command, name: str, width: int | None, parent: click.Context | None = None
+) -> click.Context:
+    """A context in which help pages have this width."""
+    return click.Context(command, info_name=name, parent=parent, terminal_width=width, max_content_width=width)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_help_pages_fit_the_terminal_and_cut_nothing(width: int) -> None:
+    pages = list(help_pages(cli, wide_context(cli, "complaints", width)))
+    assert len(pages) > len(COMMANDS)
+    for path, page in pages:
+        lines = page.splitlines()
+        assert [line for line in lines if len(line) > width] == [], path
+        assert "\\" not in page, path
+        example = lines.index("  Example:")
+        assert lines[example + 1].startswith("      complaints"), path
+        listed = lines[lines.index("Commands:") :] if "Commands:" in lines else []
+        assert [line for line in listed if line.endswith("...")] == [], path
+
+
+def test_help_uses_the_width_of_a_wide_terminal() -> None:
+    assert cli.context_settings["max_content_width"] == 120
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_tells_what_a_command_does_with_an_example_of_itself(run: Run, name: str) -> None:
+def test_help_has_an_example_of_the_command_itself(run: Run, name: str) -> None:
     command = cli.get_command(click.Context(cli), name)
     assert command is not None
-    for words in with_those_below((name,), command):
+    for words in with_subcommands((name,), command):
         answer = run(*words, "--help")
         assert (answer.code, answer.err) == (0, "")
         example = answer.out.partition("Example:")[2]
@@ -43,19 +78,19 @@ def test_help_lists_all_commands_without_starting_anything_heavy() -> None:
     assert not {name for name in heavy if f"'{name}'" in modules}
 
 
-def test_an_unknown_command_is_refused(run: Run) -> None:
+def test_an_unknown_command_is_rejected(run: Run) -> None:
     answer = run("nonsense")
     assert (answer.code, answer.out) == (2, "")
     assert "No such command 'nonsense'" in answer.err
 
 
-def test_a_mistake_is_one_sentence_on_standard_error(run: Run, tmp_path: Path) -> None:
+def test_an_error_is_one_sentence_on_standard_error(run: Run, tmp_path: Path) -> None:
     answer = run("--root", tmp_path, "sql", "SELECT 1")
     assert (answer.code, answer.out) == (1, "")
     assert answer.err == f"Error: There are no tables in {tmp_path} yet: run `complaints load` first.\n"
 
 
-def test_with_debug_the_traceback_comes_before_the_sentence(run: Run, tmp_path: Path) -> None:
+def test_with_debug_the_traceback_precedes_the_error(run: Run, tmp_path: Path) -> None:
     answer = run("--debug", "--root", tmp_path, "sql", "SELECT 1")
     assert (answer.code, answer.out) == (1, "")
     assert answer.err.startswith("Traceback (most recent call last):")
@@ -65,22 +100,22 @@ def test_with_debug_the_traceback_comes_before_the_sentence(run: Run, tmp_path: 
 
 
 @pytest.mark.parametrize("debug", [False, True])
-def test_what_nobody_foresaw_is_a_sentence_too(
+def test_an_unexpected_exception_is_one_sentence_too(
     run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, debug: bool
 ) -> None:
     def broken(*_: object, **__: object) -> None:
-        msg = "the disk sang\nand more"
+        msg = "disk error\nand more"
         raise RuntimeError(msg)
 
     monkeypatch.setattr(lakehouse.sql.query, "query", broken)
     answer = run(*(["--debug"] if debug else []), "--root", tmp_path, "sql", "SELECT 1")
     assert (answer.code, answer.out) == (1, "")
-    assert "something unforeseen went wrong (RuntimeError: the disk sang). Run the command again with" in answer.err
+    assert "unexpected failure (RuntimeError: disk error). Run the command again with --debug" in answer.err
     assert ("Traceback" in answer.err) is debug
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("sql",), "Missing argument 'STATEMENT'"),
         (("run", "--rate", "fast"), "'fast' is not a valid float range"),
@@ -89,13 +124,13 @@ def test_what_nobody_foresaw_is_a_sentence_too(
         (("setup", "--colour"), "No such option"),
     ],
 )
-def test_a_wrong_word_on_the_command_line_is_named(run: Run, words: tuple[str, ...], said: str) -> None:
+def test_a_usage_error_names_the_wrong_argument(run: Run, words: tuple[str, ...], message: str) -> None:
     answer = run(*words)
     assert (answer.code, answer.out) == (2, "")
-    assert said in answer.err
+    assert message in answer.err
 
 
-def test_an_interrupt_is_no_error_of_the_program(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_ctrl_c_stops_a_command_without_an_error(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
@@ -104,7 +139,7 @@ def test_an_interrupt_is_no_error_of_the_program(run: Run, monkeypatch: pytest.M
     assert (answer.code, answer.out, answer.err.strip()) == (130, "", "Stopped.")
 
 
-def test_a_grid_is_whole_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_grid_is_not_wrapped_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     print_grid(("name", "rows"), [("x" * 300, 12345), ("[bold]", None)], numbers=True)
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == ["x" * 300, "12,345"]

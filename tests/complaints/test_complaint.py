@@ -57,7 +57,7 @@ def test_an_erasure_asks_first_and_tells_what_went(run: Run, root: Path, monkeyp
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
     unanswered = run("--root", root, "erase", "--complaint-id", "71")
     assert (unanswered.code, unanswered.out) == (130, "")
-    assert "Erase the complaint 71, which came in 2 rows, for good?" in unanswered.err
+    assert "Permanently erase the complaint 71, received in 2 rows?" in unanswered.err
     assert run("--root", root, "trace", "71").code == 0
 
     answer = run("--root", root, "erase", "--complaint-id", "71", "--yes", "--json")

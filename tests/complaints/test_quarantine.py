@@ -34,7 +34,7 @@ def test_rows_are_listed_for_people(run: Run, refused: Settings) -> None:
     assert lines[0].split() == ["record_id", "reasons", "from", "payload"]
     assert "date_received_before_2011" in answer.out
     assert "rows.csv:2" in answer.out
-    assert lines[-1].split() == ["2", "rows", "wait", "in", "all"]
+    assert lines[-1].split() == ["2", "rows", "in", "total"]
     assert "\x1b" not in answer.out
 
 

@@ -67,7 +67,7 @@ def test_only_weeks_with_something_new_are_assessed_again_and_a_stream_is_no_obs
     printed = capsys.readouterr()
     shown = json.loads(printed.out)
     assert (len(shown["rows"]), shown["current"]) == (len(after), False)
-    assert "Another process writes the lake: as of " in printed.err
+    assert "Another process is writing to the lake: as of " in printed.err
 
 
 def test_a_large_week_is_assessed_by_a_sample_that_keeps_to_its_complaints(
