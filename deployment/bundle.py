@@ -1,4 +1,4 @@
-"""What `databricks.yml` declares for one target, with variables given as the CLI takes them: ``BUNDLE_VAR_…``."""
+"""What `databricks.yml` declares for one target; variables can be set with ``BUNDLE_VAR_…``, as for the CLI."""
 
 import os
 import re
@@ -19,10 +19,10 @@ class Bundle:
     """One target of the bundle.
 
     Attributes:
-        folder: where databricks.yml is.
+        folder: the folder that contains databricks.yml.
         target: the target's name.
-        variables: every variable's value; None where none was given.
-        is_development: whether the target is a developer's own.
+        variables: every variable's value; None for a variable without one.
+        is_development: whether the target has ``mode: development``.
     """
 
     folder: Path
@@ -31,10 +31,10 @@ class Bundle:
     is_development: bool
 
     def value(self, name: str) -> str:
-        """A variable's value.
+        """Return a variable's value.
 
         Raises:
-            ComplaintsError: it has none; says how to give it one.
+            ComplaintsError: the variable has no value; the message says how to set one.
         """
         value = self.variables.get(name)
         if value is None:
@@ -51,16 +51,16 @@ class Bundle:
         return [name for name, value in self.variables.items() if value is None]
 
     def root_path(self, user: str) -> str:
-        """The workspace's folder that a deployment of this target lies in, when the given user deploys it."""
+        """Return the workspace folder of this target's deployment when the given user deploys it."""
         owner = user if self.is_development else self.value("service_principal")
         return f"/Workspace/Users/{owner}/.bundle/complaints/{self.target}"
 
 
 def read_bundle(folder: Path, target: str | None) -> Bundle:
-    """The bundle of a folder for a target, or for its default target.
+    """Read the bundle in a folder for a target, or for its default target.
 
     Raises:
-        ComplaintsError: no bundle there, or no such target; says which there are.
+        ComplaintsError: there is no bundle, it can't be read, or it has no such target; the message lists the targets.
     """
     declared = _read(folder / FILE)
     targets: dict[str, dict[str, Any]] = declared["targets"]
@@ -88,7 +88,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def resolved(text: str, user: str) -> str:
-    """A value with the references to the current user that variables may hold."""
+    """Replace the references to the current user in a variable's value."""
     short = re.sub(r"[^a-z0-9]", "_", user.partition("@")[0].lower())
     return text.replace("${workspace.current_user.userName}", user).replace(
         "${workspace.current_user.short_name}", short

@@ -1,6 +1,6 @@
-"""What is deployed of the bundle: the note that the CLI leaves in the workspace, and the jobs that it names.
+"""What is deployed of the bundle: the metadata that the CLI writes to the workspace, and the jobs that it lists.
 
-Catalog, schemas, volumes and model are read from the deployed jobs' own settings: they are those that the jobs use.
+Catalog, schemas, volumes and model are read from the deployed jobs' settings, so they are the ones that the jobs use.
 """
 
 import json
@@ -27,10 +27,10 @@ class Deployment:
     """One deployed target.
 
     Attributes:
-        client: of the workspace.
+        client: the workspace client.
         target: the target's name.
-        commit: Git commit that was deployed; empty when it came from no repository.
-        jobs: ids by the jobs' names in the bundle.
+        commit: the Git commit that was deployed; empty when it was not deployed from a repository.
+        jobs: the jobs' ids by their names in the bundle.
     """
 
     client: WorkspaceClient
@@ -39,10 +39,10 @@ class Deployment:
     jobs: Mapping[str, int]
 
     def job(self, name: str) -> int:
-        """The id of a job.
+        """Return the id of a job.
 
         Raises:
-            ComplaintsError: the deployment has no such job; says which it has.
+            ComplaintsError: the deployment has no such job; the message lists its jobs.
         """
         if name not in self.jobs:
             msg = f"The deployment of {self.target} has no job '{name}': its jobs are {', '.join(sorted(self.jobs))}."
@@ -50,24 +50,24 @@ class Deployment:
         return self.jobs[name]
 
     def settings(self) -> dict[str, str]:
-        """The variables that the loading job's cluster gets: where the tables, volumes and the model are."""
+        """Return the environment of the job `load`: where its tables, volumes and model are."""
         with asking("show the job load"):
             job = self.client.jobs.get(self.job("load")).settings
         clusters = [cluster.new_cluster for cluster in (job.job_clusters if job else None) or []]
         return next((cluster.spark_env_vars for cluster in clusters if cluster and cluster.spark_env_vars), {})
 
     def last_run(self, name: str) -> BaseRun | None:
-        """The latest run of a job; None when it never ran."""
+        """Return the latest run of a job; None when it never ran."""
         job_id = self.job(name)
         with asking(f"list the runs of the job {name}"):
             return next(iter(self.client.jobs.list_runs(job_id=job_id, limit=1)), None)
 
 
 def find_deployment(client: WorkspaceClient, bundle: Bundle, user: str) -> Deployment:
-    """The deployment of a bundle's target.
+    """Find the deployment of a bundle's target.
 
     Raises:
-        NothingDeployedError: there is none; says which command makes it.
+        NothingDeployedError: there is none; the message says how to deploy.
         ComplaintsError: it can't be read.
     """
     path = f"{bundle.root_path(user)}/state/metadata.json"
@@ -85,11 +85,11 @@ def find_deployment(client: WorkspaceClient, bundle: Bundle, user: str) -> Deplo
 
 
 def described(run: BaseRun | Run | RunTask | None) -> str:
-    """A run or one of its tasks in a few words: its state, when it began, and why it failed."""
+    """Describe a run or one of its tasks: its state, when it began, and why it failed."""
     if run is None or run.state is None:
         return "never ran"
     state = run.state
-    reached = state.result_state or state.life_cycle_state
+    outcome = state.result_state or state.life_cycle_state
     began = f", began {datetime.fromtimestamp(run.start_time / 1000, UTC):%Y-%m-%d %H:%M} UTC" if run.start_time else ""
     why = f": {state.state_message}" if state.state_message else ""
-    return f"{reached.value.lower() if reached else 'unknown'}{began}{why}"
+    return f"{outcome.value.lower() if outcome else 'unknown'}{began}{why}"

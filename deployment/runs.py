@@ -1,4 +1,4 @@
-"""Runs of the deployed jobs: start one, wait for it, read what it printed."""
+"""Runs of the deployed jobs: start a run, wait for it, read its output."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -15,17 +15,22 @@ POLL_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended."""
+    """How a run ended.
+
+    Attributes:
+        is_success: whether every task succeeded.
+        description: the run's state, when it began, and why it failed.
+    """
 
     is_success: bool
-    told: str
+    description: str
 
 
 def start(deployment: Deployment, job: str) -> int:
-    """Start a job; gives the run's id.
+    """Start a job and return the run's id.
 
     Raises:
-        ComplaintsError: there is no such job, or it may not be run.
+        ComplaintsError: there is no such job, or the user may not run it.
     """
     job_id = deployment.job(job)
     with asking(f"run the job {job}"):
@@ -33,7 +38,7 @@ def start(deployment: Deployment, job: str) -> int:
 
 
 def wait(deployment: Deployment, run_id: int, on_state: Callable[[str], None]) -> Ended:
-    """Wait until a run has ended, told of its state every few seconds."""
+    """Wait until a run has ended; `on_state` gets its state every few seconds."""
     while True:
         with asking(f"show the run {run_id}"):
             run = deployment.client.jobs.get_run(run_id)
@@ -50,14 +55,14 @@ def _never_began(run: Run) -> bool:
 
 
 def printed(deployment: Deployment, job: str) -> Iterator[tuple[str, str]]:
-    """Each task of a job's latest run with what it printed and its error.
+    """Yield each task of a job's latest run with its output and its error.
 
     Raises:
-        ComplaintsError: the job never ran, or its output may not be read.
+        ComplaintsError: the job never ran, or the user may not read its output.
     """
     last = deployment.last_run(job)
     if last is None:
-        msg = f"The job {job} never ran: `complaints databricks run {job}` runs it."
+        msg = f"The job {job} never ran: run it with `complaints databricks run {job}`."
         raise ComplaintsError(msg)
     with asking(f"show the run {last.run_id}"):
         tasks = deployment.client.jobs.get_run(int(last.run_id or 0)).tasks or []

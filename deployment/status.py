@@ -1,4 +1,4 @@
-"""Whether a deploy would succeed, and how the deployment does: one check a line, each mistake with its remedy."""
+"""Whether a deploy would succeed, and the deployment's state: one line per check, each problem with its remedy."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -17,10 +17,10 @@ KEYS = {"kafka-username", "kafka-password"}
 
 
 class Status:
-    """The checks of one target; each asks the workspace by itself, so that they run side by side.
+    """The checks of one target; each calls the workspace by itself, so that they run in parallel.
 
     Args:
-        bundle: the target.
+        bundle: the bundle for the target.
     """
 
     def __init__(self, bundle: Bundle) -> None:
@@ -31,7 +31,7 @@ class Status:
         self._is_deployed = False
 
     def findings(self) -> list[Finding]:
-        """What a deploy needs, then, when something is deployed, how it does."""
+        """Check what a deploy needs and, when something is deployed, its state."""
         needed = (
             Check("sign-in", self._signed_in),
             Check("variables", self._variables),
@@ -51,7 +51,7 @@ class Status:
         return findings + _in_order(shown) if self._is_deployed else findings
 
     def _user(self) -> str:
-        with asking("say who is signed in"):
+        with asking("show the current user"):
             return str(self.client().current_user.me().user_name)
 
     def _deployment(self) -> Deployment:
@@ -71,22 +71,22 @@ class Status:
     def _build(self) -> str:
         python = self._bundle.folder / ".venv" / "bin" / "python"
         if not python.exists():
-            msg = f"The wheel can't be built: there is no {python.parent.parent} yet, run `make setup`."
+            msg = f"The wheel can't be built: there is no {python.parent.parent}, run `make setup`."
             raise ComplaintsError(msg)
         return "the wheel can be built"
 
     def _catalog(self) -> str:
         name = self._value("catalog")
         missing = (
-            f"The catalog {name} isn't there, or isn't shown to {self.user()}: have an administrator run "
-            f"`databricks catalogs create {name}`, or set BUNDLE_VAR_catalog to one that is."
+            f"The catalog {name} doesn't exist, or {self.user()} can't see it: have an administrator run "
+            f"`databricks catalogs create {name}`, or set BUNDLE_VAR_catalog to an existing one."
         )
         with asking(f"show the catalog {name}", missing=missing):
             return f"{name}, owned by {self.client().catalogs.get(name).owner}"
 
     def _rights(self) -> str:
         name, user = self._value("catalog"), self.user()
-        with asking("tell rights on the catalog"):
+        with asking(f"show the privileges on the catalog {name}"):
             if self.client().catalogs.get(name).owner == user:
                 return f"{user} owns the catalog"
             found = self.client().grants.get_effective(SecurableType.CATALOG.value, name, principal=user)
@@ -96,27 +96,25 @@ class Status:
             for privilege in assignment.privileges or []
             if privilege.privilege
         }
-        lacking = set() if "ALL_PRIVILEGES" in held else NEEDED - held
-        if lacking:
-            wanted = ", ".join(sorted(lacking)).replace("_", " ")
-            msg = f"{user} may not make schemas: have the owner run GRANT {wanted} ON CATALOG {name} TO `{user}`."
+        missing = set() if "ALL_PRIVILEGES" in held else NEEDED - held
+        if missing:
+            privileges = ", ".join(sorted(missing)).replace("_", " ")
+            msg = f"{user} may not create schemas: have the owner run GRANT {privileges} ON CATALOG {name} TO `{user}`."
             raise ComplaintsError(msg)
-        return f"{user} may make schemas in {name}"
+        return f"{user} may create schemas in {name}"
 
     def _secrets(self) -> str:
         if not self._bundle.value("kafka_servers"):
-            return "not needed: no Kafka is named, files alone are loaded"
+            return "not needed: kafka_servers is not set, only files are loaded"
         scope = self._value("secret_scope")
         put = f"`databricks secrets put-secret {scope} KEY`"
-        missing = f"The secret scope {scope} isn't there: deploy again, which makes it, then put its keys with {put}."
-        with asking(f"list the secrets of {scope}", missing=missing):
-            lacking = KEYS - {secret.key for secret in self.client().secrets.list_secrets(scope)}
-        if lacking:
-            msg = (
-                f"The scope {scope} lacks {' and '.join(sorted(lacking))}, without which the stream can't start: {put}."
-            )
+        absent = f"There is no secret scope {scope}: deploy again to create it, then set its keys with {put}."
+        with asking(f"list the secrets of {scope}", missing=absent):
+            missing = KEYS - {secret.key for secret in self.client().secrets.list_secrets(scope)}
+        if missing:
+            msg = f"The scope {scope} has no {' and no '.join(sorted(missing))}, so the stream can't start: {put}."
             raise ComplaintsError(msg)
-        return f"{scope} holds both of Kafka's"
+        return f"{scope} has both Kafka secrets"
 
     def _deployed(self) -> str:
         try:
@@ -146,18 +144,18 @@ class Status:
         deployment = self.deployment()
         run = deployment.last_run("stream")
         if run is None or run.state is None or run.state.result_state is not None:
-            return "doesn't run"
+            return "not running"
         rows = [dict(zip(found.columns, row, strict=True)) for found in [progress(deployment)] for row in found.rows]
         shown = (
             f"{row['query']} {row['rows']} rows in {row['batches']} batches, last {row['last_batch']}" for row in rows
         )
-        return "in ten minutes: " + "; ".join(shown) if rows else "runs; no batch in the last ten minutes"
+        return "last ten minutes: " + "; ".join(shown) if rows else "running; no batch in the last ten minutes"
 
     def _superset(self) -> str:
         return f"COMPLAINTS_SUPERSET__WAREHOUSE='{address(self.deployment())}'"
 
 
 def _in_order(checks: Sequence[Check]) -> list[Finding]:
-    """The findings in the order of their checks."""
+    """Run the checks and return their findings in the given order."""
     found = {finding.what: finding for finding in run_checks(checks)}
     return [found[check.what] for check in checks]

@@ -1,4 +1,4 @@
-"""An export file to the landing volume, from where the loading job takes it."""
+"""Upload an export file to the landing volume, from which the job `load` reads it."""
 
 import io
 from collections.abc import Callable
@@ -11,8 +11,8 @@ from deployment.workspace import asking
 from lakehouse.errors import ComplaintsError
 
 
-class _Watched(io.FileIO):
-    """A file that tells how far it was read."""
+class _ProgressFile(io.FileIO):
+    """A file that reports how many bytes have been read."""
 
     def __init__(self, path: Path, on_bytes: Callable[[int], None]) -> None:
         super().__init__(path, "rb")
@@ -25,26 +25,26 @@ class _Watched(io.FileIO):
 
 
 def upload(deployment: Deployment, path: Path, on_bytes: Callable[[int], None]) -> str:
-    """Upload one file under its own name; one that is there is not replaced.
+    """Upload one file under its own name; an existing file is not replaced.
 
     Args:
-        deployment: whose landing volume it is for.
+        deployment: the deployment that has the landing volume.
         path: the file.
-        on_bytes: told how many bytes were read so far.
+        on_bytes: called with the number of bytes read so far.
 
     Returns:
-        Where it is now.
+        The file's path in the volume.
 
     Raises:
-        ComplaintsError: there is a file of that name, or the workspace refuses it.
+        ComplaintsError: a file with that name exists, or the workspace refuses the upload.
     """
     folder = deployment.settings()["COMPLAINTS_LAKE__LANDING"]
     target = f"{folder}/{path.name}"
     missing = f"There is no landing volume {folder}: deploy the bundle again."
-    with asking(f"take {path.name}", missing=missing), _Watched(path, on_bytes) as file:
+    with asking(f"upload {path.name}", missing=missing), _ProgressFile(path, on_bytes) as file:
         try:
             deployment.client.files.upload(target, file, overwrite=False)
         except AlreadyExists as error:
-            msg = f"{target} is there already: give the file another name if its content is new."
+            msg = f"{target} already exists: rename the file if its content is new."
             raise ComplaintsError(msg) from error
     return target

@@ -1,4 +1,4 @@
-"""SQL over the deployed tables, through the deployment's own warehouse."""
+"""SQL queries on the deployed tables, through the deployment's SQL warehouse."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,28 +22,28 @@ FROM IDENTIFIER(:table) WHERE started_at > current_timestamp() - INTERVAL 10 MIN
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of a query with their columns' names; every value is text, as the warehouse sends it, or None."""
+    """The rows of a query with the columns' names; every value is text, as the warehouse sends it, or None."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str | None]]
 
 
 def sample(deployment: Deployment, rows: int) -> Rows:
-    """The latest decisions in gold."""
+    """Return the latest decisions in gold."""
     return _query(deployment, DECISIONS, "decisions", {"rows": rows})
 
 
 def progress(deployment: Deployment) -> Rows:
-    """What each query of the stream did in the last ten minutes."""
+    """Return the rows, batches and last batch of each streaming query in the last ten minutes."""
     return _query(deployment, PROGRESS, "stream_health", {})
 
 
 def address(deployment: Deployment) -> str:
-    """The warehouse as SQLAlchemy, and thereby Superset, calls it; the token is not in it."""
+    """Return the warehouse's SQLAlchemy URL, which Superset uses; it does not contain the token."""
     settings = deployment.settings()
     host = str(deployment.client.config.host).partition("://")[2]
-    place = f"catalog={settings['COMPLAINTS_LAKE__CATALOG']}&schema={settings['COMPLAINTS_LAKE__SCHEMAS__GOLD']}"
-    return f"databricks://token@{host}?http_path=/sql/1.0/warehouses/{_warehouse_of(deployment)}&{place}"
+    schema = f"catalog={settings['COMPLAINTS_LAKE__CATALOG']}&schema={settings['COMPLAINTS_LAKE__SCHEMAS__GOLD']}"
+    return f"databricks://token@{host}?http_path=/sql/1.0/warehouses/{_warehouse_of(deployment)}&{schema}"
 
 
 def _query(deployment: Deployment, statement: str, table: str, parameters: Mapping[str, int]) -> Rows:
@@ -63,22 +63,22 @@ def _warehouse_of(deployment: Deployment) -> str:
     with asking("list the SQL warehouses"):
         found = next((str(each.id) for each in listed() if str(each.name).endswith(name)), None)
     if found is None:
-        msg = f"There is no SQL warehouse {name}: deploy the bundle, which makes it, or ask for the right to use it."
+        msg = f"There is no SQL warehouse {name}: deploy the bundle, which creates it, or ask for permission to use it."
         raise ComplaintsError(msg)
     return found
 
 
 def answered(answer: StatementResponse) -> Rows:
-    """The rows of a statement that has ended.
+    """Return the rows of a finished statement.
 
     Raises:
-        ComplaintsError: it failed, or has not ended yet.
+        ComplaintsError: the statement failed, or has not finished.
     """
     state = answer.status.state if answer.status else None
     if state is not StatementState.SUCCEEDED:
         error = answer.status.error if answer.status else None
-        why = error.message if error else f"it is {state.value.lower() if state else 'unknown'}"
-        msg = f"The SQL warehouse gave no answer: {str(why).rstrip('.')}."
+        why = error.message if error else f"its state is {state.value.lower() if state else 'unknown'}"
+        msg = f"The SQL statement did not succeed: {str(why).rstrip('.')}."
         raise ComplaintsError(msg)
     schema = answer.manifest.schema if answer.manifest else None
     columns = [str(column.name) for column in (schema.columns if schema else None) or []]

@@ -1,4 +1,4 @@
-"""The workspace: signing in as the SDK does, and what it refuses told in a sentence."""
+"""The workspace: signing in as the SDK does, and its errors as one sentence."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,17 +15,17 @@ TIMEOUT_SECONDS = 30
 
 
 def connect() -> WorkspaceClient:
-    """A client with the SDK's own authentication: variables DATABRICKS_…, a profile, or a signed-in CLI.
+    """Return a client with the SDK's authentication: DATABRICKS_… variables, a profile, or the CLI's login.
 
     Raises:
-        ComplaintsError: none of them is there.
+        ComplaintsError: there is no authentication.
     """
     try:
         return WorkspaceClient(config=Config(retry_timeout_seconds=TIMEOUT_SECONDS))
     except ValueError as error:
         first = str(error).partition("\n")[0].partition(". Config")[0]
         msg = (
-            f"No workspace is signed in to ({first}): run `databricks auth login --host https://…`, "
+            f"Not signed in to a workspace ({first}): run `databricks auth login --host https://…`, "
             "or set DATABRICKS_HOST with DATABRICKS_TOKEN."
         )
         raise ComplaintsError(msg) from error
@@ -33,14 +33,14 @@ def connect() -> WorkspaceClient:
 
 @contextmanager
 def asking(what: str, *, missing: str | None = None) -> Iterator[None]:
-    """Around calls to the workspace: what it answers with an error becomes a sentence.
+    """Turn errors of workspace calls in this context into one sentence.
 
     Args:
-        what: what is asked for, as in "The workspace refuses to …".
-        missing: the sentence for when it isn't there.
+        what: what is requested, as in "The workspace refuses to …".
+        missing: the message when it does not exist.
 
     Raises:
-        ComplaintsError: the workspace can't be reached, doesn't know who asks, refuses, or hasn't got it.
+        ComplaintsError: the workspace can't be reached, doesn't know the user, refuses, or doesn't have it.
     """
     try:
         yield
@@ -54,7 +54,7 @@ def asking(what: str, *, missing: str | None = None) -> Iterator[None]:
         msg = f"The workspace can't {what}: {_first(error)}."
         raise ComplaintsError(msg) from error
     except (requests.ConnectionError, TimeoutError) as error:
-        msg = "The workspace can't be reached: check DATABRICKS_HOST, the network, and a proxy's settings."
+        msg = "The workspace can't be reached: check DATABRICKS_HOST, the network, and the proxy settings."
         raise ComplaintsError(msg) from error
 
 

@@ -84,8 +84,8 @@ def test_a_catalog_that_is_not_there_is_named_with_two_ways_out(dev: Terminal) -
     answer = dev("status")
     assert answer.code == 1
     assert line(answer, "catalog") == (
-        "problem  The catalog complaints_dev isn't there, or isn't shown to tester@databricks.com: have an "
-        "administrator run `databricks catalogs create complaints_dev`, or set BUNDLE_VAR_catalog to one that is."
+        "problem  The catalog complaints_dev doesn't exist, or tester@databricks.com can't see it: have an "
+        "administrator run `databricks catalogs create complaints_dev`, or set BUNDLE_VAR_catalog to an existing one."
     )
     assert line(answer, "rights") == "problem  not checked: see catalog"
     dev.workspace.client.catalogs.create("my_own")
@@ -120,8 +120,7 @@ def test_a_folder_without_a_bundle_and_a_wheel_that_cannot_be_built_are_named(
     dev.workspace = replace(dev.workspace, project=tmp_path)
     answer = dev("status")
     assert (
-        line(answer, "build")
-        == f"problem  The wheel can't be built: there is no {tmp_path}/.venv yet, run `make setup`."
+        line(answer, "build") == f"problem  The wheel can't be built: there is no {tmp_path}/.venv, run `make setup`."
     )
 
 
@@ -149,11 +148,11 @@ def test_a_missing_right_is_named_with_the_grant_that_gives_it(dev: Terminal, mo
     answer = dev("status")
     assert answer.code == 1
     assert line(answer, "rights") == (
-        "problem  tester@databricks.com may not make schemas: have the owner run "
+        "problem  tester@databricks.com may not create schemas: have the owner run "
         "GRANT CREATE SCHEMA ON CATALOG complaints_dev TO `tester@databricks.com`."
     )
     held.add(Privilege.CREATE_SCHEMA)
-    assert line(dev("status"), "rights") == "ok       tester@databricks.com may make schemas in complaints_dev"
+    assert line(dev("status"), "rights") == "ok       tester@databricks.com may create schemas in complaints_dev"
 
 
 def test_what_the_workspace_refuses_is_a_sentence() -> None:
@@ -173,18 +172,18 @@ def test_without_kafkas_secrets_the_stream_would_not_start(prod: Terminal) -> No
     answer = prod("status")
     assert answer.code == 1
     assert line(answer, "secrets") == (
-        "problem  The scope complaints lacks kafka-password and kafka-username, without which the stream can't start: "
+        "problem  The scope complaints has no kafka-password and no kafka-username, so the stream can't start: "
         "`databricks secrets put-secret complaints KEY`."
     )
     for key in ("kafka-username", "kafka-password"):
         client.secrets.put_secret("complaints", key, string_value="made up")
     answer = prod("status")
     assert answer.code == 0, answer.out
-    assert line(answer, "secrets") == "ok       complaints holds both of Kafka's"
+    assert line(answer, "secrets") == "ok       complaints has both Kafka secrets"
     jobs = ("load", "maintain", "quality", "setup", "stream", "train")
     assert line(answer, "jobs").endswith("; ".join(f"{job} never ran" for job in jobs))
     assert "complaints.ml.complaint_resolution: no champion yet" in line(answer, "model")
-    assert line(answer, "stream") == "ok       doesn't run"
+    assert line(answer, "stream") == "ok       not running"
     host = prod.workspace.sandbox.host.removeprefix("http://")
     (warehouse,) = (each.id for each in client.warehouses.list() if str(each.name) == "complaints-prod")
     assert line(answer, "superset") == (
@@ -205,7 +204,7 @@ def test_what_is_deployed_can_be_run_read_and_fed(dev: Terminal) -> None:
         "has no job 'nonsense': its jobs are load, maintain, quality, setup, stream, train."
         in dev("run", "nonsense").err
     )
-    assert "The job train never ran: `complaints databricks run train` runs it." in dev("logs", "train").err
+    assert "The job train never ran: run it with `complaints databricks run train`." in dev("logs", "train").err
     answer = dev("run", "setup", "--no-wait")
     assert (answer.code, answer.out.split()[0]) == (0, "run")
     assert dev("run", "setup").out.splitlines()[1].startswith("setup ")
@@ -229,7 +228,7 @@ def test_a_sample_of_gold_comes_from_the_deployments_warehouse_or_says_why_not(d
     assert dev.workspace.bundle("deploy").returncode == 0
     answer = dev("sample", "--rows", "3")  # the sandbox keeps no tables
     assert (answer.code, answer.out) == (1, "")
-    assert answer.err.startswith("Error: The SQL warehouse gave no answer: unsupported statement")
+    assert answer.err.startswith("Error: The SQL statement did not succeed: unsupported statement")
 
 
 def test_rows_of_a_statement_come_with_their_columns_and_a_failure_with_its_reason() -> None:
@@ -242,7 +241,7 @@ def test_rows_of_a_statement_come_with_their_columns_and_a_failure_with_its_reas
     found = answered(answer)
     assert (found.columns, found.rows) == (["complaint_id", "urgency"], [["1", "high"], ["2", "low"]])
     failed = StatementStatus(state=StatementState.FAILED, error=ServiceError(message="no such table"))
-    with pytest.raises(ComplaintsError, match=r"The SQL warehouse gave no answer: no such table\."):
+    with pytest.raises(ComplaintsError, match=r"The SQL statement did not succeed: no such table\."):
         answered(StatementResponse(status=failed))
-    with pytest.raises(ComplaintsError, match="it is pending"):
+    with pytest.raises(ComplaintsError, match="its state is pending"):
         answered(StatementResponse(status=StatementStatus(state=StatementState.PENDING)))
