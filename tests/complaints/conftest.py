@@ -1,4 +1,4 @@
-"""What the tests of the command line share."""
+"""Fixtures for the tests of the command line."""
 
 import sys
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from complaints import main
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command left behind: its exit code and what it printed."""
+    """The result of a command: its exit code and what it printed."""
 
     code: int
     out: str
@@ -24,7 +24,7 @@ Run = Callable[..., Answer]
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs `complaints` with the given words, in this process."""
+    """Run `complaints` with the given arguments in this process."""
 
     def complaints(*words: str | Path) -> Answer:
         monkeypatch.setattr(sys, "argv", ["complaints", *map(str, words)])
@@ -32,8 +32,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         try:
             main()
             code = 0
-        except SystemExit as leave:
-            code = leave.code if isinstance(leave.code, int) else int(leave.code is not None)
+        except SystemExit as stopped:
+            code = stopped.code if isinstance(stopped.code, int) else int(stopped.code is not None)
         printed = capsys.readouterr()
         return Answer(code, printed.out, printed.err)
 

@@ -1,4 +1,4 @@
-"""`complaints trace` and `erase` show one complaint's way and end it, in words and as JSON; a sentence an error."""
+"""`complaints trace` and `erase` show and erase one complaint, as text and as JSON; errors are one sentence."""
 
 import io
 import json
@@ -17,7 +17,7 @@ WORDS = "Zanzibar lent me a harpsichord"
 
 @pytest.fixture(scope="module")
 def root(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A lake with a loaded complaint, another, and a row of the first that was refused."""
+    """A lake with two loaded complaints, and a quarantined row of the first."""
     folder = tmp_path_factory.mktemp("complaint")
     (folder / "rows.csv").write_text(
         "Complaint ID,Date received,Product,Issue,Company,Consumer complaint narrative\n"
@@ -31,7 +31,7 @@ def root(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return settings.folder
 
 
-def test_the_way_is_shown_step_by_step_without_a_word_of_the_complaint(run: Run, root: Path) -> None:
+def test_trace_shows_each_step_without_the_complaints_text(run: Run, root: Path) -> None:
     answer = run("--root", root, "trace", "71")
     assert answer.code == 0
     head, *lines = answer.out.splitlines()
@@ -45,7 +45,7 @@ def test_the_way_is_shown_step_by_step_without_a_word_of_the_complaint(run: Run,
     assert {step["step"] for step in found["steps"]} == {"bronze", "silver", "quarantine"}
 
 
-def test_a_number_that_is_none_or_of_nobody_is_told_in_a_sentence(run: Run, root: Path) -> None:
+def test_an_invalid_or_unknown_complaint_number_is_an_error(run: Run, root: Path) -> None:
     for command in (("trace", "73"), ("erase", "--complaint-id", "73", "--yes")):
         answer = run("--root", root, *command)
         assert (answer.code, answer.out) == (1, "")
@@ -53,7 +53,9 @@ def test_a_number_that_is_none_or_of_nobody_is_told_in_a_sentence(run: Run, root
     assert run("--root", root, "trace", "seventy").code == 2
 
 
-def test_an_erasure_asks_first_and_tells_what_went(run: Run, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_erasure_asks_first_and_reports_the_erased_rows(
+    run: Run, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
     unanswered = run("--root", root, "erase", "--complaint-id", "71")
     assert (unanswered.code, unanswered.out) == (130, "")
@@ -62,8 +64,8 @@ def test_an_erasure_asks_first_and_tells_what_went(run: Run, root: Path, monkeyp
 
     answer = run("--root", root, "erase", "--complaint-id", "71", "--yes", "--json")
     done = json.loads(answer.out)
-    gone = {name: rows for name, rows in done["rows"].items() if rows}
-    assert gone == {"bronze.complaints": 2, "silver.complaints": 1, "silver.quarantine": 1}
+    erased = {name: rows for name, rows in done["rows"].items() if rows}
+    assert erased == {"bronze.complaints": 2, "silver.complaints": 1, "silver.quarantine": 1}
     assert (done["complaint_id"], done["tombstone"]) == (71, False)
     again = run("--root", root, "erase", "--complaint-id", "71", "--yes")
     assert again.code == 1

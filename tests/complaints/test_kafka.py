@@ -1,4 +1,4 @@
-"""`complaints topics` and `produce` find the broker, tell what is there, and count what they sent."""
+"""`complaints topics` and `produce` find the broker, describe its topics, and count the messages sent."""
 
 import json
 import os
@@ -19,21 +19,21 @@ from .conftest import Run
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of a lake whose stream runs, as far as the broker goes."""
+    """The folder of a lake with a running embedded broker, as while a stream runs."""
     folder = tmp_path_factory.mktemp("kafka")
     with Broker(folder / "broker"):
         yield folder
 
 
 def ends(run: Run, root: Path) -> int:
-    """How many messages the input topic holds."""
+    """The number of messages in the input topic."""
     described = json.loads(run("--root", root, "topics", "describe", "--json").out)
     topic = next(topic for topic in described["topics"] if topic["name"] == "complaints-input")
     assert topic["messages"] == sum(offsets["end"] - offsets["begin"] for offsets in topic["offsets"])
     return int(topic["messages"])
 
 
-def test_topics_are_missed_made_and_compared_with_their_declaration(
+def test_missing_topics_are_reported_created_and_compared_with_the_settings(
     run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with Broker(tmp_path / "broker"):
@@ -55,7 +55,7 @@ def test_topics_are_missed_made_and_compared_with_their_declaration(
         assert "There is no topic complaints-predictions" in run(*lake, "list").out
 
 
-def test_without_a_broker_the_ways_to_one_are_told(run: Run, tmp_path: Path) -> None:
+def test_without_a_broker_the_error_says_how_to_get_one(run: Run, tmp_path: Path) -> None:
     for words in (("topics", "list"), ("produce",)):
         answer = run("--root", tmp_path, *words)
         assert (answer.code, answer.out) == (1, "")
@@ -63,7 +63,7 @@ def test_without_a_broker_the_ways_to_one_are_told(run: Run, tmp_path: Path) -> 
         assert answer.err.count("\n") == 1
 
 
-def test_the_broker_of_a_stream_that_has_ended_is_not_taken_for_a_running_one(run: Run, tmp_path: Path) -> None:
+def test_a_stopped_embedded_broker_is_not_used(run: Run, tmp_path: Path) -> None:
     with Broker(tmp_path / "broker") as broker:
         port = int(broker.bootstrap_servers.rpartition(":")[2])
     answer = run("--root", tmp_path, "topics", "list")
@@ -73,7 +73,7 @@ def test_the_broker_of_a_stream_that_has_ended_is_not_taken_for_a_running_one(ru
         assert (answer.code, "none runs in" in answer.err) == (1, True)
 
 
-def test_an_outside_broker_that_does_not_answer_is_named(
+def test_an_external_broker_that_does_not_answer_is_named(
     run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("COMPLAINTS_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:9")
@@ -83,7 +83,7 @@ def test_an_outside_broker_that_does_not_answer_is_named(
     assert answer.err.startswith("Error: The Kafka broker at 127.0.0.1:9 can't be used")
 
 
-def test_generated_complaints_are_sent_with_their_trouble_and_counted(run: Run, root: Path) -> None:
+def test_generated_complaints_are_sent_with_the_given_shares_and_counted(run: Run, root: Path) -> None:
     run("--root", root, "topics", "create")
     before = ends(run, root)
     words = ("--rate", "60000", "--duration", "0.01", "--malformed", "0.2", "--duplicates", "0.2", "--late", "0.2")
@@ -97,12 +97,12 @@ def test_generated_complaints_are_sent_with_their_trouble_and_counted(run: Run, 
     assert ends(run, root) - before == 600
 
 
-def test_two_calls_make_different_complaints() -> None:
+def test_two_calls_generate_different_complaints() -> None:
     first, second = ({message.key for message in islice(commands._generator({}), 100)} for _ in range(2))
     assert len(first | second) == 200
 
 
-def test_a_file_is_sent_as_it_is(run: Run, root: Path, tmp_path: Path) -> None:
+def test_a_file_is_sent_unchanged(run: Run, root: Path, tmp_path: Path) -> None:
     run("--root", root, "topics", "create")
     before = ends(run, root)
     (tmp_path / "rows.json").write_text('{"complaint_id": "1", "product": "A"}\n{"complaint_id": "2"}\n{"complaint_id"')
@@ -113,22 +113,22 @@ def test_a_file_is_sent_as_it_is(run: Run, root: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "message"),
     [
         (("--source", "nothing.csv"), 1, "There is no file nothing.csv: --source is generated, samples, or an export"),
         (("--source", "samples", "--late", "0.1"), 2, "need --source generated: files are sent as they are"),
         (("--malformed", "0.9", "--late", "0.9"), 1, "Shares of messages must lie between 0 and 1"),
     ],
 )
-def test_what_can_not_be_sent_is_refused(run: Run, root: Path, words: tuple[str, ...], code: int, said: str) -> None:
+def test_an_invalid_source_or_share_is_rejected(
+    run: Run, root: Path, words: tuple[str, ...], code: int, message: str
+) -> None:
     answer = run("--root", root, "produce", *words)
     assert (answer.code, answer.out) == (code, "")
-    assert said in answer.err
+    assert message in answer.err
 
 
-def test_an_interrupt_ends_the_sending_and_the_counts_are_exact(
-    run: Run, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ctrl_c_stops_the_producer_with_exact_counts(run: Run, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run("--root", root, "topics", "create")
     before = ends(run, root)
     shown = commands._Bar.update

@@ -1,4 +1,4 @@
-"""The commands of the model answer with the documented keys, and say what is missing in a sentence."""
+"""The model's commands return the documented JSON keys, and report what is missing in one sentence."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ KEYS = {
 }  # fmt: skip
 
 
-def test_evaluate_gives_every_key_and_its_report(run: Run, trained: Trained, tmp_path: Path) -> None:
+def test_evaluate_prints_every_key_and_writes_its_report(run: Run, trained: Trained, tmp_path: Path) -> None:
     lake = copy_of(trained, tmp_path / "lake")
     answer = run("--root", lake.settings.folder, "evaluate", "--json")
     assert answer.code == 0
@@ -32,7 +32,7 @@ def test_evaluate_gives_every_key_and_its_report(run: Run, trained: Trained, tmp
     assert page.read_text(encoding="utf-8").count("<img") == 5
 
 
-def test_evaluate_on_a_file_leaves_the_lake_as_it_was(run: Run, trained: Trained, tmp_path: Path) -> None:
+def test_evaluate_on_a_file_does_not_change_the_lake(run: Run, trained: Trained, tmp_path: Path) -> None:
     lake = copy_of(trained, tmp_path / "lake")
     data = Path(__file__).resolve().parents[1] / "data" / "2023-mixed.csv"
     before = sorted(path.name for path in (lake.settings.folder / "tables").rglob("*.parquet"))
@@ -44,7 +44,7 @@ def test_evaluate_on_a_file_leaves_the_lake_as_it_was(run: Run, trained: Trained
     assert sorted(path.name for path in (lake.settings.folder / "tables").rglob("*.parquet")) == before
 
 
-def test_explore_and_models_tell_what_is_there(run: Run, trained: Trained, tmp_path: Path) -> None:
+def test_explore_and_models_describe_the_lake_and_its_versions(run: Run, trained: Trained, tmp_path: Path) -> None:
     lake = copy_of(trained, tmp_path / "lake")
     explored = json.loads(run("--root", lake.settings.folder, "explore", "--json").out)
     assert explored[
@@ -62,14 +62,14 @@ def test_explore_and_models_tell_what_is_there(run: Run, trained: Trained, tmp_p
     assert "No complaint was scored by a challenger yet: stream with COMPLAINTS_STREAMING__SHADOW=true" in shadow.err
 
 
-def test_without_a_champion_a_sentence_names_the_command_that_makes_one(run: Run, tmp_path: Path) -> None:
+def test_without_a_champion_the_error_names_the_train_command(run: Run, tmp_path: Path) -> None:
     for words in (("evaluate",), ("models", "list"), ("models", "rollback")):
         answer = run("--root", tmp_path, *words)
         assert (answer.code, answer.out) == (1, "")
         assert "run `complaints train` first" in answer.err
 
 
-def test_ablate_tells_what_fewer_features_change_and_registers_nothing(
+def test_ablate_measures_fewer_features_and_registers_nothing(
     run: Run, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COMPLAINTS_ML", json.dumps({"grid": {"regularisation": [0.003]}, "min_document_frequency": 3}))

@@ -1,4 +1,4 @@
-"""Every command that would load a version says in a sentence why it can't, and ends with 1."""
+"""Every command that loads a model version reports in one sentence why it can't, and exits with 1."""
 
 import json
 import sqlite3
@@ -33,14 +33,14 @@ OTHERS = (
 
 @pytest.fixture
 def lake(trained: Trained, tmp_path: Path) -> Lake:
-    """A lake whose registry has a second version, with the first one's files but for the end of one."""
+    """A lake whose registry has a second version: a copy of the first with one truncated file."""
     lake = copy_of(trained, tmp_path / "lake")
     stage = next(copied_version(lake, tmp_path / "files").glob("sparkml/stages/*StringIndexer*/data/*.parquet"))
     stage.write_bytes(stage.read_bytes()[:1000])
     return lake
 
 
-def test_a_broken_version_is_named_by_every_command_that_is_told_to_use_it(run: Run, lake: Lake) -> None:
+def test_every_command_reports_a_broken_version(run: Run, lake: Lake) -> None:
     for words in OTHERS:
         answer = run("--root", lake.settings.folder, *words)
         assert answer.code == 1, words
@@ -51,7 +51,7 @@ def test_a_broken_version_is_named_by_every_command_that_is_told_to_use_it(run: 
     assert {one["number"]: one["aliases"] for one in versions} == {"1": ["champion"], "2": []}
 
 
-def test_a_broken_champion_stops_what_would_begin_with_it_and_a_rollback_mends_that(run: Run, lake: Lake) -> None:
+def test_a_broken_champion_is_refused_until_a_rollback(run: Run, lake: Lake) -> None:
     MlflowClient().set_registered_model_alias(Registry(lake.settings).name, "champion", "2")
     for words in CHAMPIONS:
         answer = run("--root", lake.settings.folder, *words)
@@ -61,7 +61,7 @@ def test_a_broken_champion_stops_what_would_begin_with_it_and_a_rollback_mends_t
     assert (answer.code, answer.out) == (0, "version 1 is the champion again, instead of 2\n")
 
 
-def test_a_locked_registry_is_named_by_every_command(run: Run, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_command_reports_a_locked_registry(run: Run, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(availability, "WAIT_SECONDS", 0.1)
     with closing(sqlite3.connect(lake.settings.folder / "mlflow" / "mlflow.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -71,7 +71,7 @@ def test_a_locked_registry_is_named_by_every_command(run: Run, lake: Lake, monke
             assert "is locked by another process: wait until that has ended, or stop it." in answer.err, words
 
 
-def test_a_version_that_is_not_there_is_answered_with_those_that_are(run: Run, lake: Lake) -> None:
+def test_an_unknown_version_is_an_error_that_lists_the_versions(run: Run, lake: Lake) -> None:
     for words in (("evaluate", "--version", "9"), ("models", "promote", "9"), ("models", "compare", "1", "9")):
         answer = run("--root", lake.settings.folder, *words)
         assert answer.code == 1

@@ -1,4 +1,4 @@
-"""`complaints quarantine` lists what waits and sends mended rows through, in words and as JSON."""
+"""`complaints quarantine` lists quarantined rows and replays fixed ones, as text and as JSON."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from .conftest import Run
 
 @pytest.fixture(scope="module")
 def refused(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """A lake with two rows in quarantine; the payload of one holds what a terminal must not be given."""
+    """A lake with two quarantined rows; the payload of one holds a terminal control sequence."""
     folder = tmp_path_factory.mktemp("refused")
     (folder / "rows.csv").write_text(
         "Complaint ID,Date received,Product,Issue,Company\n"
@@ -27,7 +27,7 @@ def refused(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Se
     return settings
 
 
-def test_rows_are_listed_for_people(run: Run, refused: Settings) -> None:
+def test_rows_are_listed_as_text(run: Run, refused: Settings) -> None:
     answer = run("--root", refused.folder, "quarantine", "list")
     assert answer.code == 0
     lines = answer.out.splitlines()
@@ -38,7 +38,7 @@ def test_rows_are_listed_for_people(run: Run, refused: Settings) -> None:
     assert "\x1b" not in answer.out
 
 
-def test_the_reason_chooses_and_json_stands_alone(run: Run, refused: Settings) -> None:
+def test_reason_filters_rows_and_json_is_the_only_output(run: Run, refused: Settings) -> None:
     answer = run("--root", refused.folder, "quarantine", "list", "--reason", "complaint_id_not_numeric", "--json")
     found = json.loads(answer.out)
     assert found.keys() == {"waiting", "reasons", "rows"}
@@ -49,9 +49,9 @@ def test_the_reason_chooses_and_json_stands_alone(run: Run, refused: Settings) -
     assert unknown.err.startswith("Error: There is no reason 'no_such'.")
 
 
-def test_what_is_exported_and_mended_is_replayed(run: Run, refused: Settings, tmp_path: Path) -> None:
+def test_exported_and_fixed_rows_are_replayed(run: Run, refused: Settings, tmp_path: Path) -> None:
     lake = ("--root", refused.folder, "quarantine")
-    file = tmp_path / "mended.jsonl"
+    file = tmp_path / "fixed.jsonl"
     written = run(*lake, "list", "--export", file)
     assert (written.code, written.out) == (0, "")
     assert "2 rows written to" in written.err

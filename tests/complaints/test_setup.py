@@ -1,4 +1,4 @@
-"""`complaints setup` uses what it checks, says what is wrong with its remedy, and leaves nothing behind."""
+"""`complaints setup` uses what it checks, reports each problem with its remedy, and leaves nothing behind."""
 
 import json
 import subprocess
@@ -15,11 +15,11 @@ from lakehouse.errors import ComplaintsError
 
 from .conftest import Run
 
-NAMES = ("java", "jars", "folder")  # on which the others wait
+NAMES = ("java", "jars", "folder")  # the others depend on these
 
 
-def test_all_is_checked_by_use_and_json_stands_alone_on_standard_output(tmp_path: Path) -> None:
-    """In a process of its own: Spark's and MLflow's own words must not reach standard output."""
+def test_every_check_passes_and_json_is_the_only_output(tmp_path: Path) -> None:
+    """In a process of its own: the output of Spark and MLflow must not reach standard output."""
     complaints = Path(sys.executable).with_name("complaints")
     command = [str(complaints), "--root", str(tmp_path / "lake"), "setup", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -37,7 +37,7 @@ def test_all_is_checked_by_use_and_json_stands_alone_on_standard_output(tmp_path
     assert not list((tmp_path / "lake").glob("check-*"))
 
 
-def test_every_problem_is_told_with_its_remedy_and_the_exit_code_is_1(
+def test_each_problem_is_reported_with_its_remedy_and_the_exit_code_is_1(
     run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -54,18 +54,18 @@ def test_every_problem_is_told_with_its_remedy_and_the_exit_code_is_1(
     assert " ok " in lines["java"]
 
 
-def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(checks, "NEEDED_BYTES", 1 << 60)
     with pytest.raises(ComplaintsError, match="GB free and 2 GB are needed: make room"):
         folder(tmp_path)
 
 
-def test_the_folder_is_left_as_it_was(tmp_path: Path) -> None:
+def test_the_folder_check_leaves_no_files(tmp_path: Path) -> None:
     assert "can be written to" in folder(tmp_path / "new")
     assert list((tmp_path / "new").iterdir()) == []
 
 
-def test_independent_checks_run_side_by_side_and_dependent_ones_wait() -> None:
+def test_independent_checks_run_in_parallel_and_dependent_ones_wait() -> None:
     both = threading.Barrier(2, timeout=30)
 
     def meet() -> str:
@@ -76,11 +76,11 @@ def test_independent_checks_run_side_by_side_and_dependent_ones_wait() -> None:
         msg = "not today"
         raise ComplaintsError(msg)
 
-    def stumble() -> str:
+    def crash() -> str:
         msg = "odd\ndetails"
         raise RuntimeError(msg)
 
-    run = [Check("a", meet), Check("b", meet), Check("c", fail), Check("d", stumble)]
+    run = [Check("a", meet), Check("b", meet), Check("c", fail), Check("d", crash)]
     run += [Check("after a", lambda: "yes", ("a",)), Check("after c", meet, ("a", "c"))]
     found = {finding.what: finding for finding in run_checks(reversed(run))}
     assert {name: f.is_ok for name, f in found.items()} == {
@@ -110,10 +110,10 @@ def test_show_prints_every_setting_with_its_source_and_checks_nothing(
     root = tmp_path / "not made"
     lines = run("--root", root, "setup", "--show").out.splitlines()
     assert lines[0].split() == ["setting", "value", "from"]
-    told = {line.split()[0]: line.split() for line in lines[1:]}
-    assert told["root"][-1] == "option"
-    assert told["kafka.password"] == ["kafka.password", "**********", "environment", "variable"]
-    assert told["spark.cores"] == ["spark.cores", "2", "conf/settings.yaml"]
+    shown = {line.split()[0]: line.split() for line in lines[1:]}
+    assert shown["root"][-1] == "option"
+    assert shown["kafka.password"] == ["kafka.password", "**********", "environment", "variable"]
+    assert shown["spark.cores"] == ["spark.cores", "2", "conf/settings.yaml"]
     answer = run("--root", root, "setup", "--show", "--json")
     rows = json.loads(answer.out)["settings"]
     assert {"key": "root", "value": str(root), "source": "option"} in rows

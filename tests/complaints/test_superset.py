@@ -1,4 +1,4 @@
-"""`complaints superset`: a password never stands on a command line, where every process of the machine can read it."""
+"""`complaints superset` takes no password on the command line, where every process of the machine can read it."""
 
 from pathlib import Path
 
@@ -16,7 +16,8 @@ def test_no_command_takes_a_password_as_an_option() -> None:
         assert [each.name for each in command.params if each.name in {"password", "secret"}] == [], name
 
 
-def test_a_snapshot_asked_with_a_password_on_the_line_is_refused(run: Run, tmp_path: Path) -> None:
-    told = run("--root", tmp_path, "superset", "snapshot", "complaint-overview", tmp_path / "x.pdf", "--password", "x")
-    assert told.code == 2
-    assert "No such option" in told.err
+def test_a_snapshot_rejects_a_password_option(run: Run, tmp_path: Path) -> None:
+    arguments = ("superset", "snapshot", "complaint-overview", tmp_path / "x.pdf", "--password", "x")
+    answer = run("--root", tmp_path, *arguments)
+    assert answer.code == 2
+    assert "No such option" in answer.err

@@ -1,4 +1,4 @@
-"""`complaints verify` says in words and as JSON what holds, and its exit code is 0 only if all does."""
+"""`complaints verify` reports each invariant as text and as JSON, and exits with 0 only if all hold."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.stewardship.verification.test_verify import rewrite
 from .conftest import Run
 
 
-def test_a_whole_lake_is_a_success_and_what_was_not_checked_is_told(run: Run, trained: Trained) -> None:
+def test_an_intact_lake_succeeds_and_unchecked_invariants_are_reported(run: Run, trained: Trained) -> None:
     root = trained.lake.settings.folder
     answer = run("--root", root, "verify")
     assert answer.code == 0
@@ -25,7 +25,7 @@ def test_a_whole_lake_is_a_success_and_what_was_not_checked_is_told(run: Run, tr
     assert found["invariants"]["gold"]["apart"] == {"under way": 445}
 
 
-def test_a_broken_one_is_none_and_names_what_breaks_it(run: Run, trained: Trained, tmp_path: Path) -> None:
+def test_a_broken_lake_fails_and_names_the_broken_invariant(run: Run, trained: Trained, tmp_path: Path) -> None:
     settings = copy_of(trained, tmp_path / "lake").settings
     rewrite(settings, FILES, 'SELECT * REPLACE ("rows" + 1 AS "rows") FROM before')
     answer = run("--root", settings.folder, "verify")
@@ -36,7 +36,7 @@ def test_a_broken_one_is_none_and_names_what_breaks_it(run: Run, trained: Traine
     assert (found["holds"], found["invariants"]["files"]["broken"]) == (False, {"lost": 2})
 
 
-def test_a_folder_without_a_lake_is_told_in_a_sentence(run: Run, tmp_path: Path) -> None:
+def test_a_folder_without_a_lake_is_an_error(run: Run, tmp_path: Path) -> None:
     answer = run("--root", tmp_path, "verify")
     assert (answer.code, answer.out) == (1, "")
     assert answer.err == f"Error: There are no tables in {tmp_path} yet: run `complaints load` first.\n"
