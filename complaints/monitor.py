@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def monitor() -> None:
     """Monitor the stream: lag, health, latency and alerts.
 
-    The commands read Kafka's offsets and the tables in gold, and do not slow the stream down.
+    The commands read Kafka's offsets and the tables in gold while the stream runs.
 
     \b
     Example:
