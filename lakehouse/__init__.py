@@ -1,1 +1,1 @@
-"""What every layer builds on: settings, the Spark session, table declarations, exactly-once commits, SQL."""
+"""What every layer builds on: settings, the Spark session, tables, rules, SQL, and the setup of a machine."""

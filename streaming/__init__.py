@@ -1,1 +1,1 @@
-"""Complaints on the move: topics, the embedded broker, the producer, the streaming queries and their monitoring."""
+"""The stream: Kafka, the four queries, the service that runs them, and the same steps over files."""
