@@ -1,6 +1,6 @@
 """The dashboards as code: `assets/` in Superset's own export format, checked before anything is imported.
 
-Files are joined by their `uuid`. What is read here is given to Superset as text by path.
+Files refer to each other by `uuid`. Superset gets them as text by path.
 """
 
 import json
@@ -47,12 +47,12 @@ class Asset:
 
     @property
     def content(self) -> dict[str, Any]:
-        """What the file holds."""
+        """The file's content."""
         return self.file.content
 
     @property
     def uuid(self) -> str:
-        """What other files call it by."""
+        """The uuid by which other files refer to it."""
         return str(self.content["uuid"])
 
 
@@ -160,9 +160,9 @@ class Assets:
         """The files as Superset imports them, by path.
 
         Args:
-            tables: the catalogue, whose comments describe the columns that charts show under the same name.
-            warehouse: SQLAlchemy's address of a SQL warehouse; None for the local lake. On a warehouse each dataset
-                is the SELECT of its view, since the views are made in the local DuckDB file alone.
+            tables: the catalog, whose comments describe the columns that charts show under the same name.
+            warehouse: SQLAlchemy URL of a SQL warehouse; None for the local lake. On a warehouse each dataset is the
+                SELECT of its view, since the views exist only in the local DuckDB file.
         """
         meaning: dict[str, str] = {}
         for table in sorted(served(tables), key=lambda table: table.layer):  # gold before silver
@@ -189,7 +189,7 @@ def _read(folder: Path, path: Path) -> Asset:
 
 
 def _places(dashboard: Asset) -> list[Any]:
-    """The places of charts, row by row."""
+    """The positions of charts, row by row."""
     position = dashboard.content["position"]
 
     def below(key: str) -> Iterator[Any]:
@@ -203,7 +203,7 @@ def _places(dashboard: Asset) -> list[Any]:
 
 
 def _names(value: object) -> list[str]:
-    """Names of columns or metrics in a param; those that a chart defines for itself are left out."""
+    """Names of columns or metrics in a param, without those that a chart defines itself."""
     values = value if isinstance(value, list) else [value]
     return [name for name in values if isinstance(name, str)]
 
@@ -226,5 +226,5 @@ def _prepared_dataset(content: Mapping[str, Any], meaning: Mapping[str, str], *,
 
 
 def _dumped(content: Mapping[str, Any]) -> str:
-    plain = json.loads(json.dumps(content))  # without the lines that were read with it
+    plain = json.loads(json.dumps(content))  # without the line numbers that were read with it
     return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))

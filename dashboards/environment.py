@@ -1,4 +1,4 @@
-"""Superset's own virtual environment, `.superset` beside `.venv`: its pins can't live beside ours."""
+"""Superset's own virtual environment, `.superset` next to `.venv`: its pinned versions conflict with ours."""
 
 from pathlib import Path
 
@@ -9,16 +9,16 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 
 class SupersetEnvironment(Environment):
-    """Superset with DuckDB, Databricks and PostgreSQL drivers, as `dashboards/requirements.lock` says."""
+    """Superset with DuckDB, Databricks and PostgreSQL drivers, from `dashboards/requirements.lock`."""
 
     def __init__(self, project: Path = PROJECT) -> None:
         super().__init__(project, ".superset", "dashboards/requirements.lock", "complaints superset install")
 
     def make(self) -> None:
-        """Install what isn't there, or is there half, with progress.
+        """Install what is missing or incomplete, with progress.
 
         Raises:
-            ComplaintsError: it can't be done; says why and what to do.
+            ComplaintsError: the installation failed; says why and what to do.
         """
         try:
             self.install()

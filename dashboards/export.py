@@ -1,7 +1,7 @@
-"""From Superset back to the files: what was changed in the browser, in the files' own order, and nothing else changed.
+"""Writes changes made in the browser back to the files, in the files' own order, and changes nothing else.
 
-Superset exports numbers that differ from one installation to the next, columns in any order, and many empty values.
-A file that nobody changed comes back as it was, byte for byte.
+Superset exports ids that differ between installations, columns in any order, and many empty values. A file that nobody
+changed comes back byte for byte.
 """
 
 import re
@@ -15,14 +15,14 @@ from dashboards.assets import Asset, Assets
 from lakehouse.errors import ComplaintsError
 from lakehouse.tables.declaration import Table
 
-NAMES = ("column_name", "metric_name", "id")  # what tells the entries of a list apart
-# Superset's own business: numbers of this installation, and what it fills in.
+NAMES = ("column_name", "metric_name", "id")  # what identifies the entries of a list
+# Internal to Superset: ids of this installation, and defaults that it fills in.
 OWN = frozenset({"datasource", "theme_uuid", "configuration_method", "slice_id", "dashboards", "timestamp"})
 TITLES = {"charts": "slice_name", "dashboards": "slug", "datasets": "table_name", "databases": "database_name"}
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes text of several lines as such."""
+    """Writes multi-line text as block scalars."""
 
 
 _Dumper.add_representer(
@@ -32,23 +32,23 @@ _Dumper.add_representer(
 
 
 def dumped(content: Mapping[str, Any]) -> str:
-    """Content as the files are written."""
+    """Content as YAML in the style of the files."""
     return str(yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110))
 
 
 def files_from(assets: Assets, tables: Iterable[Table], exported: Mapping[str, str]) -> dict[Path, str]:
-    """The files as they should be after an export.
+    """The files' text after an export.
 
     Args:
-        assets: the files as they are.
-        tables: the catalogue, whose comments were given to columns without a description of their own.
+        assets: the current files.
+        tables: the catalog, whose comments were used for columns without a description.
         exported: text by path, as Superset exports it.
 
     Returns:
-        The text of each exported file under the path it has in `assets/`; one that is new gets the name of its title.
+        The text of each exported file by its path in `assets/`; a new file is named after its title.
 
     Raises:
-        ComplaintsError: a new one would be written elsewhere.
+        ComplaintsError: a new file would be written outside `assets/`.
     """
     imported = {path: yaml.safe_load(text) for path, text in assets.for_import(tables, None).items()}
     contents = [(path, yaml.safe_load(text)) for path, text in exported.items() if path != "metadata.yaml"]
@@ -59,7 +59,7 @@ def files_from(assets: Assets, tables: Iterable[Table], exported: Mapping[str, s
             files[assets.folder / _new_path(path, content)] = dumped(_without_own(content))
             continue
         if known.kind == "databases":
-            continue  # its address is a setting, not something to draw
+            continue  # its URL is a setting, not part of a dashboard
         numbered = _renumbered(known, content) if known.kind == "dashboards" else content
         before = yaml.safe_load((assets.folder / known.path).read_text(encoding="utf-8"))
         files[assets.folder / known.path] = dumped(_merged(before, numbered, imported[known.path]))
@@ -67,7 +67,7 @@ def files_from(assets: Assets, tables: Iterable[Table], exported: Mapping[str, s
 
 
 def _new_path(path: str, content: Mapping[str, Any]) -> Path:
-    """Where a file that is new goes: into the folder that it is exported in, which names no other place."""
+    """The path of a new file: the folder that it is exported in, which must stay within `assets/`."""
     folder = PurePosixPath(path).parent
     kind = folder.parts[0] if folder.parts else ""
     if kind not in TITLES or any(not re.fullmatch(r"\w[\w -]*", part) for part in folder.parts):
@@ -88,7 +88,7 @@ def _is_empty(value: object) -> bool:
 
 
 def _merged(ours: Any, exported: Any, imported: Any) -> Any:  # noqa: ANN401
-    """What a file should say: the export, in the order of the file, and where it is what was imported, as it was."""
+    """The new content of a file: the export in the file's order; what equals the import stays as it was."""
     if exported == imported:
         return ours
     if isinstance(ours, dict) and isinstance(exported, dict):
@@ -114,7 +114,7 @@ def _merged_list(ours: list[Any], exported: list[Any], imported: list[Any]) -> I
 
 
 def _renumbered(known: Asset, content: dict[str, Any]) -> dict[str, Any]:
-    """The dashboard with the files' own numbers of charts in place of this installation's."""
+    """The dashboard with the files' chart ids instead of this installation's."""
     ours = _numbers(known.content["position"])
     theirs = _numbers(content["position"])
     free = iter(range(max(ours.values(), default=0) + 1, 10_000))
@@ -141,7 +141,7 @@ def _numbers(position: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _holders(metadata: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Whatever lists the charts that it acts on: Superset works that out again from the scope."""
+    """The parts that list the charts in their scope: Superset computes these lists again from the scope."""
     if "chartsInScope" in metadata.get("global_chart_configuration", {}):
         yield metadata["global_chart_configuration"]
     yield from (native for native in metadata.get("native_filter_configuration", []) if "chartsInScope" in native)

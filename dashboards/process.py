@@ -1,6 +1,6 @@
-"""A server in the background: one process group, known by a lock that its processes hold as long as one of them lives.
+"""A background server: one process group, identified by a lock that its processes hold as long as one of them lives.
 
-Unlike a process id, the lock can't be mistaken for another program's, whoever started the server and however it ended.
+Unlike a process id, the lock can't belong to another program, whoever started the server and however it ended.
 """
 
 import fcntl
@@ -15,10 +15,10 @@ STOP_SECONDS = 15.0
 
 
 class BackgroundProcess:
-    """One server at most.
+    """At most one running server.
 
     Args:
-        home: the server's folder; `running.lock` and `pid` in it are this class's own.
+        home: the server's folder; this class owns `running.lock` and `pid` in it.
     """
 
     def __init__(self, home: Path) -> None:
@@ -27,7 +27,7 @@ class BackgroundProcess:
         self._pid = home / "pid"
 
     def is_running(self) -> bool:
-        """Whether a process of the server lives."""
+        """Whether a process of the server is alive."""
         if not self._lock.is_file():
             return False
         with self._lock.open() as lock:
@@ -39,11 +39,11 @@ class BackgroundProcess:
 
     @property
     def pid(self) -> int:
-        """The process id of the server that was started last, also that of its group."""
+        """The id of the last started server's process, which is also that of its group."""
         return int(self._pid.read_text())
 
     def launch(self, command: Sequence[str], variables: Mapping[str, str], log: Path) -> "subprocess.Popen[bytes]":
-        """Start the server with this environment; what it prints is added to the log."""
+        """Start the server with this environment, and append its output to the log."""
         with self._lock.open("w") as lock, log.open("ab") as output:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the server's processes inherit and hold it
             server = subprocess.Popen(
@@ -60,7 +60,7 @@ class BackgroundProcess:
         return server
 
     def stop(self) -> bool:
-        """End the server, kindly first; returns whether one ran."""
+        """Stop the server, with SIGTERM first; returns whether one was running."""
         if not self.is_running():
             return False
         for number in (signal.SIGTERM, signal.SIGKILL):

@@ -1,7 +1,7 @@
-"""The SQL behind each chart, from the chart's own file: what it selects, from which view, over what time.
+"""The SQL behind each chart, generated from the chart's file: what it selects, from which view, over what time.
 
-Spark SQL, which DuckDB runs too with the macros of `dashboards.views`. "The last hour" is that of the rows there are,
-so that a query means the same whenever it is run. Written to `sql/charts/` by `make docs`.
+It is Spark SQL, which DuckDB runs too with the macros of `dashboards.views`. "The last hour" ends at the newest row, so
+that a query means the same whenever it runs. `make docs` writes the SQL to `sql/charts/`.
 """
 
 import json
@@ -21,12 +21,12 @@ OPERATORS = {"IN": "{column} IN ({values})", "IS NOT NULL": "{column} IS NOT NUL
 
 
 def chart_sql(assets: Assets, chart: Asset, now: datetime | None = None) -> str:
-    """One SELECT that gives what the chart shows, with a comment that says what that is.
+    """One SELECT that returns what the chart shows, with a comment that describes it.
 
     Args:
         assets: the files.
         chart: one of its charts.
-        now: when given, the last hour is that before this time (in UTC), written as Superset writes it.
+        now: if given, the last hour ends at this time (in UTC), written as Superset writes it.
     """
     params = chart.content["params"]
     dataset = assets.dataset_of(chart).content
@@ -49,12 +49,12 @@ def chart_sql(assets: Assets, chart: Asset, now: datetime | None = None) -> str:
 
 
 def chart_files(assets: Assets) -> dict[Path, str]:
-    """The file of each chart's SQL, with its text."""
+    """The path of each chart's SQL file, with its text."""
     return {FOLDER / "charts" / f"{Path(chart.path).stem}.sql": chart_sql(assets, chart) for chart in assets.charts}
 
 
 def _columns(dataset: Mapping[str, Any]) -> dict[str, str]:
-    """A dataset's columns with the SQL of each."""
+    """The columns of a dataset, each with its SQL."""
     return {column["column_name"]: column.get("expression") or column["column_name"] for column in dataset["columns"]}
 
 
@@ -105,7 +105,7 @@ def _order(params: Mapping[str, Any], dimensions: list[tuple[str, str]], measure
 
 
 def write() -> None:
-    """Write every chart's SQL, and remove that of charts that are gone."""
+    """Write every chart's SQL, and delete the files of charts that no longer exist."""
     files = chart_files(Assets())
     for path in (FOLDER / "charts").glob("*.sql"):
         if path not in files:

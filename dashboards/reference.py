@@ -1,4 +1,4 @@
-"""The reference of the dashboards, from the files that make them: as Markdown and as JSON.
+"""The reference of the dashboards, generated from their files: as Markdown and as JSON.
 
 `make docs` writes them to `docs/dashboards.md` and `docs/dashboards.json`.
 """
@@ -124,7 +124,7 @@ def _dataset(dataset: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def markdown(content: Mapping[str, Any]) -> str:
-    """The reference as a page."""
+    """The reference as a Markdown page."""
     parts = [LEAD]
     parts += [_board(board) for board in content["dashboards"]]
     parts += ["## Datasets\n", *(_section(dataset) for dataset in content["datasets"])]
@@ -162,7 +162,7 @@ def _section(dataset: Mapping[str, Any]) -> str:
 
 
 def pages(tables: Iterable[Table]) -> dict[Path, str]:
-    """The files of the reference with their text."""
+    """The files of the reference by path, with their text."""
     content = reference(Assets(), tables)
     return {
         DOCS / "dashboards.md": markdown(content),

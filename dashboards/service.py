@@ -1,7 +1,7 @@
-"""Superset as its commands have it: installed, configured, started, stopped, asked.
+"""The operations behind the Superset commands: install, configure, start, stop, query.
 
 Reads and writes `<root>/superset`: the secret key, Superset's metadata and caches, the description of the views, the
-log. Whatever is missing or half done is made when the server starts.
+log. Whatever is missing or incomplete is created when the server starts.
 """
 
 import hashlib
@@ -76,7 +76,7 @@ class Superset:
         return f"http://{self._settings.superset.host}:{self._settings.superset.port}"
 
     def status(self) -> Status:
-        """What there is now."""
+        """The current state."""
         running = self._process.is_running()
         return Status(
             installed=self.environment.is_ready,
@@ -89,13 +89,13 @@ class Superset:
         )
 
     def configure(self) -> dict[str, str]:
-        """Bring metadata, roles and dashboards to what the files say.
+        """Update metadata, roles and dashboards from the files.
 
         Returns:
-            The passwords of the accounts that were made, by name; they are stored nowhere else.
+            The passwords of new accounts, by name; they are stored nowhere else.
 
         Raises:
-            ComplaintsError: a file is wrong, or Superset refuses one.
+            ComplaintsError: a file is wrong, or Superset rejects one.
         """
         assets = self._assets()
         self._need_environment()
@@ -110,10 +110,10 @@ class Superset:
         return {name: passwords[name] for name in done["made"]}
 
     def start(self) -> dict[str, str]:
-        """Start the server, after installing and configuring what is not there yet.
+        """Start the server, after installing and configuring what is missing.
 
         Returns:
-            The passwords of accounts that were made on the way.
+            The passwords of new accounts.
 
         Raises:
             ComplaintsError: the port is taken, or the server does not come up; says why.
@@ -130,7 +130,7 @@ class Superset:
         return passwords
 
     def stop(self) -> bool:
-        """Stop the server; returns whether one ran."""
+        """Stop the server; returns whether one was running."""
         return self._process.stop()
 
     def set_password(self, name: str, password: str) -> None:
@@ -145,7 +145,7 @@ class Superset:
             raise ComplaintsError(msg)
 
     def export(self) -> list[Path]:
-        """Write what was changed in the browser back to the files; returns those that changed."""
+        """Write changes made in the browser back to the files; returns the changed files."""
         self._need_environment()
         exported = self.ask({"do": "export"})["assets"]
         changed = []
@@ -156,13 +156,13 @@ class Superset:
         return changed
 
     def snapshot(self, slug: str, file: Path, account: str, password: str) -> float:
-        """Take a picture (.png) or a document (.pdf) of a dashboard as an account sees it.
+        """Save a dashboard, as an account sees it, as a picture (.png) or a document (.pdf).
 
         Returns:
-            Seconds that a browser which had nothing in its cache took to open it, from asking to the last chart.
+            Seconds that a browser with an empty cache took to open it, from the request to the last chart.
 
         Raises:
-            ComplaintsError: no such dashboard, Superset doesn't run, the browser is not there, or a chart failed.
+            ComplaintsError: no such dashboard, Superset isn't running, the browser is missing, or a chart failed.
         """
         boards = {board.content["slug"]: len(Assets().charts_of(board)) for board in Assets().dashboards}
         if slug not in boards:
@@ -181,10 +181,10 @@ class Superset:
         return float(answer["seconds"])
 
     def ask(self, asked: Mapping[str, Any], module: str = "provision") -> dict[str, Any]:
-        """Run a module of `server/` in Superset's Python with this request; its answer.
+        """Run a module of `server/` in Superset's Python with this request, and return its answer.
 
         Raises:
-            ComplaintsError: it failed; says what Superset said last.
+            ComplaintsError: it failed; includes the last line of Superset's output.
         """
         command = [str(self.environment.python), "-m", module]
         done = subprocess.run(
@@ -211,7 +211,7 @@ class Superset:
         return self._stamp.is_file() and self._stamp.read_text() == self._fingerprint()
 
     def _fingerprint(self) -> str:
-        """A digest of all that `configure` brings into Superset's metadata."""
+        """A digest of everything that `configure` writes into Superset's metadata."""
         parts = [path.read_bytes() for path in sorted((SERVER.parent / "assets").rglob("*.yaml"))]
         parts += [path.read_bytes() for path in sorted(SERVER.glob("*.py"))]
         for setting in (self._settings.superset.metadata, self._settings.superset.warehouse):
@@ -233,7 +233,7 @@ class Superset:
         unfinished.rename(self.home / "views.json")
 
     def _variables(self) -> dict[str, str]:
-        """The server's environment: ours without our settings, so that no other secret reaches it."""
+        """The server's environment variables: ours without our settings, so that no other secret reaches it."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("COMPLAINTS_", "PYTHON"))}
         metadata = self._settings.superset.metadata
         return {
@@ -261,7 +261,7 @@ class Superset:
             f"{host}:{port}",
             "superset.app:create_app()",
         ]
-        for name in ("spill", "tmp"):  # what a server that was killed has left there
+        for name in ("spill", "tmp"):  # leftovers of a server that was killed
             shutil.rmtree(self.home / name, ignore_errors=True)
             (self.home / name).mkdir()
         variables = {**self._variables(), "TMPDIR": str(self.home / "tmp")}

@@ -1,7 +1,7 @@
-"""What Superset reads: the tables of gold and of outcomes, and views over them that name and derive what charts show.
+"""What Superset reads: the gold tables, outcomes, and views over them that name and derive what charts show.
 
-The views in `views/*.sql` are Spark SQL, so that a SQL warehouse runs them as they are; DuckDB runs them with the few
-macros given here. Superset's server makes its DuckDB file from what `described` returns.
+The views in `views/*.sql` are Spark SQL, so that a SQL warehouse runs them unchanged; DuckDB runs them with the macros
+defined here. Superset's server builds its DuckDB file from what `described` returns.
 """
 
 import re
@@ -17,15 +17,15 @@ from lakehouse.tables.lake import table_path
 
 FOLDER = Path(__file__).resolve().parent / "views"
 SCHEMA = "serving"
-# Tables that a view reads beyond gold, with the columns that it reads; None for all. No payload and no narrative.
+# Tables outside gold that views read, with the columns that they read; None for all. No payloads and no narratives.
 BESIDE_GOLD: Mapping[str, frozenset[str] | None] = {
     "silver.outcomes": None,
     "silver.quarantine": frozenset({"ingested_at", "refined_at"}),
     "silver.expectations": None,
 }
-BESIDE_DUCKDB = 1 << 30  # bytes: Superset's own work on a result, and single values, which DuckDB doesn't count
+BESIDE_DUCKDB = 1 << 30  # bytes for Superset's own work on a result, and for single values, which DuckDB doesn't count
 
-# Spark's functions that DuckDB has under another name.
+# Spark functions that have another name in DuckDB.
 MACROS = {
     "unix_millis(t)": "epoch_ms(t)",
     "unix_date(d)": "(d - DATE '1970-01-01')",
@@ -37,7 +37,7 @@ TYPES = {"string": "VARCHAR", "binary": "BLOB", "timestamp": "TIMESTAMPTZ"}
 
 @dataclass(frozen=True)
 class View:
-    """A view: its name, what it is for (with its grain), and its SELECT."""
+    """A view: its name, its purpose and grain, and its SELECT."""
 
     name: str
     comment: str
@@ -67,10 +67,10 @@ def served(tables: Iterable[Table]) -> list[Table]:
 
 
 def described(settings: Settings, tables: Iterable[Table]) -> Mapping[str, Any]:
-    """What Superset's server has to know.
+    """What Superset's server needs to know.
 
-    The tables and views with folders and SQL, for a table that is there or isn't yet; which of them a query may name
-    (gold and the views: silver is for the views alone); and DuckDB's settings and the limits of a query.
+    The tables and views with folders and SQL, for a table that exists or doesn't yet; which of them a query may name
+    (gold and the views; silver is only for the views); DuckDB's settings and the limits of a query.
     """
     below, limits = served(tables), settings.sql
     folders = {table.name: table_path(settings, table) for table in below}
@@ -104,7 +104,7 @@ def _empty(table: Table) -> str:
 
 
 def duckdb_type(spark: str) -> str:
-    """A SQL type of Spark as DuckDB writes it: ``array<struct<a:int>>`` is ``STRUCT("a" int)[]``."""
+    """A Spark SQL type in DuckDB's syntax: ``array<struct<a:int>>`` is ``STRUCT("a" int)[]``."""
     spark = spark.strip()
     if inner := re.fullmatch(r"array<(.*)>", spark):
         return f"{duckdb_type(inner[1])}[]"
