@@ -33,14 +33,14 @@ GUARD = SERVER.parents[1] / "lakehouse" / "guard"
 ACCOUNTS = ("admin", "operator", "analyst")
 START_SECONDS = 60.0
 WORKERS = 2
-THREADS = 32  # of a worker: more than one account can hold with its queries (settings `sql`)
+THREADS = 32  # per worker: more than one account can occupy with its queries (settings `sql`)
 
 Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Status:
-    """What there is of Superset: installed, configured as the files say, running, answering; and where."""
+    """The state of Superset: installed, configured as the files say, running, healthy; and where."""
 
     installed: bool
     configured: bool
@@ -56,8 +56,8 @@ class Superset:
 
     Args:
         settings: where the lake is, and the server's address.
-        tables: the table catalogue.
-        notify: called with a sentence as the work goes on.
+        tables: the table catalog.
+        notify: called with a sentence about each step.
     """
 
     def __init__(self, settings: Settings, tables: Sequence[Table], notify: Notify = lambda _: None) -> None:

@@ -1,7 +1,7 @@
-"""Superset seen through a real browser: log in, open a dashboard, wait until every chart has drawn, take its picture.
+"""Superset in a real browser: log in, open a dashboard, wait until every chart is drawn, take a screenshot.
 
-Needs selenium, Chromium and its driver. Run as a module it takes a snapshot: a JSON object on standard input gives
-`url`, `account`, `password`, `slug`, `charts` (how many there are) and `file` (.png or .pdf).
+Needs selenium, Chromium and its driver. Run as a module it takes a snapshot: a JSON object on standard input has
+`url`, `account`, `password`, `slug`, `charts` (their number) and `file` (.png or .pdf).
 """
 
 import base64
@@ -23,11 +23,11 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 WIDTH, TALL = 1500, 3000
 PATIENCE = 60.0  # seconds
-MOVING_SECONDS = 1.5  # that a chart takes to grow to what it shows
-COLOURS = 64  # of a picture: enough for charts, and a small file
+MOVING_SECONDS = 1.5  # that a chart's animation takes
+COLOURS = 64  # in a picture: enough for charts, and a small file
 CHART = "[data-test-chart-name]"
-# What each chart shows, by name: 'loading', 'error: …', 'drawn', or 'blank: …' with its text. A canvas is looked at in
-# small: to read all of its pixels, again and again, would hold up what is being measured.
+# What each chart shows, by name: 'loading', 'error: …', 'drawn', or 'blank: …' with its text. A canvas is scaled
+# down first: reading all of its pixels again and again would slow down what is being measured.
 STATES = """
 const SIDE = 100;
 const small = new OffscreenCanvas(SIDE, SIDE).getContext('2d', {willReadFrequently: true});
@@ -52,7 +52,7 @@ return 'blank: ' + chart.innerText;
 const charts = [...document.querySelectorAll(arguments[0])];
 return Object.fromEntries(charts.map(chart => [chart.getAttribute('data-test-chart-name'), state(chart)]));
 """
-# Where the last chart ends, in pixels of the page.
+# Bottom edge of the last chart, in pixels of the page.
 BOTTOM = "return Math.max(...[...document.querySelectorAll(arguments[0])].map(e => e.getBoundingClientRect().bottom))"
 MARGIN = 32
 
@@ -90,7 +90,7 @@ class Browser:
         WebDriverWait(self.driver, PATIENCE).until(lambda driver: "/login" not in driver.current_url)
 
     def wait_for(self, selector: str) -> WebElement:
-        """The first element of a CSS selector, once it is there."""
+        """The first displayed element that matches a CSS selector, once there is one."""
 
         def found(driver: Any) -> WebElement | Literal[False]:
             elements: list[WebElement] = driver.find_elements(By.CSS_SELECTOR, selector)
@@ -99,11 +99,11 @@ class Browser:
         return WebDriverWait(self.driver, PATIENCE).until(found)
 
     def open(self, slug: str, charts: int) -> dict[str, str]:
-        """Open a dashboard and wait until its charts have drawn; what each shows, by name.
+        """Open a dashboard and wait until its charts are drawn; returns what each shows, by name.
 
-        How long that took, from asking for the page to the last chart, is then in `opened_in`.
+        The time from the request to the last chart is then in `opened_in`.
         """
-        self.driver.set_window_size(WIDTH, TALL)  # a dashboard draws a chart when it comes into sight
+        self.driver.set_window_size(WIDTH, TALL)  # a dashboard draws a chart when it comes into view
         began = time.monotonic()
         self.driver.get(f"{self.url}/superset/dashboard/{slug}/")
         shown = self.shown()
@@ -115,7 +115,7 @@ class Browser:
         return shown
 
     def settled(self) -> dict[str, str]:
-        """What each chart shows once none is loading; a canvas that is still blank is waited for a little."""
+        """What each chart shows once none is loading; waits a little for a canvas that is still blank."""
         end = time.monotonic() + PATIENCE / 4
         shown = self.shown()
         while time.monotonic() < end and set(shown.values()) != {"drawn"}:
@@ -132,7 +132,7 @@ class Browser:
         return self.wait_for(f"[data-test-chart-name='{chart}'] .header-line").text
 
     def choose(self, field: str, value: str) -> None:
-        """Choose a value in a filter of the bar, and apply."""
+        """Choose a value in a filter of the filter bar, and apply it."""
         self.wait_for(f"[data-test='NATIVE_FILTER-{field}']").click()
         box = self.driver.switch_to.active_element
         box.send_keys(value)
@@ -145,11 +145,11 @@ class Browser:
         self.wait_for("[data-test='filter-bar__clear-button']").click()
 
     def action(self) -> ActionChains:
-        """Movements and clicks of the mouse, to be performed."""
+        """A chain of mouse actions, to be performed."""
         return ActionChains(self.driver)
 
     def save(self, file: Path) -> None:
-        """The page as a picture or, with the ending .pdf, as a document; once the charts have stopped moving."""
+        """Save the page as a picture, or as a document if the suffix is .pdf, once the charts have stopped moving."""
         time.sleep(MOVING_SECONDS)
         if file.suffix == ".pdf":
             printed = self.driver.execute_cdp_cmd("Page.printToPDF", {"printBackground": True, "scale": 0.5})
@@ -170,7 +170,7 @@ def _found(*programs: str) -> str:
 
 
 def main() -> None:
-    """Take the snapshot that standard input asks for; the outcome is printed as a JSON object."""
+    """Take the snapshot that standard input requests, and print the result as a JSON object."""
     asked = json.load(sys.stdin)
     try:
         with Browser(asked["url"]) as browser:

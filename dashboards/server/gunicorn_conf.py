@@ -1,4 +1,4 @@
-"""Gunicorn's hooks: each worker only reads the lake and has its views open, and cached rows are forgotten in time."""
+"""Gunicorn's hooks: each worker can only read the lake and opens its views, and cached rows are deleted in time."""
 
 import os
 import threading
@@ -9,7 +9,7 @@ from sandbox import limit_memory, write_only_beneath
 
 
 def post_fork(server: Any, _: Any) -> None:
-    """Called in each worker before anything else: it may write its own folder, and has so much memory."""
+    """Called in each worker before anything else: restrict writing to its own folder, and limit its memory."""
     from lake_dialect import VIEWS
 
     home = Path(os.environ["LAKE_SUPERSET_HOME"])
@@ -27,7 +27,7 @@ def when_ready(_: Any) -> None:
 
 
 def post_worker_init(_: Any) -> None:
-    """Called in each worker once it can answer."""
+    """Called in each worker once it can serve requests."""
     threading.Thread(target=_open_views, daemon=True).start()
 
 

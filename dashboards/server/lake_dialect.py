@@ -1,7 +1,7 @@
 """SQLAlchemy's `duckdb+lake`: the views of the lake through DuckDB, each statement guarded and limited.
 
-Runs in Superset's own Python. A cursor and a connection have the few methods that SQLAlchemy and Superset call, and no
-way around them to DuckDB's own. What there is to read is answered from `views.json`, so that no statement ever needs
+Runs in Superset's own Python. A cursor and a connection have only the methods that SQLAlchemy and Superset call, and no
+access to DuckDB's own. Schemas, tables and columns are listed from `views.json`, so that no statement ever needs
 DuckDB's catalog.
 """
 
@@ -23,10 +23,10 @@ from sqlalchemy.types import Float, String
 
 HOME = Path(os.environ["LAKE_SUPERSET_HOME"])
 VIEWS = Views(HOME)
-SQL_LAB = Views(HOME, "sql_lab")  # what fills its memory there leaves the charts theirs
-# What DuckDB raises when a view, or a table or column below it, is not there.
+SQL_LAB = Views(HOME, "sql_lab")  # its memory is separate from that of the charts
+# What DuckDB raises when a view, or a table or column below it, is missing.
 UNREADABLE = (duckdb.BinderException, duckdb.CatalogException, duckdb.IOException)
-# What it raises when a query has broken it: from then on it answers nothing more.
+# What it raises when a query has broken it: from then on every query fails.
 UNUSABLE = (duckdb.InternalException, duckdb.FatalException)
 turns = cache(Turns)  # of this process
 
@@ -46,11 +46,11 @@ class LakeCursor:
         self.description: Any = None  # Superset changes it
 
     def execute(self, statement: str, parameters: Any = None, _: Any = None) -> None:
-        """Run one SELECT, once it is this account's turn.
+        """Run one SELECT, when it is this account's turn.
 
         Raises:
-            RefusedError: the guard refuses it, or a table that it reads is gone from the lake.
-            LimitError: it took too long, or the account runs too many.
+            RefusedError: the guard rejects it, or a table that it reads is gone from the lake.
+            LimitError: it took too long, or the account runs too many queries.
         """
         seconds = self._limits["seconds"]
         with turns(self._limits["running"], self._limits["waiting"], seconds).one(asker()):
@@ -71,7 +71,7 @@ class LakeCursor:
             raise
 
     def executemany(self, statement: str, *_: Any) -> None:
-        """Refuse: only writes come in many."""
+        """Refuse: only writes use executemany."""
         msg = f"Only one SELECT can be run: the lake is read-only here. ({statement[:60]})"
         raise RefusedError(msg)
 
@@ -84,11 +84,11 @@ class LakeCursor:
         return self._opened.fetchmany(size)
 
     def fetchall(self) -> Any:
-        """All rows that are left."""
+        """All remaining rows."""
         return self._opened.fetchall()
 
     def close(self) -> None:
-        """Nothing: its connection is closed."""
+        """Do nothing: the connection is closed instead."""
 
 
 class LakeConnection:
@@ -102,11 +102,11 @@ class LakeConnection:
         self._views, self._opened = views, views.connection()
 
     def cursor(self) -> LakeCursor:
-        """A cursor; all of one connection share what they fetch."""
+        """A cursor; all cursors of one connection share a result."""
         return LakeCursor(self, self._views, self._opened)
 
     def begin(self) -> None:
-        """Begin a transaction: what is read in it is of one moment."""
+        """Begin a transaction: all its reads see the same state."""
         self._opened.begin()
 
     def commit(self) -> None:
@@ -118,13 +118,13 @@ class LakeConnection:
         self._opened.rollback()
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
         self._opened.close()
         self.closed = True
 
 
 class LakeDialect(Dialect):
-    """SQLAlchemy's `duckdb+lake:///lakehouse`: where the views are is the server's own business, not the address's."""
+    """SQLAlchemy's `duckdb+lake:///lakehouse`: the server knows the location of the views, the URL does not."""
 
     driver = "lake"
     supports_statement_cache = False
@@ -137,11 +137,11 @@ class LakeDialect(Dialect):
         return "main"
 
     def get_schema_names(self, _: Any, **__: Any) -> list[str]:
-        """The schemas that have something to read."""
+        """The schemas with something to read."""
         return sorted({name.split(".")[0] for name in VIEWS.described()["served"]})
 
     def get_table_names(self, *_: Any, **__: Any) -> list[str]:
-        """None: all that can be read is a view."""
+        """None: everything readable is a view."""
         return []
 
     def get_view_names(self, _: Any, schema: str | None = None, **__: Any) -> list[str]:
@@ -173,24 +173,25 @@ class LakeDialect(Dialect):
         return {"text": None}
 
     def get_view_definition(self, *_: Any, **__: Any) -> None:
-        """None: it would tell where the lake is."""
+        """None: it would reveal the location of the lake."""
 
 
 def is_sql_lab() -> bool:
-    """Whether SQL Lab asks: a runaway query there must not hold up dashboards."""
+    """Whether the request comes from SQL Lab: a runaway query there must not block dashboards."""
     return has_request_context() and request.path.startswith("/api/v1/sqllab/")
 
 
 def asker() -> Hashable:
-    """Whose query this is, and whether it comes from SQL Lab."""
+    """The account whose query this is, and whether it comes from SQL Lab."""
     user = getattr(g, "user", None) if has_request_context() else None
     return getattr(user, "id", None), is_sql_lab()
 
 
 def end_process(number: signal.Signals) -> None:
-    """End this worker, in place of which gunicorn starts another.
+    """End this worker; gunicorn starts another in its place.
 
-    At once when a query can't be stopped in any other way, and after what it is answering when DuckDB is broken.
+    SIGKILL ends it at once, when a query can't be stopped in any other way; SIGTERM after the current response, when
+    DuckDB is broken.
     """
     logging.getLogger(__name__).error("A query broke DuckDB or did not heed its time limit: this worker ends itself.")
     os.kill(os.getpid(), number)

@@ -1,8 +1,8 @@
-"""A DuckDB file of views over the lake, opened read-only and held to the folders of the tables.
+"""A DuckDB file of views over the lake, opened read-only and restricted to the folders of the tables.
 
-Runs in Superset's own Python. `views.json` in `LAKE_SUPERSET_HOME` describes the tables (folder, SQL when it is there,
-SQL of an empty one when it is not), the views over them, and DuckDB's settings. The file is rebuilt when tables have
-come. What may run on a connection is for `sql_guard` to say.
+Runs in Superset's own Python. `views.json` in `LAKE_SUPERSET_HOME` describes the tables (folder, SQL if the table
+exists, SQL of an empty one if not), the views over them, and DuckDB's settings. The file is rebuilt when there are new
+tables. `sql_guard` decides what may run on a connection.
 """
 
 import hashlib
@@ -20,14 +20,14 @@ EXTENSION = "delta.duckdb_extension"
 
 
 class Views:
-    """Opens the DuckDB file of one folder, and makes it when it is missing or the lake has other tables than it.
+    """Opens the DuckDB file of one folder, and creates it when it is missing or the lake's tables have changed.
 
-    A table that can't be read, since it is gone or has other columns than it had, costs the views that read it; all
-    others stay. `why` says which it is.
+    If a table can't be read, since it is gone or its columns have changed, only the views that read it are missing.
+    `why` says which table it is.
 
     Args:
         home: the folder of `views.json`.
-        name: what tells these views from others of the same folder: each has memory of its own.
+        name: distinguishes these views from others of the same folder; each has its own memory.
     """
 
     def __init__(self, home: Path, name: str = "views") -> None:
@@ -40,7 +40,7 @@ class Views:
         self._is_whole = True
 
     def described(self) -> dict[str, Any]:
-        """What `views.json` says."""
+        """The content of `views.json`."""
         described: dict[str, Any] = json.loads((self._home / "views.json").read_bytes())
         return described
 
@@ -50,7 +50,7 @@ class Views:
         return self.connection().execute(f"{asked} ORDER BY column_index", {"view": view}).fetchall()
 
     def connection(self) -> duckdb.DuckDBPyConnection:
-        """A connection of its own to the views as the lake is now."""
+        """A new connection to the views over the current lake."""
         text = (self._home / "views.json").read_bytes()
         described = json.loads(text)
         there = [table["name"] for table in described["tables"] if (Path(table["folder"]) / "_delta_log").is_dir()]
@@ -67,7 +67,7 @@ class Views:
             return self._root.cursor()
 
     def why(self, statement: str) -> str | None:
-        """Why a statement can't be answered: the tables below it that can't be read, and what is wrong with each."""
+        """Why a statement fails: the tables below it that can't be read, and what is wrong with each."""
         described = self.described()
         there = [table["name"] for table in described["tables"] if (Path(table["folder"]) / "_delta_log").is_dir()]
         with self._lock:
@@ -79,7 +79,7 @@ class Views:
         return " ".join(broken[name] for name in sorted(broken) if name in read) or None
 
     def _broken(self, described: dict[str, Any], there: list[str]) -> dict[str, str]:
-        """The tables that can't be read, each with a sentence; one that has never been there is empty, not broken."""
+        """The tables that can't be read, each with a sentence; one that never existed is empty, not broken."""
         seen = self._seen(there)
         found = {name: f"The table {name} is gone from the lake." for name in seen if name not in there}
         with duckdb.connect(config={"autoinstall_known_extensions": "false"}) as connection:
@@ -90,7 +90,7 @@ class Views:
         return found
 
     def _seen(self, there: list[str]) -> list[str]:
-        """The tables that have been there since these views were first made."""
+        """The tables that have existed at any time since these views were first created."""
         path = self._folder / "seen.json"
         seen: list[str] = json.loads(path.read_bytes()) if path.is_file() else []
         if more := sorted(set(there) - set(seen)):
@@ -102,15 +102,15 @@ class Views:
 
 
 def _wrong(connection: duckdb.DuckDBPyConnection, table: dict[str, Any]) -> str | None:
-    """What is wrong with a table that is there, or None."""
+    """What is wrong with an existing table, or None."""
     try:
         folder = table["folder"].replace("'", "''")
         columns = connection.execute(f"SELECT * FROM delta_scan('{folder}') LIMIT 0").description or ()  # noqa: S608
     except duckdb.Error as error:
         return f"The table {table['name']} can't be read: {str(error).splitlines()[0]}."
     has = {column[0] for column in columns}
-    if lacking := [name for name in table["columns"] if name not in has]:
-        return f"The table {table['name']} has no column {', '.join(lacking)} any more."
+    if missing := [name for name in table["columns"] if name not in has]:
+        return f"The table {table['name']} has no column {', '.join(missing)} any more."
     return None
 
 
@@ -136,11 +136,11 @@ def _make(path: Path, described: dict[str, Any], there: frozenset[str], broken: 
 def _opened(path: Path, described: dict[str, Any]) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(str(path), read_only=True, config={"autoinstall_known_extensions": "false"})
     if connection.execute("SELECT current_setting('lock_configuration')").fetchone() == (True,):
-        return connection  # somebody still reads this file, and DuckDB opens a file once a process
+        return connection  # this file is still in use, and DuckDB opens a file once per process
     _load_delta(connection)
     spill = Path(described["settings"]["temp_directory"])
     spill.mkdir(parents=True, exist_ok=True)
-    own = str(spill / f"{path.parts[-3]}-{os.getpid()}")  # two of them must never write the same files
+    own = str(spill / f"{path.parts[-3]}-{os.getpid()}")  # two processes must never write the same files
     for name, value in {**described["settings"], "temp_directory": own}.items():
         connection.execute(f"SET GLOBAL {name} = $value", {"value": value})
     return connection

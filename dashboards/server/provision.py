@@ -1,8 +1,8 @@
-"""Brings Superset's metadata to what the project says: schema, roles, accounts, and the dashboards as code.
+"""Updates Superset's metadata from the project: schema, roles, accounts, and the dashboards as code.
 
 Runs in Superset's own Python with a JSON object on standard input; the last line of its output is a JSON object.
-`{"do": "configure", "assets": {path: text}, "accounts": {name: password}}` makes accounts that are missing and
-imports everything; `{"do": "password", …}` sets the passwords of `accounts`; `{"do": "export"}` gives the assets back.
+`{"do": "configure", "assets": {path: text}, "accounts": {name: password}}` creates missing accounts and imports
+everything; `{"do": "password", …}` sets the passwords of `accounts`; `{"do": "export"}` returns the assets.
 """
 
 import json
@@ -16,18 +16,18 @@ from superset.app import create_app
 DATABASE = "lakehouse"
 SCHEMAS = ("gold", "serving")
 ROLES = {"admin": "Admin", "operator": "Complaint operator", "analyst": "Complaint analyst"}
-# What an analyst may write: the state of a page, and links to it. Nothing that another user sees changed.
+# What an analyst may write: the state of a page, and links to it. Nothing that changes what other users see.
 OWN_STATE = frozenset(
     {"DashboardFilterStateRestApi", "DashboardPermalinkRestApi", "ExploreFormDataRestApi", "ExplorePermalinkRestApi"}
 )
 CHANGES = ("write", "add", "edit", "delete", "import", "upload", "save", "update", "post", "put", "activate")
-# Drilling from a chart to its rows, which Superset leaves out of its own roles; of datasets that a role may read alone.
+# Drilling from a chart to its rows, which Superset's own roles leave out; only for datasets that a role may read.
 DRILLING = (("can_samples", "Datasource"), ("can_get_column_values", "Datasource"))
 REACHES_ELSEWHERE = frozenset({"ImportExportRestApi", "Upload a CSV", "Row Level Security", "Alerts & Report"})
 
 
 def configure(assets: Mapping[str, str], accounts: Mapping[str, str]) -> dict[str, Any]:
-    """Upgrade the metadata, import the assets, define the roles, and make the accounts that are missing."""
+    """Upgrade the metadata, import the assets, define the roles, and create missing accounts."""
     from flask_migrate import upgrade
     from superset import appbuilder, db, security_manager
 
@@ -83,7 +83,7 @@ def _make_account(name: str, secret: str) -> None:
 
 
 def _define_role(name: str, data: tuple[Any, ...]) -> None:
-    """Give a role what it may do: an operator what Superset gives its users, an analyst only what reads."""
+    """Set a role's permissions: an operator gets those of Superset's users, an analyst only those that read."""
     from superset import security_manager
 
     if name == "admin":
@@ -129,7 +129,7 @@ DOES: Mapping[str, Callable[..., dict[str, Any]]] = {"configure": configure, "pa
 
 
 def main() -> None:
-    """Do what standard input asks for."""
+    """Do what standard input requests."""
     asked = json.load(sys.stdin)
     with create_app().app_context():
         print(json.dumps(DOES[asked.pop("do")](**asked)))

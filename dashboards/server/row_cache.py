@@ -1,6 +1,6 @@
-"""How long rows that charts were shown stay on the disk: some minutes, whether or not anybody asks for them again.
+"""Deletes cached rows of charts from the disk after some minutes, whether or not they are requested again.
 
-The cache itself drops an entry that is too old only when that very entry is asked for. Runs in Superset's own Python.
+The cache itself drops an expired entry only when that entry is requested. Runs in Superset's own Python.
 """
 
 import threading
@@ -12,22 +12,22 @@ LOOK_SECONDS = 30
 
 
 def folder(home: Path) -> Path:
-    """Where the rows are, below Superset's home."""
+    """The folder of cached rows, below Superset's home."""
     return home / "cache" / "data"
 
 
 def forget(home: Path, now: float) -> None:
-    """Delete what was cached longer ago than it is kept."""
+    """Delete entries older than `KEPT_SECONDS`."""
     for file in folder(home).glob("*"):
         try:
             if now - file.stat().st_mtime > KEPT_SECONDS:
                 file.unlink()
-        except FileNotFoundError:  # another was faster
+        except FileNotFoundError:  # another process was faster
             continue
 
 
 def keep_forgetting(home: Path) -> None:
-    """Look again and again, beside the server."""
+    """Delete expired entries every `LOOK_SECONDS`, in a thread of the server."""
 
     def look() -> None:
         while True:

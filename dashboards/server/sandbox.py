@@ -1,6 +1,6 @@
-"""What a process of Superset's server may do to the machine, held by the kernel whatever a query finds in DuckDB.
+"""What a process of Superset's server may do to the machine, enforced by the kernel whatever a query finds in DuckDB.
 
-Linux alone has the means. Where they are missing the server runs without, and says so.
+Only Linux has this. Elsewhere the server runs without it, and logs a warning.
 """
 
 import ctypes
@@ -29,18 +29,18 @@ class _Beneath(ctypes.Structure):
 
 
 def write_only_beneath(folders: Iterable[Path]) -> bool:
-    """Keep this thread, and all that it starts, from changing any file outside some folders, for good.
+    """Keep this thread, and everything it starts, from changing any file outside some folders, permanently.
 
-    To be called before the process has other threads: those are not held.
+    Call it before the process has other threads: those are not restricted.
 
     Args:
-        folders: where it may go on writing; those that aren't there are left out.
+        folders: where it may still write; missing ones are left out.
 
     Returns:
-        Whether the kernel does it.
+        Whether the kernel enforces it.
 
     Raises:
-        OSError: the kernel could, and refuses.
+        OSError: the kernel supports it, and refuses.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -71,10 +71,10 @@ def _called(result: int) -> int:
 
 
 def limit_memory(more: int) -> bool:
-    """Let this process have so many bytes more than it has now: DuckDB's own limit leaves out single values.
+    """Limit this process to so many bytes more than it has now: DuckDB's own limit leaves out single values.
 
     Returns:
-        Whether the kernel does it.
+        Whether the kernel enforces it.
     """
     if not sys.platform.startswith("linux"):
         return False

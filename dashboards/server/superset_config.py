@@ -1,4 +1,4 @@
-"""Superset's configuration. Runs in Superset's own Python; what it needs to know stands in `LAKE_SUPERSET_HOME`.
+"""Superset's configuration. Runs in Superset's own Python; what it needs is in `LAKE_SUPERSET_HOME`.
 
 The folder holds the secret key, the metadata (unless `LAKE_SUPERSET_METADATA` names a database), the caches and the
 description of the views.
@@ -20,13 +20,13 @@ registry.register("duckdb.lake", "lake_dialect", "LakeDialect")
 SECRET_KEY = (HOME / "secret_key").read_text(encoding="utf-8").strip()
 SQLALCHEMY_DATABASE_URI = os.environ.get("LAKE_SUPERSET_METADATA") or f"sqlite:///{HOME / 'metadata.db'}"
 
-# Sessions and headers. Talisman adds the secure headers; a plain http server on loopback can't ask for https.
+# Sessions and headers. Talisman adds the secure headers; a plain http server on loopback can't require https.
 WTF_CSRF_ENABLED = True
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = os.environ.get("LAKE_SUPERSET_HTTPS") == "1"
 TALISMAN_ENABLED = True
-# Superset's own policy without the addresses outside: no pixel that counts starts, no map tiles, no fonts.
+# Superset's own policy without external addresses: no telemetry pixel, no map tiles, no fonts.
 TALISMAN_CONFIG = {
     "content_security_policy": {
         "base-uri": ["'self'"],
@@ -50,7 +50,7 @@ PUBLIC_ROLE_LIKE = None
 FAB_ADD_SECURITY_API = False
 ENABLE_PROXY_FIX = False
 
-# Nothing is phoned home, loaded from elsewhere, or run from a template.
+# No telemetry, no external content, no SQL templates.
 FEATURE_FLAGS = {
     "ENABLE_TEMPLATE_PROCESSING": False,
     "ALERT_REPORTS": False,
@@ -88,7 +88,7 @@ EXPLORE_FORM_DATA_CACHE_CONFIG = cache("explore", 7 * DAY)
 
 
 def lookup_password(url: URL) -> str | None:
-    """The password of a database's address: a Databricks token comes from the environment, never from metadata."""
+    """The password of a database URL: a Databricks token comes from the environment, never from metadata."""
     if url.get_backend_name() == "databricks":
         return os.environ.get("DATABRICKS_TOKEN")
     return None
