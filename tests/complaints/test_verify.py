@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bronze.tables import FILES
 from tests.conftest import Trained, copy_of
-from tests.stewardship.verification.test_verify import rewrite
+from tests.stewardship.verification.breakage import rewrite
 
 from .conftest import Run
 

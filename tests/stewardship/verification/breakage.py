@@ -1,0 +1,199 @@
+"""Ways to break one invariant of a lake: each commits other rows in place of a table's own."""
+
+# ruff: noqa: S608 - the statements of tests are their own
+
+import json
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import duckdb
+
+from bronze import tables as bronze
+from gold import tables as gold
+from lakehouse.settings import Settings
+from lakehouse.sql.pinned import newest_version
+from lakehouse.sql.query import _delta_extension, query
+from lakehouse.tables.declaration import Table
+from lakehouse.tables.lake import table_path
+from silver import tables as silver
+from streaming.tables import TABLES
+
+REFUSED = "(SELECT min(record_id) FROM before WHERE source = 'kafka')"
+ROW = "record_id LIKE 'verify-input/%'"
+
+
+def rewrite(settings: Settings, table: Table, select: str) -> None:
+    """Commit the rows that a SELECT over `before` gives in the place of the table's own."""
+    folder, version = table_path(settings, table), newest_version(settings, table)
+    name = f"part-{uuid.uuid4()}.parquet"
+    with closing(duckdb.connect()) as connection:
+        connection.execute(f"LOAD '{_delta_extension()}'")
+        connection.execute("SET TimeZone = 'UTC'")
+        scanned = f"delta_scan('{folder}', version = {version})"
+        files = connection.execute(f"SELECT DISTINCT filename FROM delta_scan('{folder}', filename = true)").fetchall()
+        connection.execute(f"COPY (WITH before AS (FROM {scanned}) {select}) TO '{folder / name}' (FORMAT parquet)")
+    now = time.time_ns() // 1_000_000
+    common = {"dataChange": True, "partitionValues": {}}
+    add = {"path": name, "size": (folder / name).stat().st_size, "modificationTime": now, **common}
+    removed = [{"path": Path(file).name, "deletionTimestamp": now, "dataChange": True} for (file,) in files]
+    actions = [{"commitInfo": {"timestamp": now, "operation": "WRITE"}}, {"add": add}]
+    lines = [json.dumps(action) for action in (*actions, *({"remove": file} for file in removed))]
+    (folder / "_delta_log" / f"{(version or 0) + 1:020}.json").write_text("\n".join(lines))
+
+
+def one(settings: Settings, statement: str) -> str:
+    return str(query(settings, TABLES, statement).rows[0][0])
+
+
+def lose_a_message(settings: Settings) -> None:
+    """Not in bronze, and so in no place either."""
+    gone = one(settings, f"SELECT min(record_id) FROM silver.quarantine WHERE {ROW}")
+    for table in (silver.QUARANTINE, bronze.COMPLAINTS):
+        rewrite(settings, table, f"SELECT * FROM before WHERE record_id <> '{gone}'")
+
+
+def take_another_message_for_it(settings: Settings) -> None:
+    """As where an offset is of another broker, or of a topic that was deleted."""
+    rewrite(
+        settings,
+        bronze.COMPLAINTS,
+        'SELECT * REPLACE (CASE WHEN "offset" = 0 THEN kafka_timestamp - INTERVAL 1 HOUR ELSE kafka_timestamp END '
+        "AS kafka_timestamp) FROM before",
+    )
+
+
+def land_a_message_twice(settings: Settings) -> None:
+    rewrite(settings, bronze.COMPLAINTS, f"FROM before UNION ALL FROM before WHERE record_id = {REFUSED}")
+
+
+def lose_a_row_of_a_file(settings: Settings) -> None:
+    rewrite(settings, bronze.FILES, 'SELECT * REPLACE ("rows" + 1 AS "rows") FROM before ORDER BY sha256')
+
+
+def replay_a_row_twice(settings: Settings) -> None:
+    """Two replays of one refused row, each with a place of its own."""
+    refused = one(settings, f"SELECT min(record_id) FROM silver.quarantine WHERE {ROW}")
+    ids = ", ".join(f"('{refused}@{time}')" for time in (20240301000000000, 20240301000000001))
+    mended = 'NULL AS topic, NULL AS "partition", NULL AS "offset", NULL AS kafka_timestamp'
+    rewrite(
+        settings,
+        bronze.COMPLAINTS,
+        f"FROM before UNION ALL SELECT before.* REPLACE (id AS record_id, 'replay' AS source, {mended}, record_id AS "
+        f"replay_of) FROM before, (VALUES {ids}) AS v(id) WHERE record_id = '{refused}'",
+    )
+    rewrite(
+        settings,
+        silver.DUPLICATES,
+        "FROM before UNION ALL SELECT b.* REPLACE (id AS record_id) "
+        f"FROM (FROM before LIMIT 1) AS b, (VALUES {ids}) AS v(id)",
+    )
+
+
+def note_a_replay_that_never_went(settings: Settings) -> None:
+    rewrite(settings, silver.QUARANTINE, "SELECT * REPLACE (now() AS replayed_at) FROM before")
+
+
+def lose_a_refused_row(settings: Settings) -> None:
+    rewrite(settings, silver.QUARANTINE, "FROM before ORDER BY record_id LIMIT 1")
+
+
+def put_a_row_into_two_places(settings: Settings) -> None:
+    known = one(settings, f"SELECT min(record_id) FROM silver.complaints WHERE {ROW}")
+    rewrite(
+        settings,
+        silver.DUPLICATES,
+        f"FROM before UNION ALL SELECT * REPLACE ('{known}' AS record_id) FROM (FROM before LIMIT 1)",
+    )
+
+
+def bring_an_erased_row_back(settings: Settings) -> None:
+    there = one(settings, f"SELECT min(record_id) FROM silver.quarantine WHERE {ROW}")
+    rewrite(
+        settings,
+        bronze.ERASURES,
+        f"SELECT '{there}' AS record_id, 1::BIGINT AS complaint_id, 'quarantine' AS destination, now() AS asked_at, "
+        "now() AS erased_at",
+    )
+
+
+def refine_a_repeat_as_a_new_complaint(settings: Settings) -> None:
+    """Its row moves from the duplicates to the complaints, under the same number."""
+    repeat = one(settings, f"SELECT min(record_id) FROM silver.duplicates WHERE {ROW}")
+    number = one(settings, f"SELECT complaint_id FROM silver.duplicates WHERE record_id = '{repeat}'")
+    rewrite(settings, silver.DUPLICATES, f"FROM before WHERE record_id <> '{repeat}'")
+    rewrite(
+        settings,
+        silver.COMPLAINTS,
+        f"FROM before UNION ALL SELECT * REPLACE ('{repeat}' AS record_id) FROM before WHERE complaint_id = {number}",
+    )
+
+
+def double_the_last(table: Table) -> Callable[[Settings], None]:
+    doubled = "FROM before UNION ALL FROM (FROM before ORDER BY complaint_id DESC LIMIT 1)"
+    return lambda settings: rewrite(settings, table, doubled)
+
+
+def decide_twice(settings: Settings) -> None:
+    """And count it twice, so that the sums agree."""
+    double_the_last(gold.DECISIONS)(settings)
+    last = "SELECT * FROM gold.decisions ORDER BY complaint_id DESC LIMIT 1"
+    measures = (
+        "1 AS complaints, escalate::INT AS escalated, (urgency = 'critical')::INT AS critical, "
+        "(urgency = 'high')::INT AS high, (scored_with = 'structure')::INT AS without_text, "
+        "probability AS probability_sum"
+    )
+    keys = {
+        gold.BY_MINUTE: "date_trunc('minute', kafka_timestamp) AS minute, product_family, urgency",
+        gold.BY_DAY: "date_received, product_family, coalesce(issue, '') AS issue, coalesce(company, '') AS company, "
+        "coalesce(state, '') AS state",
+    }
+    waited = (
+        ", epoch_ms(scored_at) - epoch_ms(kafka_timestamp) AS latency_ms_sum, 0 AS latency_ms_max, 0 AS scored_batch"
+    )
+    scanned = f"delta_scan('{table_path(settings, gold.DECISIONS)}')"
+    for table, columns in keys.items():
+        added = f"SELECT {columns}, {measures}{waited if table is gold.BY_MINUTE else ''} FROM ({last})"
+        rewrite(settings, table, f"FROM before UNION ALL BY NAME {added}".replace("gold.decisions", scanned))
+
+
+def leave_a_complaint_undecided(settings: Settings) -> None:
+    """A repeat becomes a complaint of its own, which nobody scores."""
+    repeat = one(settings, f"SELECT min(record_id) FROM silver.duplicates WHERE {ROW}")
+    rewrite(settings, silver.DUPLICATES, f"FROM before WHERE record_id <> '{repeat}'")
+    rewrite(
+        settings,
+        silver.COMPLAINTS,
+        f"FROM before UNION ALL SELECT * REPLACE ('{repeat}' AS record_id, 9000001 AS complaint_id) "
+        f"FROM (FROM before LIMIT 1)",
+    )
+
+
+def lose_a_sum(table: Table) -> Callable[[Settings], None]:
+    return lambda settings: rewrite(settings, table, "FROM before ORDER BY ALL OFFSET 1")
+
+
+def change_a_sum(settings: Settings) -> None:
+    rewrite(settings, gold.BY_DAY, "SELECT * REPLACE (escalated + 1 AS escalated) FROM before")
+
+
+BREAKS: dict[Callable[[Settings], None], tuple[str, str, int]] = {
+    lose_a_message: ("messages", "lost", 1),
+    take_another_message_for_it: ("messages", "lost", 2),
+    land_a_message_twice: ("bronze", "twice", 1),
+    lose_a_row_of_a_file: ("files", "lost", 2),
+    replay_a_row_twice: ("replays", "twice", 1),
+    note_a_replay_that_never_went: ("replays", "noted and never sent", 2),
+    lose_a_refused_row: ("places", "lost", 1),
+    put_a_row_into_two_places: ("places", "in several places", 1),
+    bring_an_erased_row_back: ("places", "erased and there again", 1),
+    refine_a_repeat_as_a_new_complaint: ("complaints", "twice", 1),
+    double_the_last(silver.NARRATIVES): ("narratives", "twice", 1),
+    double_the_last(silver.OUTCOMES): ("outcomes", "twice", 1),
+    decide_twice: ("decisions", "twice", 1),
+    leave_a_complaint_undecided: ("gold", "without a decision", 1),
+    lose_a_sum(gold.BY_MINUTE): ("minutes", "with other sums", 1),
+    lose_a_sum(gold.BY_DAY): ("days", "with other sums", 1),
+}
