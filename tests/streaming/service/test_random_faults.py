@@ -13,7 +13,8 @@ from streaming.kafka.broker import Broker
 from streaming.kafka.topics import ensure_topics
 from tests.conftest import Trained, copy_of
 from tests.stream_fixtures import with_topics
-from tests.streaming.service.faults import FAULTS, World, do, drawn
+from tests.streaming.service.fault_world import World
+from tests.streaming.service.faults import FAULTS, do, drawn
 
 
 def chosen(names: str | None) -> set[str]:

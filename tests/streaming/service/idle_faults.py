@@ -1,0 +1,95 @@
+"""Faults done to a lake while nothing streams."""
+
+import time
+
+from lakehouse.sql.query import query
+from lakehouse.tables import maintenance
+from lakehouse.tables.lake import writer_lock
+from stewardship.erase import erase_complaint
+from stewardship.quarantine import waiting
+from stewardship.replay import replay
+from streaming.batch.backlog import score_backlog
+from streaming.batch.load import load_files
+from streaming.service.upkeep import run_upkeep
+from streaming.tables import TABLES
+from tests.stream_fixtures import wait_until
+from tests.streaming.service.fault_world import A_START, Fault, World, new_file
+
+QUERIES = ("ingest", "refine", "score", "summarise")
+RULE = """
+  - id: drawn_company
+    field: company
+    severity: quarantine
+    expect: NOT startswith(raw.company, 'B')
+    meaning: A rule that comes and goes.
+"""
+
+
+def move_checkpoint(world: World) -> None:
+    name = world.dice.choice(QUERIES)
+    folder = world.settings.folder / "checkpoints" / name
+    with writer_lock(world.settings):  # as who moves it is told: stop the stream first
+        if folder.is_dir():
+            folder.rename(world.settings.folder.parent / f"moved-{name}-{time.monotonic_ns()}")
+
+
+def change_rules(world: World) -> None:
+    """A rule comes or goes; what waits is judged by the other ones."""
+    rules = world.tree / "conf" / "expectations.yaml"
+    text = rules.read_text(encoding="utf-8")
+    changed = text.replace(RULE, "") if RULE in text else text.rstrip() + "\n" + RULE
+    rules.write_text(changed, encoding="utf-8")
+
+
+def replay_some(world: World) -> None:
+    found = waiting(world.settings, None, 1000).rows
+    chosen = world.dice.sample(found, min(len(found), 5))
+    mended = {str(row["record_id"]): world.complaint().decode() for row in chosen}
+    replay(world.settings, reason=None, mended=mended or None)
+
+
+def erase_one(world: World) -> None:
+    known = query(world.settings, TABLES, "SELECT complaint_id FROM silver.complaints ORDER BY complaint_id").rows
+    erase_complaint(world.settings, int(world.dice.choice(known)[0]), lambda _: None)
+
+
+def maintain(world: World) -> None:
+    least, maintenance.LEAST_FILES = maintenance.LEAST_FILES, 2
+    try:
+        for table in TABLES:
+            run_upkeep(world.lake, table)
+    finally:
+        maintenance.LEAST_FILES = least
+
+
+def load(world: World) -> None:
+    assert not load_files(world.settings, [new_file(world)], lambda *_: None).errors
+
+
+def kill_load(world: World) -> None:
+    """Killed when it has begun to land, and loaded again."""
+    path = new_file(world)
+    process = world.command("load", str(path))
+    folder = world.settings.folder
+    staged = ("staging-*", "*/staging-*")
+    wait_until(lambda: process.ended or any(any(folder.glob(each)) for each in staged), A_START, "the load")
+    world.pause(1.5)
+    process.kill()
+    assert not load_files(world.settings, [path], lambda *_: None).errors
+
+
+def score(world: World) -> None:
+    """Decisions without a broker: they are not published, and none that was begun may be left half published."""
+    world.unpublished += score_backlog(world.settings, lambda *_: None)
+
+
+RESTING: dict[str, Fault] = {
+    "move-checkpoint": move_checkpoint,
+    "change-rules": change_rules,
+    "replay": replay_some,
+    "erase": erase_one,
+    "maintain": maintain,
+    "load": load,
+    "kill-load": kill_load,
+    "score": score,
+}
