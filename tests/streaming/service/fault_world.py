@@ -1,4 +1,4 @@
-"""The world in which faults happen: a lake, its brokers, the stream, and whoever sends."""
+"""The setting in which faults are injected: a lake, its brokers, the stream, and a producer."""
 
 import json
 import os
@@ -36,15 +36,15 @@ from tests.stream_fixtures import wait_until
 
 PROJECT = SAMPLES.parent
 COPIED = ("bronze", "silver", "gold", "ml", "streaming", "lakehouse", "dashboards", "conf", "samples")
-A_START = 180  # seconds that a start on a busy machine may take
-A_SETTLEMENT = 240
-AN_END = 60
+START_SECONDS = 180  # upper bound for a start on a busy machine
+SETTLE_SECONDS = 240
+EXIT_SECONDS = 60
 STREAMS = "Streaming from"
 
 
 @dataclass
 class Process:
-    """A process of the command line, the first of its group, with its own log."""
+    """A `complaints` process, leader of its process group, with its own log."""
 
     popen: subprocess.Popen[bytes]
     log: Path
@@ -59,18 +59,18 @@ class Process:
 
     @property
     def java(self) -> psutil.Process | None:
-        """Its Spark."""
+        """The JVM that runs its Spark."""
         with suppress(psutil.NoSuchProcess):
             children = psutil.Process(self.popen.pid).children(recursive=True)
             return next((child for child in children if child.name() == "java" and is_spark(child)), None)
         return None
 
     def says(self, words: str) -> bool:
-        """Whether it has said this, or ended."""
+        """Whether it has printed this, or exited."""
         return words in self.output or self.ended
 
     def kill(self) -> None:
-        """End the whole group at once."""
+        """Kill the whole process group."""
         with suppress(ProcessLookupError):
             os.killpg(self.popen.pid, signal.SIGKILL)
         self.popen.wait()
@@ -84,14 +84,14 @@ def is_spark(process: psutil.Process) -> bool:
 
 @dataclass
 class World:
-    """A lake, its brokers, the stream, and whoever sends.
+    """A lake, its brokers, the stream, and a producer.
 
     Attributes:
-        settings: of the lake, with the broker that it reads now.
-        spark: for what is done to the lake in this process.
-        brokers: the one that is read now, and another one.
-        dice: draws what is done, and how.
-        say: told of each fault.
+        settings: settings of the lake, with the broker that it currently reads.
+        spark: session for operations on the lake in this process.
+        brokers: the broker that is currently read, and a second one.
+        dice: random source for the choice and the parameters of faults.
+        say: called with one line per fault.
     """
 
     settings: Settings
@@ -102,7 +102,7 @@ class World:
     stream: Process | None = None
     processes: list[Process] = field(default_factory=list)
     sent: int = 0
-    unpublished: int = 0  # decisions that the broker may lack: made without it
+    unpublished: int = 0  # decisions made without a broker, which may be missing on it
     done: Counter[str] = field(default_factory=Counter)
     seconds: Counter[str] = field(default_factory=Counter)
 
@@ -112,14 +112,14 @@ class World:
         seed, first = self.dice.randrange(1 << 30), 100_000_000
         self.generator = Generator(rows, seed=seed, first_id=first, start=date(2024, 3, 4), **shares)
         self.own_ids = iter(range(900_000_000, 1_000_000_000))
-        # Of its own, since rules are changed in it.
+        # A copy of the project, because faults change its rules.
         self.tree = self.settings.folder.parent / "project"
         for name in COPIED:
             shutil.copytree(PROJECT / name, self.tree / name, ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("jars.lock", "pyproject.toml"):
             shutil.copy(PROJECT / name, self.tree / name)
 
-    # ---- the stream
+    # ---- stream
 
     def command(self, *words: str) -> Process:
         environment = {
@@ -133,7 +133,7 @@ class World:
             "COMPLAINTS_STREAMING__INGEST_INTERVAL_MS": "300",
             "COMPLAINTS_STREAMING__SUMMARISE_INTERVAL_MS": "1000",
             "COMPLAINTS_STREAMING__UPKEEP_MINUTES": "1",
-            "JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1",  # these processes do not live long enough for the other one
+            "JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1",  # C1 only: these processes do not live long enough for C2
             "TZ": "Asia/Kathmandu",
         }
         log = self.settings.folder.parent / f"process-{len(self.processes)}.log"
@@ -147,33 +147,33 @@ class World:
         return self.processes[-1]
 
     def up(self) -> Process:
-        """The stream, started when there is none, and again while an earlier one has not ended yet."""
-        end = time.monotonic() + A_START
+        """Return the running stream; start one if none runs, and retry while a previous one is still exiting."""
+        end = time.monotonic() + START_SECONDS
         stream = self.stream
         while stream is None or stream.ended:
             self.stream = stream = self.command("stream")
-            wait_until(partial(stream.says, STREAMS), A_START, "the stream's start")
-            waits = ("Another process", "still writes the lake")  # for the Spark of an earlier one
+            wait_until(partial(stream.says, STREAMS), START_SECONDS, "the stream's start")
+            waits = ("Another process", "still writes the lake")  # for the Spark of a previous stream
             refused = stream.ended and any(each in stream.output for each in waits)
             assert not stream.ended or (refused and time.monotonic() < end), stream.output[-3000:]
         return stream
 
     def end(self) -> None:
-        """Stop the stream in good order."""
+        """Stop the stream gracefully."""
         if self.stream is not None and not self.stream.ended:
             self.stream.popen.send_signal(signal.SIGTERM)
-            assert self.stream.popen.wait(AN_END * 2) == 0, self.stream.output[-3000:]
+            assert self.stream.popen.wait(EXIT_SECONDS * 2) == 0, self.stream.output[-3000:]
         self.stream = None
 
-    def gone(self) -> None:
-        """Wait for a stream that was hurt to be gone, Spark and all."""
+    def wait_for_exit(self) -> None:
+        """Wait until a damaged stream has exited, including its Spark."""
         assert self.stream is not None
         with suppress(subprocess.TimeoutExpired):
-            self.stream.popen.wait(AN_END)
+            self.stream.popen.wait(EXIT_SECONDS)
         self.stream.kill()
         self.stream = None
 
-    # ---- sending and counting
+    # ---- messages and verification
 
     def send(self, most: int = 100) -> None:
         producer = Producer(self.settings.kafka, str(self.settings.kafka.bootstrap_servers))
@@ -183,7 +183,7 @@ class World:
         self.sent += report.sent
 
     def send_values(self, values: list[bytes]) -> None:
-        """Messages as they are."""
+        """Send raw message values."""
         config = client_config(self.settings.kafka, str(self.settings.kafka.bootstrap_servers))
         producer = KafkaProducer(**config, max_request_size=1 << 26, buffer_memory=1 << 27)
         futures = [producer.send(self.settings.kafka.input.name, value) for value in values]
@@ -200,22 +200,22 @@ class World:
         time.sleep(self.dice.uniform(0, most))
 
     def verified(self) -> Verified:
-        """What is found now; whatever moves meanwhile, nothing may be broken."""
+        """Run `verify` and assert that no invariant is broken; rows in progress are allowed."""
         found = verify(self.settings, lambda _: None)
         broken = [(one.name, dict(one.broken), dict(one.examples)) for one in found.invariants if not one.holds]
         assert not broken, broken
         return found
 
     def settle(self) -> Verified:
-        """Wait until all has come through, and count."""
-        end = time.monotonic() + A_SETTLEMENT
+        """Wait until nothing is in progress, then check what was published."""
+        end = time.monotonic() + SETTLE_SECONDS
         while True:
             found = self.verified()
             if not found.under_way:
                 break
             left = {one.name: one.under_way for one in found.invariants if one.under_way}
             stream = self.up()  # a stream that gave up is started again, as a service manager would
-            assert time.monotonic() < end, f"still under way: {left}\n{stream.output[-3000:]}"
+            assert time.monotonic() < end, f"still in progress: {left}\n{stream.output[-3000:]}"
             time.sleep(0.3)
         missing = {one.name: one.apart.get(UNPUBLISHED, 0) for one in found.invariants}["published"]
         assert missing <= self.unpublished, f"{missing} decisions were never published, for {self.unpublished}"

@@ -1,7 +1,7 @@
-"""A stream to which faults are done at random, and which loses nothing: `complaints verify` says so after each.
+"""Random faults injected into a stream; `complaints verify` checks after each that nothing was lost.
 
-Faults are of three kinds: those that a running stream gets over, those that end it, and those that are done to a lake
-while nothing streams. They are drawn from a seed; what they meet then is a matter of the moment.
+There are three kinds of faults: those that a running stream recovers from, those that end it, and those injected into
+a lake while no stream runs. The sequence is reproducible from a seed; the moment at which a fault hits is not.
 """
 
 import random
@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 
 from lakehouse.tables.writer_lock import BusyError
-from tests.streaming.service.fault_world import AN_END, Fault, World
+from tests.streaming.service.fault_world import EXIT_SECONDS, Fault, World
 from tests.streaming.service.idle_faults import RESTING
 from tests.streaming.service.running_faults import ENDING, RUNNING
 
@@ -18,7 +18,7 @@ _TURNS: tuple[tuple[dict[str, Fault], tuple[int, int]], ...] = ((RUNNING, (3, 7)
 
 
 def drawn(dice: random.Random, names: set[str]) -> Iterator[str]:
-    """Names of faults without end: some that the stream gets over, one that ends it, some in its absence, and again."""
+    """Endless names of faults: some that the stream recovers from, one that ends it, some while it is down, repeat."""
     kinds = [([name for name in kind if name in names], counts) for kind, counts in _TURNS]
     while True:
         for enabled, (least, most) in kinds:
@@ -27,13 +27,13 @@ def drawn(dice: random.Random, names: set[str]) -> Iterator[str]:
 
 
 def do(world: World, name: str) -> None:
-    """Do a fault and count; a stream that runs afterwards has settled before."""
-    began = time.monotonic()
+    """Inject one fault and verify; if a stream runs afterwards, wait until it has settled first."""
+    start = time.monotonic()
     number = sum(world.done.values()) + 1
     try:
         if name in RESTING:
             world.end()
-            rested(world, FAULTS[name])
+            retry_while_busy(world, FAULTS[name])
         else:
             world.up()
             FAULTS[name](world)
@@ -44,15 +44,15 @@ def do(world: World, name: str) -> None:
     except BaseException:
         world.say(f"{number:>4}  {name:<16} FAILED")
         raise
-    spent = time.monotonic() - began
+    spent = time.monotonic() - start
     world.done[name] += 1
     world.seconds[name] += round(spent)
     world.say(f"{number:>4}  {name:<16} {spent:5.1f} s  {world.sent:,} sent")
 
 
-def rested(world: World, fault: Fault) -> None:
-    """Do a fault once nobody writes the lake: a Spark that lost its Python may take a while to end."""
-    end = time.monotonic() + AN_END
+def retry_while_busy(world: World, fault: Fault) -> None:
+    """Inject a fault once no process writes the lake: a Spark that lost its Python may take a while to exit."""
+    end = time.monotonic() + EXIT_SECONDS
     while True:
         try:
             return fault(world)

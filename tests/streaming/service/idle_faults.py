@@ -1,4 +1,4 @@
-"""Faults done to a lake while nothing streams."""
+"""Faults injected into a lake while no stream runs."""
 
 import time
 
@@ -13,7 +13,7 @@ from streaming.batch.load import load_files
 from streaming.service.upkeep import run_upkeep
 from streaming.tables import TABLES
 from tests.stream_fixtures import wait_until
-from tests.streaming.service.fault_world import A_START, Fault, World, new_file
+from tests.streaming.service.fault_world import START_SECONDS, Fault, World, new_file
 
 QUERIES = ("ingest", "refine", "score", "summarise")
 RULE = """
@@ -21,20 +21,20 @@ RULE = """
     field: company
     severity: quarantine
     expect: NOT startswith(raw.company, 'B')
-    meaning: A rule that comes and goes.
+    meaning: A rule that is added and removed.
 """
 
 
 def move_checkpoint(world: World) -> None:
     name = world.dice.choice(QUERIES)
     folder = world.settings.folder / "checkpoints" / name
-    with writer_lock(world.settings):  # as who moves it is told: stop the stream first
+    with writer_lock(world.settings):  # as documented: stop the stream first
         if folder.is_dir():
             folder.rename(world.settings.folder.parent / f"moved-{name}-{time.monotonic_ns()}")
 
 
 def change_rules(world: World) -> None:
-    """A rule comes or goes; what waits is judged by the other ones."""
+    """Add or remove a rule; rows that wait are checked with the new rule set."""
     rules = world.tree / "conf" / "expectations.yaml"
     text = rules.read_text(encoding="utf-8")
     changed = text.replace(RULE, "") if RULE in text else text.rstrip() + "\n" + RULE
@@ -67,19 +67,19 @@ def load(world: World) -> None:
 
 
 def kill_load(world: World) -> None:
-    """Killed when it has begun to land, and loaded again."""
+    """Kill a load once it has started to land rows, then load the file again."""
     path = new_file(world)
     process = world.command("load", str(path))
     folder = world.settings.folder
     staged = ("staging-*", "*/staging-*")
-    wait_until(lambda: process.ended or any(any(folder.glob(each)) for each in staged), A_START, "the load")
+    wait_until(lambda: process.ended or any(any(folder.glob(each)) for each in staged), START_SECONDS, "the load")
     world.pause(1.5)
     process.kill()
     assert not load_files(world.settings, [path], lambda *_: None).errors
 
 
 def score(world: World) -> None:
-    """Decisions without a broker: they are not published, and none that was begun may be left half published."""
+    """Score without a broker: the new decisions are not published; batches already started are published in full."""
     world.unpublished += score_backlog(world.settings, lambda *_: None)
 
 

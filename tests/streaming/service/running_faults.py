@@ -1,4 +1,4 @@
-"""Faults done to a running stream: those that it recovers from, and those that end it."""
+"""Faults injected into a running stream: those that it recovers from, and those that end it."""
 
 import os
 import signal
@@ -21,13 +21,13 @@ from streaming.batch.backlog import score_backlog
 from streaming.batch.load import load_files
 from streaming.kafka.topics import admin_client, consumer_of, delete_topic, ensure_topics
 from tests.stream_fixtures import wait_until
-from tests.streaming.service.fault_world import A_START, AN_END, STREAMS, Fault, World, new_file
+from tests.streaming.service.fault_world import EXIT_SECONDS, START_SECONDS, STREAMS, Fault, World, new_file
 
 Attempt = Callable[[], object]
 
 
 def freeze(world: World, *, python: bool, java: bool) -> None:
-    """Stopped in the middle of whatever it does, and woken some seconds later."""
+    """Stop the processes at a random moment and resume them a few seconds later."""
     stream = world.up()
     world.send()
     world.pause(1.5)
@@ -42,7 +42,7 @@ def freeze(world: World, *, python: bool, java: bool) -> None:
 
 
 def send_oversized(world: World) -> None:
-    """Messages as large as the topic takes, or somewhat smaller, among others."""
+    """Send messages up to the topic's maximum size, followed by ordinary ones."""
     most = world.settings.kafka.input.max_message_bytes
     sizes = [round(world.dice.choice((0.1, 0.3, 0.6, 0.95)) * most) for _ in range(world.dice.randint(1, 3))]
     world.send_values([world.complaint(complaint_what_happened="They said no. " * (size // 14)) for size in sizes])
@@ -50,14 +50,14 @@ def send_oversized(world: World) -> None:
 
 
 def send_twofold(world: World) -> None:
-    """Two objects in one message, and one message twice."""
+    """Send two objects in one message, and one message twice."""
     first, second = world.complaint(), world.complaint()
     world.send_values([first + second, first + b"\n" + second, first, first, second, second + b" "])
     world.send(30)
 
 
-def work_beside(world: World) -> None:
-    """What must not be done beside a stream is refused, and changes nothing."""
+def write_while_streaming(world: World) -> None:
+    """Check that everything else that writes the lake is refused while the stream runs."""
     file = new_file(world)
     known = world.one("SELECT complaint_id FROM gold.decisions LIMIT 1")
     attempts: tuple[Attempt, ...] = (
@@ -70,7 +70,7 @@ def work_beside(world: World) -> None:
     for attempt in attempts:
         with suppress(BusyError):
             attempt()
-            msg = "two were let write the lake"
+            msg = "a second process was allowed to write the lake"
             raise AssertionError(msg)
 
 
@@ -84,7 +84,7 @@ def kill_broker(world: World) -> None:
 
 
 def drop_messages(world: World) -> None:
-    """Kafka drops what was read, and of the decisions the older half."""
+    """Have Kafka drop all input that was read and the older half of the decisions."""
     kafka, servers = world.settings.kafka, str(world.settings.kafka.bootstrap_servers)
     world.settle()
     with consumer_of(kafka, servers) as consumer:
@@ -101,13 +101,13 @@ def drop_messages(world: World) -> None:
 
 
 def remake_topic(world: World) -> None:
-    """Deleted with all that it holds while it is read, and made again; what comes then has old offsets."""
+    """Delete the input topic while it is read and create it again, so that offsets start over."""
     kafka, servers = world.settings.kafka, str(world.settings.kafka.bootstrap_servers)
     world.send()
     world.pause(1.5)
     delete_topic(kafka, servers, kafka.input.name)
-    wait_until(lambda: is_gone(world), 60, "the topic's end")
-    wait_until(lambda: is_made(world), 60, "the topic")
+    wait_until(lambda: is_gone(world), 60, "the topic's deletion")
+    wait_until(lambda: is_made(world), 60, "the topic's creation")
     world.send(200)
 
 
@@ -126,22 +126,22 @@ def is_made(world: World) -> bool:
 
 
 def hand_over(world: World) -> None:
-    """A standby goes on in the place of the stream, which is killed."""
+    """Kill the stream and let a standby take over."""
     stream = world.up()
     standby = world.command("stream", "--standby")
-    wait_until(partial(standby.says, "standing by"), A_START, "the standby")
+    wait_until(partial(standby.says, "standing by"), START_SECONDS, "the standby")
     assert not standby.ended, standby.output[-3000:]
     world.pause(8)
     world.send()
     world.pause(1.5)
     stream.kill()
     world.stream = standby
-    wait_until(partial(standby.says, STREAMS), A_START, "the standby's turn")
+    wait_until(partial(standby.says, STREAMS), START_SECONDS, "the standby's takeover")
     assert not standby.ended, standby.output[-3000:]
 
 
 def replace_frozen(world: World) -> None:
-    """Python is killed and its Spark frozen; another stream is started, and the frozen one woken beside it."""
+    """Kill Python with its Spark frozen, start another stream, and resume the frozen Spark while it runs."""
     stream = world.up()
     world.send()
     world.pause(1.5)
@@ -156,7 +156,7 @@ def replace_frozen(world: World) -> None:
     with suppress(ProcessLookupError):
         os.kill(spark.pid, signal.SIGCONT)
     with suppress(psutil.TimeoutExpired):
-        spark.wait(AN_END)
+        spark.wait(EXIT_SECONDS)
     stream.kill()
 
 
@@ -167,13 +167,13 @@ def stop(world: World) -> None:
 
 
 def kill_python(world: World) -> None:
-    """Its Spark finds out, some time later."""
+    """Kill the Python process; its Spark notices some time later."""
     stream = world.up()
     world.send()
     world.pause(3)
     stream.popen.kill()
     stream.popen.wait()
-    world.stream = None  # not waited for: what comes next must
+    world.stream = None  # not waited for: the next fault has to cope with it
 
 
 def kill_java(world: World) -> None:
@@ -183,7 +183,7 @@ def kill_java(world: World) -> None:
     spark = stream.java
     assert spark is not None, stream.output[-3000:]
     spark.kill()
-    world.gone()
+    world.wait_for_exit()
 
 
 def kill_all(world: World) -> None:
@@ -195,7 +195,7 @@ def kill_all(world: World) -> None:
 
 
 def change_broker(world: World) -> None:
-    """Another cluster with a topic of the same name, with offsets that the lake knows from the first."""
+    """Switch to another cluster whose topic has the same name and overlapping offsets."""
     world.settle()
     world.end()
     world.brokers.reverse()
@@ -214,7 +214,7 @@ RUNNING: dict[str, Fault] = {
     "freeze-all": lambda world: freeze(world, python=True, java=True),
     "oversized": send_oversized,
     "twofold": send_twofold,
-    "beside": work_beside,
+    "beside": write_while_streaming,
     "kill-broker": kill_broker,
     "drop-messages": drop_messages,
     "remake-topic": remake_topic,

@@ -1,4 +1,4 @@
-"""A stream in a process of its own, which a test may kill, and the counts that must be whole afterwards."""
+"""A stream in a separate process, which a test may kill, and the counts that must match afterwards."""
 
 import os
 import signal
@@ -23,14 +23,14 @@ from tests.conftest import SAMPLES, copied
 from tests.stream_fixtures import messages, wait_until, with_topics
 
 COMMAND = [sys.executable, "-c", "from complaints import main; main()", "stream"]
-A_TIME = 240  # seconds that a start on a busy machine may take
+START_SECONDS = 240  # upper bound for a start on a busy machine
 PORTION = 240  # messages sent before each start
-DRAINED_A_SECOND = 1  # message at least, in batches of 60
+DRAINED_PER_SECOND = 1  # messages at least, in batches of 60
 
 
 @dataclass
 class Stream:
-    """The stream in a process of its own; its children are in its group."""
+    """A stream in a separate process; its children are in the same process group."""
 
     settings: Settings
     process: subprocess.Popen[bytes]
@@ -48,7 +48,7 @@ class Stream:
 
 
 def lake_with_topics(trained_lake: Settings, folder: Path, broker: Broker) -> Settings:
-    """A copy of the trained lake, with topics on a broker that survives."""
+    """Return a copy of the trained lake, with topics on a broker that outlives the stream."""
     settings = with_topics(copied(trained_lake, folder / "lake"), broker, "kill")
     ensure_topics(settings.kafka, broker.bootstrap_servers)
     return settings
@@ -56,7 +56,7 @@ def lake_with_topics(trained_lake: Settings, folder: Path, broker: Broker) -> Se
 
 @pytest.fixture
 def streams() -> Iterator[list[Stream]]:
-    """What was started here, which ends with the test."""
+    """The streams that a test started; they are killed when the test ends."""
     started: list[Stream] = []
     yield started
     for stream in started:
@@ -74,7 +74,7 @@ def start(settings: Settings, *options: str) -> Stream:
         "COMPLAINTS_KAFKA__PREDICTIONS__NAME": settings.kafka.predictions.name,
         "COMPLAINTS_STREAMING__MAX_ROWS_PER_BATCH": "60",
         "COMPLAINTS_STREAMING__SUMMARISE_INTERVAL_MS": "1000",
-        "TZ": "Asia/Kathmandu",  # a machine's own time zone must not matter
+        "TZ": "Asia/Kathmandu",  # the host's time zone must not matter
     }
     with (settings.folder / "stream.log").open("ab") as log:
         process = subprocess.Popen(
@@ -90,19 +90,19 @@ def start(settings: Settings, *options: str) -> Stream:
 
 
 def generator() -> Generator:
-    """Complaints from real ones, with some of each trouble."""
-    trouble = {"malformed": 0.1, "duplicates": 0.1, "updated": 0.1}
+    """Return a generator of complaints that are based on real ones, with some of each defect."""
+    defects = {"malformed": 0.1, "duplicates": 0.1, "updated": 0.1}
     return Generator(
         read_rows([SAMPLES / "export-2017-snake-case.csv.gz"]),
         seed=11,
         first_id=100_000_000,
         start=date(2024, 3, 4),
-        **trouble,
+        **defects,
     )
 
 
 def send(settings: Settings, generator: Generator) -> int:
-    """Send a portion; returns how many the broker has taken."""
+    """Send one portion; returns the number of messages that the broker accepted."""
     producer = Producer(settings.kafka, str(settings.kafka.bootstrap_servers))
     report = producer.produce(generator, rate_per_minute=float("inf"), total=PORTION, stop=threading.Event())
     assert not report.failed
@@ -134,17 +134,17 @@ RECORDS = f"""
 
 
 def is_drained(settings: Settings, sent: int) -> bool:
-    """Whether at least as many rows as were sent have come all the way; more would be told by the counts below."""
+    """Whether at least as many rows as were sent have reached gold; `counts_are_whole` finds surplus rows."""
     bronze, silver, quarantined, duplicates, all_silver, gold, minutes, days = one(settings, PLACES)
     arrived = bronze >= sent and silver + quarantined + duplicates >= sent
     return arrived and gold >= all_silver and min(minutes, days) >= gold
 
 
 def settled(stream: Stream, sent: int, broker: Broker) -> None:
-    """Wait until all has come through, stop in good order, and count."""
+    """Wait until everything has been processed, stop gracefully, and check the counts."""
     settings = stream.settings
-    limit = sent / DRAINED_A_SECOND
-    wait_until(lambda: stream.is_alive() and is_drained(settings, sent), limit, "the backlog's end")
+    limit = sent / DRAINED_PER_SECOND
+    wait_until(lambda: stream.is_alive() and is_drained(settings, sent), limit, "the end of the backlog")
     stream.process.send_signal(signal.SIGTERM)
     assert stream.process.wait(90) == 0, stream.output[-3000:]
     counts_are_whole(settings, sent)
@@ -152,7 +152,7 @@ def settled(stream: Stream, sent: int, broker: Broker) -> None:
 
 
 def counts_are_whole(settings: Settings, sent: int) -> None:
-    """Every offset once in bronze, every row of bronze in one place, one decision a complaint, sums that agree."""
+    """Check: every offset once in bronze, every bronze row in one place, one decision per complaint, matching sums."""
     offsets = one(
         settings,
         """SELECT count(*), count(DISTINCT (partition, "offset")), count(DISTINCT record_id)
@@ -179,7 +179,7 @@ def counts_are_whole(settings: Settings, sent: int) -> None:
 
 
 def predictions_are_whole(settings: Settings, broker: Broker) -> None:
-    """Every decision is on Kafka at least once, and every copy of it says the same."""
+    """Check that every decision is on Kafka at least once, and that all its copies are identical."""
     published: dict[int, set[bytes]] = {}
     for key, value in messages(broker, settings.kafka.predictions.name):
         published.setdefault(int(key), set()).add(value)

@@ -1,4 +1,4 @@
-"""When the champion moves, the stream takes it between two batches; a registry that is gone leaves the last at work."""
+"""The stream switches to a new champion between two batches; without the registry the last one stays active."""
 
 from pathlib import Path
 
@@ -19,15 +19,13 @@ from tests.conftest import Trained, copied_version, copy_of
 from tests.stream_fixtures import wait_until
 
 
-def test_a_champion_that_moved_is_loaded_once_and_a_lost_registry_changes_nothing(
-    trained: Trained, tmp_path: Path
-) -> None:
+def test_a_new_champion_is_loaded_once_and_a_lost_registry_changes_nothing(trained: Trained, tmp_path: Path) -> None:
     lake = copy_of(trained, tmp_path / "lake")
     registry = Registry(lake.settings)
-    told: list[str] = []
-    watcher = ChampionWatcher(registry, ActiveModels(trained.model), told.append)
+    notices: list[str] = []
+    watcher = ChampionWatcher(registry, ActiveModels(trained.model), notices.append)
     watcher.look()
-    assert (watcher.take(), told) == (None, [])
+    assert (watcher.take(), notices) == (None, [])
     complaints = lake.read(COMPLAINTS)
     version = registry.log(trained.model.fitted, parameters={}, metrics={}, signature=signature(complaints))
     watcher.look()
@@ -37,31 +35,31 @@ def test_a_champion_that_moved_is_loaded_once_and_a_lost_registry_changes_nothin
     taken = watcher.take()
     assert taken is not None
     assert (taken.champion.version, watcher.take()) == ("2", None)
-    assert told == ["Version 2 is the champion now: loading it."]
+    assert notices == ["Version 2 is the champion now: loading it."]
     (lake.settings.folder / "mlflow" / "mlflow.db").write_bytes(b"no database at all" * 1000)
     watcher.look()
     watcher.look()
     assert watcher.take() is None
-    assert len(told) == 2
-    assert told[1].endswith("Version 2 goes on scoring.")
+    assert len(notices) == 2
+    assert notices[1].endswith("Version 2 goes on scoring.")
 
 
-def test_a_champion_that_is_broken_is_told_once_and_taken_when_it_is_mended(trained: Trained, tmp_path: Path) -> None:
+def test_a_broken_champion_is_reported_once_and_loaded_when_it_is_fixed(trained: Trained, tmp_path: Path) -> None:
     lake = copy_of(trained, tmp_path / "lake")
     registry = Registry(lake.settings)
     part = next(copied_version(lake, tmp_path / "files").glob("sparkml/stages/*IDF*/data/*.parquet"))
     whole = part.read_bytes()
     part.write_bytes(whole[:100])
     MlflowClient().set_registered_model_alias(registry.name, "champion", "2")
-    told: list[str] = []
-    watcher = ChampionWatcher(registry, ActiveModels(trained.model), told.append)
+    notices: list[str] = []
+    watcher = ChampionWatcher(registry, ActiveModels(trained.model), notices.append)
     watcher.look()
     watcher.look()
     assert watcher.take() is None
-    assert told[0] == "Version 2 is the champion now: loading it."
-    assert told[1].startswith("Version 2 of the model 'complaint_resolution' is broken, its file sparkml/stages/")
-    assert told[1].endswith(" Version 1 goes on scoring.")
-    assert len(told) == 2
+    assert notices[0] == "Version 2 is the champion now: loading it."
+    assert notices[1].startswith("Version 2 of the model 'complaint_resolution' is broken, its file sparkml/stages/")
+    assert notices[1].endswith(" Version 1 goes on scoring.")
+    assert len(notices) == 2
     part.write_bytes(whole)
     watcher.look()
     taken = watcher.take()
@@ -69,7 +67,7 @@ def test_a_champion_that_is_broken_is_told_once_and_taken_when_it_is_mended(trai
     assert taken.champion.version == "2"
 
 
-def test_a_challenger_is_watched_for_shadow_scoring_alone_and_leaves_when_it_becomes_champion(
+def test_a_challenger_is_loaded_only_for_shadow_scoring_and_dropped_when_it_becomes_champion(
     trained: Trained, tmp_path: Path
 ) -> None:
     lake = copy_of(trained, tmp_path / "lake")
@@ -79,8 +77,8 @@ def test_a_challenger_is_watched_for_shadow_scoring_alone_and_leaves_when_it_bec
     alone = ChampionWatcher(registry, ActiveModels(trained.model), lambda _: None)
     alone.look()
     assert alone.take() is None
-    told: list[str] = []
-    watcher = ChampionWatcher(registry, ActiveModels(trained.model), told.append, shadows=True)
+    notices: list[str] = []
+    watcher = ChampionWatcher(registry, ActiveModels(trained.model), notices.append, shadows=True)
     watcher.look()
     watcher.look()
     taken = watcher.take()
@@ -92,14 +90,16 @@ def test_a_challenger_is_watched_for_shadow_scoring_alone_and_leaves_when_it_bec
     taken = watcher.take()
     assert taken is not None
     assert (taken.champion.version, taken.challenger) == ("2", None)
-    assert told == [
+    assert notices == [
         "Version 2 is the challenger now: loading it.",
         "Version 2 is the champion now: loading it.",
         "There is no challenger any more. Nothing scores beside the champion.",
     ]
 
 
-def test_a_model_swapped_on_the_stream_loses_nothing_and_scores_nothing_twice(trained: Trained, tmp_path: Path) -> None:
+def test_swapping_the_model_while_the_stream_runs_loses_nothing_and_scores_nothing_twice(
+    trained: Trained, tmp_path: Path
+) -> None:
     lake = copy_of(trained, tmp_path / "lake")
     lake.create(TABLES)
     complaints = trained.lake.read(COMPLAINTS)
@@ -116,16 +116,16 @@ def test_a_model_swapped_on_the_stream_loses_nothing_and_scores_nothing_twice(tr
     queries = Queries(lake, gate)
     supervisor.start({"score": lambda: queries.score(active_models[0], None, Trigger())})
     try:
-        wait_until(lambda: decided(lake) == known, 120, "a decision a complaint")
+        wait_until(lambda: decided(lake) == known, 120, "one decision per complaint")
         active_models[0] = Model(trained.model.name, "2", trained.model.fitted)
         more(lake, complaints.limit(30), 10**9)
         supervisor.renew("score")
         more(lake, complaints.limit(30), 2 * 10**9)
-        wait_until(lambda: decided(lake) == known + 60, 120, "decisions of those added")
+        wait_until(lambda: decided(lake) == known + 60, 120, "decisions on the added complaints")
         supervisor.check()
     finally:
         supervisor.stop()
-    assert [name for name, _ in ended] == ["score"], "what it did last can still be asked"
+    assert [name for name, _ in ended] == ["score"], "its last progress can still be read"
     rows = lake.read(DECISIONS).select("complaint_id", "model_version").collect()
     assert len({row.complaint_id for row in rows}) == len(rows) == known + 60
     versions = {row.complaint_id: row.model_version for row in rows}

@@ -1,6 +1,6 @@
-"""Whatever goes wrong on the way, `complaints verify` finds nothing lost and nothing twice afterwards.
+"""After each fault `complaints verify` finds nothing lost and nothing duplicated.
 
-Those that take minutes are marked `faults`. What is quick here is a full disk and a message as large as may be.
+Tests that take minutes are marked `faults`. The quick ones are the full disk and the largest message.
 """
 
 import json
@@ -38,7 +38,7 @@ from streaming.tables import TABLES
 from tests.conftest import SAMPLES, Trained, copy_of
 from tests.stream_fixtures import wait_until, with_topics
 from tests.streaming.service.stream_process import (
-    A_TIME,
+    START_SECONDS,
     Stream,
     generator,
     lake_with_topics,
@@ -56,20 +56,20 @@ KILLS, OUTAGES = 20, 10
 
 
 def counted(settings: Settings) -> dict[str, int | None]:
-    """By invariant how many things were counted, none of which breaks it."""
+    """Return the count per invariant, after asserting that all of them hold."""
     found = verify(settings, lambda _: None)
     assert found.holds, found
     return {one.name: one.counted for one in found.invariants}
 
 
 def has_started(stream: Stream, times: int) -> bool:
-    """Whether the stream, which was started so often on this lake, streams by now."""
+    """Whether the stream, started so many times on this lake, is streaming."""
     return stream.is_alive() and stream.output.count("Streaming from") >= times
 
 
 @pytest.mark.faults
 @pytest.mark.timeout(36_000)
-def test_killed_at_random_moments_the_stream_loses_nothing(
+def test_a_stream_killed_at_random_moments_loses_nothing(
     trained_lake: Settings, tmp_path: Path, streams: list[Stream]
 ) -> None:
     with Broker(tmp_path / "broker") as broker:
@@ -78,8 +78,8 @@ def test_killed_at_random_moments_the_stream_loses_nothing(
         for number in range(KILLS):
             sent += send(settings, made)
             streams.append(start(settings))
-            wait_until(partial(has_started, streams[-1], number + 1), A_TIME, "the stream's start")
-            time.sleep(dice.uniform(0, 15))  # somewhere in its first batches
+            wait_until(partial(has_started, streams[-1], number + 1), START_SECONDS, "the stream's start")
+            time.sleep(dice.uniform(0, 15))  # during its first batches
             streams[-1].signal_all(signal.SIGKILL)
             assert streams[-1].process.wait() == -signal.SIGKILL
         streams.append(start(settings))
@@ -88,7 +88,7 @@ def test_killed_at_random_moments_the_stream_loses_nothing(
 
 @pytest.mark.faults
 @pytest.mark.timeout(3600)
-def test_a_broker_that_dies_again_and_again_costs_time_and_no_message(
+def test_repeated_broker_failures_lose_no_message(
     trained_lake: Settings, tmp_path: Path, streams: list[Stream]
 ) -> None:
     with Broker(tmp_path / "broker") as broker:
@@ -107,7 +107,7 @@ def test_a_broker_that_dies_again_and_again_costs_time_and_no_message(
 
 @pytest.mark.faults
 @pytest.mark.timeout(3600)
-def test_one_message_in_a_hundred_that_cannot_be_used_holds_nothing_up(trained: Trained, tmp_path: Path) -> None:
+def test_one_percent_malformed_messages_do_not_stop_the_stream(trained: Trained, tmp_path: Path) -> None:
     lake = copy_of(trained, tmp_path / "lake")
     plan = Plan(20_000, 50_000, (FILE,), Mix(malformed=0.01))
     report = run(lake.settings, plan, notify=print, on_view=lambda _: None, stop=threading.Event()).as_json()
@@ -120,11 +120,11 @@ def test_one_message_in_a_hundred_that_cannot_be_used_holds_nothing_up(trained: 
 
 @pytest.mark.faults
 @pytest.mark.timeout(3600)
-def test_ten_times_the_rate_for_a_minute_makes_batches_of_a_bounded_size_and_is_caught_up_with(
+def test_a_minute_at_ten_times_the_rate_keeps_batches_bounded_and_is_caught_up(
     trained: Trained, tmp_path: Path
 ) -> None:
     lake = copy_of(trained, tmp_path / "lake")
-    most = 5_000  # so that a second's pause already fills a batch
+    most = 5_000  # low enough that a pause of one second fills a batch
     streaming = lake.settings.streaming.model_copy(update={"max_rows_per_batch": most})
     settings = lake.settings.model_copy(update={"streaming": streaming})
     plan = Plan(100_000, 100_000, (FILE,), Mix())
@@ -139,11 +139,11 @@ def test_ten_times_the_rate_for_a_minute_makes_batches_of_a_bounded_size_and_is_
 
 @pytest.mark.faults
 @pytest.mark.timeout(3600)
-def test_upkeep_without_a_pause_takes_no_file_from_under_a_query(
+def test_continuous_upkeep_deletes_no_file_that_a_query_reads(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(maintenance, "LEAST_FILES", 2)
-    monkeypatch.setattr(maintenance, "DEAD_FILES", -100_000)  # to look for files to delete each time
+    monkeypatch.setattr(maintenance, "DEAD_FILES", -100_000)  # look for files to delete in every round
     lake = copy_of(trained, tmp_path / "lake")
     streaming = lake.settings.streaming.model_copy(update={"upkeep_minutes": 0.01})
     settings = lake.settings.model_copy(update={"streaming": streaming})
@@ -157,7 +157,7 @@ def test_upkeep_without_a_pause_takes_no_file_from_under_a_query(
 
 @pytest.fixture
 def limited(lake: Lake, shared_broker: Broker) -> Iterator[Lake]:
-    """A lake with topics of its own, which take messages of 100,000 bytes at most."""
+    """A lake with separate topics that accept messages of at most 100,000 bytes."""
     settings = with_topics(lake.settings, shared_broker, "limited")
     smaller = settings.kafka.input.model_copy(update={"max_message_bytes": 100_000})
     kafka = settings.kafka.model_copy(update={"input": smaller})
@@ -183,7 +183,7 @@ def produce(settings: Settings, messages: list[Message]) -> tuple[int, dict[str,
     return report.sent, dict(report.failed)
 
 
-def test_the_largest_message_arrives_whole_and_one_over_is_told_and_costs_no_other(limited: Lake) -> None:
+def test_the_largest_message_arrives_and_a_larger_one_is_reported_alone(limited: Lake) -> None:
     random_text = "".join(random.Random(1).choices("abcdefghij klmnop", k=99_000))
     largest, over = complaint(1, random_text), complaint(2, random_text * 3)
     messages = [Message(b"%d" % n, value, "new") for n, value in enumerate((largest, over, complaint(3, "Short.")))]
@@ -199,23 +199,23 @@ def test_the_largest_message_arrives_whole_and_one_over_is_told_and_costs_no_oth
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of eight megabytes, where the machine lets a test have one."""
+    """A disk of eight megabytes; skipped where the host does not allow mounting one."""
     place = tmp_path / "disk"
     place.mkdir()
     mount, umount = shutil.which("mount"), shutil.which("umount")
-    told = "no mount" if mount is None else ""
+    error = "no mount" if mount is None else ""
     if mount is not None:
-        asked = subprocess.run(
+        mounted = subprocess.run(
             [mount, "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(place)], capture_output=True, text=True, check=False
         )
-        told = asked.stderr
-    if mount is None or umount is None or told:
-        pytest.skip(f"no small disk can be mounted here: {told}")
+        error = mounted.stderr
+    if mount is None or umount is None or error:
+        pytest.skip(f"no small disk can be mounted here: {error}")
     yield place
     subprocess.run([umount, "-l", str(place)], check=False)
 
 
-def test_a_full_disk_ends_the_query_by_name_and_with_room_again_every_offset_is_there_once(
+def test_a_full_disk_fails_the_query_and_with_space_again_every_offset_is_stored_once(
     spark: SparkSession, limited: Lake, small_disk: Path
 ) -> None:
     own = load_settings(root=small_disk / "lake").model_copy(update={"kafka": limited.settings.kafka})

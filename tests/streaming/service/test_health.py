@@ -1,4 +1,4 @@
-"""What Spark says of a batch becomes a row of gold.stream_health, each batch once."""
+"""Spark's progress of a batch becomes one row of gold.stream_health."""
 
 import io
 import json
@@ -18,7 +18,7 @@ from tests.stream_fixtures import wait_until
 
 
 def progress(**values: Any) -> dict[str, Any]:  # noqa: ANN401
-    """What Spark says of one batch of the ingesting query."""
+    """Spark's progress of one batch of the ingest query."""
     return {
         "id": "6a1",
         "runId": "9b2",
@@ -40,7 +40,7 @@ def progress(**values: Any) -> dict[str, Any]:  # noqa: ANN401
     }
 
 
-def test_a_batch_is_told_with_its_times_and_what_waits_behind_it() -> None:
+def test_a_batch_is_reported_with_its_times_and_its_lag() -> None:
     assert batch_health(progress()) == BatchHealth(
         query="ingest",
         query_id="6a1",
@@ -57,20 +57,20 @@ def test_a_batch_is_told_with_its_times_and_what_waits_behind_it() -> None:
     )
 
 
-def test_the_lag_is_unknown_where_spark_does_not_say_or_kafka_is_not_read() -> None:
+def test_the_lag_is_unknown_if_spark_does_not_report_it_or_kafka_is_not_read() -> None:
     first_after_a_restart = [{"latestOffset": None, "endOffset": {"t": {"0": 100}}}]
     assert batch_health(progress(sources=first_after_a_restart)).lag_rows is None
     assert batch_health(progress(name="refine")).lag_rows is None
     assert batch_health(progress(sources=[{"latestOffset": {"t": {"2": 5}}, "endOffset": {"t": {}}}])).lag_rows == 5
 
 
-def test_a_batch_in_which_a_part_was_not_timed_has_zero_there() -> None:
+def test_a_phase_that_was_not_timed_is_zero() -> None:
     assert batch_health(progress(durationMs={"triggerExecution": 3})).execution_ms == 0
 
 
 @pytest.fixture
 def logged() -> Iterator[io.StringIO]:
-    """What the recorder logs, as JSON lines."""
+    """The log output of the recorder, as JSON lines."""
     output = io.StringIO()
     handler = logging.StreamHandler(output)
     handler.setFormatter(JsonFormatter())
@@ -82,18 +82,18 @@ def logged() -> Iterator[io.StringIO]:
     logger.setLevel(logging.NOTSET)
 
 
-def test_each_batch_of_a_real_query_is_stored_and_logged_once_however_often_it_is_looked_at(
+def test_each_batch_of_a_real_query_is_stored_and_logged_once_however_often_it_is_polled(
     lake: Lake, logged: io.StringIO
 ) -> None:
     lake.create([STREAM_HEALTH])
     numbers = lake.spark.readStream.format("rate").option("rowsPerSecond", 50).load()
     query = numbers.writeStream.queryName("score").format("noop").trigger(processingTime="100 milliseconds").start()
-    told: list[BatchHealth] = []
-    recorder = HealthRecorder(lake, [lambda progress: told.append(batch_health(progress))])
+    polled: list[BatchHealth] = []
+    recorder = HealthRecorder(lake, [lambda progress: polled.append(batch_health(progress))])
 
     def seen() -> int:
         recorder.poll({"score": query})
-        return len(told)
+        return len(polled)
 
     wait_until(lambda: seen() >= 2, 60, "two batches")
     recorder.flush()
@@ -104,16 +104,16 @@ def test_each_batch_of_a_real_query_is_stored_and_logged_once_however_often_it_i
     recorder.flush()
     lines = [json.loads(line) for line in logged.getvalue().splitlines()]
     assert [(line["query"], line["batch_id"], line["rows"]) for line in lines] == [
-        ("score", batch.batch_id, batch.rows) for batch in told
+        ("score", batch.batch_id, batch.rows) for batch in polled
     ]
     stored = lake.read(STREAM_HEALTH)
     rows = {(row.run_id, row.batch_id): row for row in stored.collect()}
-    assert stored.count() == len(rows) == len(told) >= 4
-    assert recorder.rows["score"] == sum(batch.rows for batch in told)
-    assert recorder.latest == {"score": told[-1]}
-    for batch in told:
+    assert stored.count() == len(rows) == len(polled) >= 4
+    assert recorder.rows["score"] == sum(batch.rows for batch in polled)
+    assert recorder.latest == {"score": polled[-1]}
+    for batch in polled:
         row = rows[batch.run_id, batch.batch_id]
         assert (row.query, row.query_id, row.rows, row.batch_ms) == ("score", query.id, batch.rows, batch.batch_ms)
-    assert {batch.rows > 0 for batch in told} == {True}
+    assert {batch.rows > 0 for batch in polled} == {True}
     (first,) = stored.agg(F.min(F.col("started_at")).cast("string")).collect()
-    assert first[0].startswith(min(batch.started_at for batch in told).strftime("%Y-%m-%d %H:%M:%S"))
+    assert first[0].startswith(min(batch.started_at for batch in polled).strftime("%Y-%m-%d %H:%M:%S"))

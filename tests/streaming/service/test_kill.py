@@ -1,8 +1,8 @@
-"""Killed in the middle of a batch and started again, the stream loses nothing and counts nothing twice.
+"""A stream that is killed in the middle of a batch and restarted loses nothing and counts nothing twice.
 
-A real process runs the stream. It is frozen at the moment when a table holds a batch that its query has not marked as
-done, which is where writing twice would happen, and killed there: once in each query that writes from Kafka to gold.
-The last time a standby goes on in its place.
+A real process runs the stream. It is frozen when a table holds a batch that its query has not yet committed to its
+checkpoint, which is where duplicates would occur, and killed there: once in each query from Kafka to gold. After the
+last kill a standby takes over.
 """
 
 import json
@@ -24,7 +24,7 @@ from streaming.kafka.broker import Broker
 from streaming.service.standby import FOLDER
 from tests.stream_fixtures import wait_until
 from tests.streaming.service.stream_process import (
-    A_TIME,
+    START_SECONDS,
     Stream,
     generator,
     lake_with_topics,
@@ -40,7 +40,7 @@ WRITES: dict[str, Table] = {"ingest": BRONZE, "refine": SILVER, "score": DECISIO
 
 
 @pytest.mark.timeout(1800)
-def test_killed_in_each_query_mid_batch_nothing_is_lost_or_counted_twice_and_a_standby_goes_on(
+def test_a_kill_mid_batch_in_each_query_loses_and_duplicates_nothing_and_a_standby_takes_over(
     trained_lake: Settings, tmp_path: Path, streams: list[Stream], record_property: Callable[[str, object], None]
 ) -> None:
     with Broker(tmp_path / "broker") as broker:
@@ -53,12 +53,16 @@ def test_killed_in_each_query_mid_batch_nothing_is_lost_or_counted_twice_and_a_s
 
         running = start(settings)
         streams.append(running)
-        wait_until(lambda: running.is_alive() and "Streaming from" in running.output, A_TIME, "the stream's start")
+        wait_until(
+            lambda: running.is_alive() and "Streaming from" in running.output, START_SECONDS, "the stream's start"
+        )
         standby = start(settings, "--standby")
         streams.append(standby)
-        aside = settings.folder / FOLDER / "tables" / "gold" / "decisions" / "_delta_log"
-        wait_until(lambda: standby.is_alive() and any(aside.glob("*1.json")), A_TIME, "a batch of the warm-up")
-        assert running.is_alive(), "the one at work is left alone"
+        warm_up_log = settings.folder / FOLDER / "tables" / "gold" / "decisions" / "_delta_log"
+        wait_until(
+            lambda: standby.is_alive() and any(warm_up_log.glob("*1.json")), START_SECONDS, "a batch of the warm-up"
+        )
+        assert running.is_alive(), "the running stream is left alone"
         sent += send(settings, made)
         kill_mid_batch(running, "score")
         sent += send(settings, made)
@@ -69,7 +73,7 @@ def test_killed_in_each_query_mid_batch_nothing_is_lost_or_counted_twice_and_a_s
 
 
 def newest(folder: Path, ending: str = "") -> int:
-    """The highest number that a file's name is; -1 when there is none."""
+    """Return the highest number among the file names; -1 if there is none."""
     if not folder.is_dir():
         return -1
     names = (name.removesuffix(ending) for name in os.listdir(folder) if name.endswith(ending))  # noqa: PTH208  # quick
@@ -77,18 +81,18 @@ def newest(folder: Path, ending: str = "") -> int:
 
 
 def kill_mid_batch(stream: Stream, name: str) -> None:
-    """Kill when the query's table holds a batch that its checkpoint does not call done."""
+    """Kill the stream when the query's table holds a batch that its checkpoint has not committed."""
     settings = stream.settings
     log = table_path(settings, WRITES[name]) / "_delta_log"
     checkpoint = settings.folder / "checkpoints" / name
     seen = newest(log, ".json")
-    end = time.monotonic() + A_TIME
+    end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
         if newest(log, ".json") == seen:
             stream.is_alive()
             time.sleep(0.002)
             continue
-        stream.signal_all(signal.SIGSTOP)  # now look at leisure
+        stream.signal_all(signal.SIGSTOP)  # freeze it while we look
         seen = newest(log, ".json")
         batch = marked(log / f"{seen:020}.json")
         if batch is not None and newest(checkpoint / "commits") < batch == newest(checkpoint / "offsets"):
@@ -100,7 +104,7 @@ def kill_mid_batch(stream: Stream, name: str) -> None:
 
 
 def marked(commit: Path) -> int | None:
-    """The batch that a commit's mark names."""
+    """Return the batch number in a commit's mark."""
     for line in commit.read_text(encoding="utf-8").splitlines():
         mark = json.loads(line).get("commitInfo", {}).get("userMetadata") or ""
         if mark.rpartition(":")[2].isdigit():

@@ -1,4 +1,4 @@
-"""A running stream's figures are there for Prometheus: told at each scrape, on the loopback alone, by query."""
+"""A running stream serves metrics to Prometheus: current at each scrape, per query, on the loopback interface only."""
 
 import socket
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ NOW = datetime.now(UTC)
 
 @pytest.fixture
 def settings(settings: Settings, shared_broker: Broker) -> Iterator[Settings]:
-    """Settings with topics of this test's own, and ten messages in each of two partitions."""
+    """Settings with separate topics, and ten messages in each of two partitions."""
     own = with_topics(settings, shared_broker, "metrics")
     ensure_topics(own.kafka, shared_broker.bootstrap_servers)
     producer = KafkaProducer(bootstrap_servers=shared_broker.bootstrap_servers)
@@ -43,7 +43,7 @@ def settings(settings: Settings, shared_broker: Broker) -> Iterator[Settings]:
 
 @pytest.fixture
 def metrics(settings: Settings) -> Iterator[Metrics]:
-    """The figures of a stream whose refining query was started again twice."""
+    """The metrics of a stream whose refine query was restarted twice."""
     watched = Watched(
         settings, str(settings.kafka.bootstrap_servers), lambda: {"ingest": 0, "refine": 2}, lambda: ("resolution", "7")
     )
@@ -59,7 +59,7 @@ def scraped(metrics: Metrics) -> dict[tuple[str, Labels], float]:
 
 
 def progress(name: str, batch: int, milliseconds: int, **values: Any) -> dict[str, Any]:  # noqa: ANN401
-    """What Spark says of a batch that is done."""
+    """Spark's progress of a finished batch."""
     return {
         "name": name, "batchId": batch, "numInputRows": 20, "timestamp": NOW.isoformat(),
         "inputRowsPerSecond": 40.0, "processedRowsPerSecond": 80.0, "durationMs": {"triggerExecution": milliseconds},
@@ -71,7 +71,9 @@ def of(query: str, **more: str) -> Labels:
     return tuple(sorted({"query": query, **more}.items()))
 
 
-def test_batches_are_told_by_query_with_rates_and_durations(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_are_reported_per_query_with_rates_and_durations(
+    metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
     metrics.take(progress("refine", 3, 600))
     metrics.take(progress("refine", 4, 2_500))
     metrics.take(progress("score", 1, 900))
@@ -85,28 +87,32 @@ def test_batches_are_told_by_query_with_rates_and_durations(metrics: Metrics, mo
     assert found["complaints_restarts_total", of("refine")] == 2
     assert found["complaints_model_info", (("name", "resolution"), ("version", "7"))] == 1
     monkeypatch.setattr(module, "FRESH_SECONDS", 0.0)
-    assert scraped(metrics)["complaints_input_rows_per_second", of("score")] == 0, "no batch, no rate"
+    assert scraped(metrics)["complaints_input_rows_per_second", of("score")] == 0, (
+        "without a recent batch there is no rate"
+    )
 
 
-def test_the_lag_grows_while_the_stream_stands_still(metrics: Metrics, settings: Settings) -> None:
+def test_the_lag_grows_while_the_stream_is_stalled(metrics: Metrics, settings: Settings) -> None:
     topic = settings.kafka.input.name
-    assert not any(name == "complaints_lag" for name, _ in scraped(metrics)), "before the first batch it isn't known"
+    assert not any(name == "complaints_lag" for name, _ in scraped(metrics)), (
+        "the lag is unknown before the first batch"
+    )
     metrics.take(progress("ingest", 0, 100, sources=[{"endOffset": {topic: {"0": 4, "1": 10}}}]))
     lags = {labels: value for (name, labels), value in scraped(metrics).items() if name == "complaints_lag"}
     assert lags == {(("partition", "0"), ("topic", topic)): 6, (("partition", "1"), ("topic", topic)): 0}
 
 
-def test_waits_and_refused_rows_are_counted_in_the_tables(metrics: Metrics, settings: Settings, lake: Lake) -> None:
+def test_waits_and_quarantined_rows_are_counted_in_the_tables(metrics: Metrics, settings: Settings, lake: Lake) -> None:
     assert ("complaints_quarantined", ()) not in scraped(metrics), "there is no lake yet"
     own = Lake(lake.spark, settings)
     own.create([BRONZE, QUARANTINE, DECISIONS])
     refused = [{"record_id": str(number), "reasons": ["not_json"]} for number in range(3)]
     own.append(own.frame(refused, QUARANTINE), QUARANTINE, "test:0")
-    waited = {1: 0.4, 2: 1.2, 3: 9.0}  # of batch 3 nobody has told yet that it is done
+    waited = {1: 0.4, 2: 1.2, 3: 9.0}  # batch 3 has not been reported as finished yet
     own.append(own.frame([decision(batch, seconds) for batch, seconds in waited.items()], DECISIONS), DECISIONS, "t:0")
     metrics.take(progress("score", 1, 1_000))
     metrics.take(progress("score", 2, 1_000))
-    for _ in range(2):  # a wait is told once, however often somebody scrapes
+    for _ in range(2):  # a wait is reported once, however often it is scraped
         found = scraped(metrics)
         assert found["complaints_quarantined", ()] == 3
         assert found["complaints_end_to_end_seconds_count", ()] == 2
@@ -114,21 +120,21 @@ def test_waits_and_refused_rows_are_counted_in_the_tables(metrics: Metrics, sett
 
 
 def decision(batch: int, seconds: float) -> dict[str, object]:
-    """A decision of a batch that began now, on a message that had come so long before."""
+    """A decision of a batch that started now, on a message that arrived `seconds` earlier."""
     filler = {"string": "low", "bigint": batch, "double": 0.5, "boolean": False}
     values = {column.name: filler.get(column.type) for column in DECISIONS.columns}
     times = {"scored_at": NOW + timedelta(hours=1), "kafka_timestamp": NOW - timedelta(seconds=seconds)}
     return {**values, **times, "batch_id": batch}
 
 
-def test_a_port_that_is_taken_is_named(metrics: Metrics) -> None:
+def test_a_port_in_use_is_named(metrics: Metrics) -> None:
     port = int(metrics.address.rsplit(":", 1)[1].split("/")[0])
     with pytest.raises(ComplaintsError, match=rf"The port {port} of monitoring\.metrics_port can't be had"):
         Metrics(metrics._looks._watched, port).__enter__()
 
 
-def test_nobody_else_on_the_network_is_served(metrics: Metrics) -> None:
+def test_only_the_loopback_interface_is_served(metrics: Metrics) -> None:
     assert metrics.address.startswith("http://127.0.0.1:")
     port = int(metrics.address.rsplit(":", 1)[1].split("/")[0])
     with socket.socket() as other:
-        other.bind(("127.0.0.2", port))  # free: not all addresses were taken
+        other.bind(("127.0.0.2", port))  # free: the server does not listen on all addresses

@@ -1,4 +1,4 @@
-"""For an hour faults are done at random to a stream, and after each `complaints verify` says 0 lost, 0 twice."""
+"""Random faults hit a stream for an hour; after each, `complaints verify` must report 0 lost and 0 duplicated."""
 
 import random
 import time
@@ -38,33 +38,31 @@ def world(
     pytestconfig: pytest.Config,
     capsys: pytest.CaptureFixture[str],
 ) -> Iterator[World]:
-    """A trained lake with two brokers, and a seed that is told."""
+    """A trained lake with two brokers; the seed is printed."""
     seed = pytestconfig.getoption("seed")
     seed = int(time.time()) if seed is None else seed
 
-    def say(what: str) -> None:
+    def say(line: str) -> None:
         with capsys.disabled():
-            print(what, flush=True)
+            print(line, flush=True)
 
     with ExitStack() as stack:
         brokers = [stack.enter_context(Broker(tmp_path / name)) for name in ("broker", "other-broker")]
         settings = with_topics(copy_of(trained, tmp_path / "lake").settings, brokers[0], "faults")
         ensure_topics(settings.kafka, brokers[0].bootstrap_servers)
         say(f"\n--seed {seed}")
-        made = World(settings, spark, brokers, random.Random(seed), say)
-        yield made
-        for process in made.processes:
+        world = World(settings, spark, brokers, random.Random(seed), say)
+        yield world
+        for process in world.processes:
             process.kill()
 
 
 @pytest.mark.faults
 @pytest.mark.timeout(0)
-def test_after_each_of_many_faults_nothing_is_lost_and_nothing_is_twice(
-    world: World, pytestconfig: pytest.Config
-) -> None:
+def test_random_faults_lose_and_duplicate_nothing(world: World, pytestconfig: pytest.Config) -> None:
     names = chosen(pytestconfig.getoption("faults"))
-    began = time.monotonic()
-    end = began + 3600 * pytestconfig.getoption("hours")
+    start = time.monotonic()
+    end = start + 3600 * pytestconfig.getoption("hours")
     world.up()
     world.send()
     world.settle()
@@ -78,4 +76,4 @@ def test_after_each_of_many_faults_nothing_is_lost_and_nothing_is_twice(
     for name, times in sorted(world.done.items()):
         world.say(f"{name:<16} {times:>4} times, {world.seconds[name] / times:5.1f} s each")
     total = sum(world.done.values())
-    world.say(f"{total} faults in {(time.monotonic() - began) / 60:.0f} min, {world.sent:,} sent: 0 lost, 0 twice")
+    world.say(f"{total} faults in {(time.monotonic() - start) / 60:.0f} min, {world.sent:,} sent: 0 lost, 0 twice")

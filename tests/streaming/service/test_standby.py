@@ -1,4 +1,4 @@
-"""Who stands by, and who needs not; that a standby goes on where a stream was killed is in `test_kill`."""
+"""When a standby waits and when it does not; `test_kill` covers the takeover from a killed stream."""
 
 import os
 import threading
@@ -13,18 +13,18 @@ from streaming.service.standby import stand_by
 from tests.conftest import SAMPLES
 
 
-def test_where_nobody_streams_a_standby_has_the_right_to_write_at_once(lake: Lake) -> None:
-    told: list[str] = []
-    handover = stand_by(lake.settings, [], told.append, threading.Event())
+def test_without_a_running_stream_a_standby_gets_the_writer_lock_at_once(lake: Lake) -> None:
+    notices: list[str] = []
+    handover = stand_by(lake.settings, [], notices.append, threading.Event())
     assert handover is not None
     assert handover.model is None
-    assert told == []
+    assert notices == []
     with pytest.raises(ComplaintsError, match="Another process is writing the lake"):
         writer_lock(lake.settings)
     handover.lock.release()
 
 
-def test_on_databricks_there_is_no_standby_and_it_says_who_starts_the_stream_again(
+def test_on_databricks_a_standby_is_refused_because_the_job_restarts_the_stream(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in [name for name in os.environ if name.startswith("COMPLAINTS_")]:

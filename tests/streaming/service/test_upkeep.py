@@ -1,4 +1,4 @@
-"""Chores are done beside the stream, each at its own pace; one that fails is told, and is tried again."""
+"""Upkeep tasks run while the stream runs, each at its own interval; a failed one is reported and retried."""
 
 import threading
 from itertools import pairwise
@@ -16,26 +16,26 @@ from streaming.tables import MERGED, TABLES
 from tests.stream_fixtures import wait_until
 
 
-def test_each_chore_has_its_own_pace_and_one_that_fails_is_told_and_tried_again(spark: SparkSession) -> None:
+def test_each_task_has_its_own_interval_and_a_failed_one_is_reported_and_retried(spark: SparkSession) -> None:
     done: list[str] = []
-    told: list[str] = []
+    reported: list[str] = []
 
     def fail() -> None:
         done.append("failing")
         msg = "the disk is full"
         raise OSError(msg)
 
-    chores = [
+    tasks = [
         UpkeepTask("The tables could not be maintained", 0.05 / 60, fail),
         UpkeepTask("The model could not be assessed", 0.1 / 60, lambda: done.append(str(pool(spark)))),
         UpkeepTask("Never due", 60, lambda: done.append("never")),
         UpkeepTask("Due an hour later", 0.05 / 60, lambda: done.append("never"), offset=60),
     ]
-    with Upkeep(spark, chores, told.append):
+    with Upkeep(spark, tasks, reported.append):
         wait_until(lambda: done.count(POOL) >= 3, 30, "the third round")
     assert done.count("failing") > done.count(POOL)
     assert "never" not in done
-    assert set(told) == {"The tables could not be maintained (the disk is full); it is tried again."}
+    assert set(reported) == {"The tables could not be maintained (the disk is full); it is tried again."}
     ended = len(done)
     assert not [thread for thread in threading.enumerate() if thread.name == POOL]
     assert len(done) == ended
@@ -45,20 +45,20 @@ def pool(spark: SparkSession) -> str | None:
     return spark.sparkContext.getLocalProperty("spark.scheduler.pool")
 
 
-def test_a_round_under_way_is_finished_before_the_stream_ends(spark: SparkSession) -> None:
-    begun, ended = threading.Event(), threading.Event()
+def test_a_task_in_progress_finishes_before_the_stream_ends(spark: SparkSession) -> None:
+    started, ended = threading.Event(), threading.Event()
 
     def slow() -> None:
-        begun.set()
+        started.set()
         threading.Event().wait(0.3)
         ended.set()
 
     with Upkeep(spark, [UpkeepTask("Slow work failed", 0.01 / 60, slow)], lambda _: None):
-        assert begun.wait(30)
+        assert started.wait(30)
     assert ended.is_set()
 
 
-def test_every_table_is_kept_fit_and_those_that_queries_merge_into_keep_their_files(
+def test_every_table_is_maintained_and_tables_that_queries_merge_into_are_not_compacted(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake.create(TABLES)
@@ -68,21 +68,21 @@ def test_every_table_is_kept_fit_and_those_that_queries_merge_into_keep_their_fi
     done = {each.table: each for each in (run_upkeep(lake, table) for table in TABLES)}
     assert set(done) == {table.name for table in TABLES}
     assert (done["bronze.files"].files_before, done["bronze.files"].files_after) == (LEAST_FILES, 1)
-    asked: dict[str, bool] = {}
+    maintained: dict[str, bool] = {}
 
     def noted(_: Lake, table: Table, *, is_compacted: bool) -> None:
-        asked[table.name] = is_compacted
+        maintained[table.name] = is_compacted
 
     monkeypatch.setattr(upkeep, "maintain", noted)
-    for chore in upkeep_tasks(lake, 10):
-        chore.do()
-    assert asked == {table.name: table not in MERGED for table in TABLES}
+    for task in upkeep_tasks(lake, 10):
+        task.do()
+    assert maintained == {table.name: table not in MERGED for table in TABLES}
 
 
-def test_the_tables_are_maintained_one_after_another_in_even_steps(lake: Lake) -> None:
-    chores = upkeep_tasks(lake, 10)
-    assert len(chores) == len(TABLES)
-    assert {chore.minutes for chore in chores} == {10}
-    steps = [later.offset - chore.offset for chore, later in pairwise(chores)]
+def test_tables_are_maintained_one_after_another_at_even_intervals(lake: Lake) -> None:
+    tasks = upkeep_tasks(lake, 10)
+    assert len(tasks) == len(TABLES)
+    assert {task.minutes for task in tasks} == {10}
+    steps = [later.offset - task.offset for task, later in pairwise(tasks)]
     assert steps == pytest.approx([10 / len(TABLES)] * len(steps))
-    assert chores[0].offset == 0
+    assert tasks[0].offset == 0
