@@ -1,4 +1,4 @@
-"""Nothing that arrives in the landing folder is given up: not what was damaged, half written, or there before."""
+"""No file in the landing folder is skipped for good, even if it was damaged or half written."""
 
 import json
 import threading
@@ -39,26 +39,26 @@ def load(lake: Lake) -> LoadResult:
     return load_arrivals(lake.settings, lambda *_: None)
 
 
-def test_a_damaged_file_is_told_each_time_and_loaded_once_it_is_whole(lake: Lake, landing: Path) -> None:
+def test_a_damaged_file_is_reported_each_time_and_loaded_once_it_is_complete(lake: Lake, landing: Path) -> None:
     zipped(landing / "good.zip", 1)
     zipped(landing / "export.zip", 2, 3)
     whole = (landing / "export.zip").read_bytes()
     (landing / "export.zip").write_bytes(whole[:-30])
     for _ in range(2):
-        (sentence,) = load(lake).errors
-        assert sentence.startswith("export.zip is a damaged zip archive")
+        (error,) = load(lake).errors
+        assert error.startswith("export.zip is a damaged zip archive")
     assert lake.read(BRONZE).count() == 1
 
     (landing / "export.zip").unlink()
     result = load(lake)
-    assert (result.files, result.errors) == ((), ()), "it is gone: nothing to tell"
+    assert (result.files, result.errors) == ((), ()), "the file is gone: nothing to report"
     (landing / "export.zip").write_bytes(whole)
     result = load(lake)
     assert (result.rows, result.errors) == (2, ())
     assert load(lake).files == ()
     assert lake.read(BRONZE).count() == 3
 
-    zipped(landing / "export.zip", 3, 4)  # tomorrow's, under the same name
+    zipped(landing / "export.zip", 3, 4)  # a new file with the same name
     assert load(lake).rows == 2
     assert lake.read(BRONZE).count() == 5
 
@@ -105,6 +105,6 @@ def test_a_file_that_changes_while_it_is_read_is_not_landed(
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "_stage", changed)
-        (sentence,) = load(lake).errors
-    assert sentence.startswith("changing.json was changed while it was read")
+        (error,) = load(lake).errors
+    assert error.startswith("changing.json was changed while it was read")
     assert load(lake).rows == 2 == lake.read(BRONZE).count()

@@ -1,4 +1,4 @@
-"""Where a stream runs all the time it refines and scores; before the first training none can, and loading does."""
+"""A live stream refines and scores; before the first training there is none, and loading refines."""
 
 from pathlib import Path
 
@@ -11,16 +11,14 @@ from streaming.batch.processing_owner import streams
 from tests.conftest import Trained
 
 
-def test_without_a_champion_nobody_streams_and_nothing_can_be_scored(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_champion_there_is_no_stream_and_no_scoring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMPLAINTS_STREAMING__LIVE", "true")
     settings = load_settings(root=tmp_path)
     assert not streams(settings)
     assert "run `complaints train` first" in str(not_due(settings))
 
 
-def test_with_a_champion_the_stream_scores_where_one_runs(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_a_champion_a_live_stream_scores(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     root = trained.lake.settings.root
     assert not streams(load_settings(root=root))
     assert not_due(load_settings(root=root)) is None

@@ -1,4 +1,4 @@
-"""Assessing joins decisions to outcomes as they arrived, week by week, and works out no week without anything new."""
+"""Quality is assessed per week by joining decisions to outcomes; unchanged weeks are skipped."""
 
 import json
 from datetime import date, timedelta
@@ -30,7 +30,7 @@ def stored(lake: Lake) -> dict[Key, Row]:
     return found
 
 
-def test_only_weeks_with_something_new_are_assessed_again_and_a_stream_is_no_obstacle(
+def test_only_weeks_with_new_data_are_assessed_again_even_while_a_stream_runs(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(model_quality, "FEWEST", 3)
@@ -42,7 +42,7 @@ def test_only_weeks_with_something_new_are_assessed_again_and_a_stream_is_no_obs
     assert len(found.rows) == len(first) > 10
     assert {measure for _, _, measure, _ in first} == {"auc_roc", "ece", "base_rate", "population_stability"}
     assert {version for version, *_ in first} == {"1"}
-    again = assess(lake, Registry(lake.settings))  # within the overlap: the same weeks, the same figures
+    again = assess(lake, Registry(lake.settings))  # within the overlap: the same weeks, the same metrics
     assert {(row.week, row.measure, row.feature): row.value for row in again} == {
         key[1:]: row.value for key, row in first.items()
     }
@@ -51,17 +51,17 @@ def test_only_weeks_with_something_new_are_assessed_again_and_a_stream_is_no_obs
     before = stored(lake)
     assert assess(lake, Registry(lake.settings)) == []
     week = max(week for _, week, *_ in before)
-    turned = outcome_that_turned(lake, week)
-    told: list[str] = []
-    ModelWatch(lake, Registry(lake.settings), told.append)()
+    flipped = flip_outcome(lake, week)
+    warnings: list[str] = []
+    ModelWatch(lake, Registry(lake.settings), warnings.append)()
     after = stored(lake)
     assert {key[1] for key, row in after.items() if row.assessed_at != before[key].assessed_at} == {week}
     rate = ("1", week, "base_rate", "")
-    assert after[rate].value == pytest.approx(before[rate].value + turned / before[rate].rows)
-    assert len(told) == len([key for key, row in after.items() if key[1] == week and row.is_alert]) > 0
-    assert told[0].startswith(f"Warning: version 1, week of {week}: ")
+    assert after[rate].value == pytest.approx(before[rate].value + flipped / before[rate].rows)
+    assert len(warnings) == len([key for key, row in after.items() if key[1] == week and row.is_alert]) > 0
+    assert warnings[0].startswith(f"Warning: version 1, week of {week}: ")
 
-    with writer_lock(lake.settings):  # as a stream holds it
+    with writer_lock(lake.settings):  # as a running stream does
         monkeypatch.setattr("sys.argv", ["complaints", "--root", str(tmp_path / "lake"), "models", "quality", "--json"])
         main()
     printed = capsys.readouterr()
@@ -70,26 +70,24 @@ def test_only_weeks_with_something_new_are_assessed_again_and_a_stream_is_no_obs
     assert "Another process is writing to the lake: as of " in printed.err
 
 
-def test_a_large_week_is_assessed_by_a_sample_that_keeps_to_its_complaints(
-    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_large_week_is_assessed_on_a_stable_sample(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quality_assessment, "SAMPLE", 1_000)
     large, small = date(2024, 3, 4), date(2024, 3, 11)
     week = F.when(F.col("complaint_id") < 10_000, F.lit(large)).otherwise(F.lit(small))
     rows = spark.range(10_900).select(F.col("id").alias("complaint_id"), week.alias("week"))
-    kept = rows.transform(sampled({large: 10_000, small: 900}))
-    assert 900 < kept.where(F.col("week") == large).count() < 1_100
-    assert kept.where(F.col("week") == small).count() == 900
+    sample = rows.transform(sampled({large: 10_000, small: 900}))
+    assert 900 < sample.where(F.col("week") == large).count() < 1_100
+    assert sample.where(F.col("week") == small).count() == 900
     later = rows.transform(sampled({large: 20_000, small: 900}))
     assert 400 < later.where(F.col("week") == large).count() < 600
-    assert later.join(kept, on="complaint_id", how="left_anti").isEmpty()
+    assert later.join(sample, on="complaint_id", how="left_anti").isEmpty()
 
 
-def outcome_that_turned(lake: Lake, week: date) -> int:
-    """Turn the outcome of one complaint of a week; gives by how many the week's successes grew."""
+def flip_outcome(lake: Lake, week: date) -> int:
+    """Flip the outcome of one complaint of a week; returns the change in the week's successes."""
     decided = lake.read(DECISIONS).where(F.to_date(F.date_trunc("week", "date_received")) == F.lit(week))
-    judged = decided.join(lake.read(OUTCOMES).where("successful_resolution IS NOT NULL"), on="complaint_id")
-    row = judged.select("complaint_id", "successful_resolution").orderBy(F.desc("date_received")).collect()[0]
-    turned = {"successful_resolution": F.lit(not row.successful_resolution), "observed_at": F.current_timestamp()}
-    lake.delta(OUTCOMES).update(F.col("complaint_id") == row.complaint_id, turned)  # type: ignore[arg-type]
+    resolved = decided.join(lake.read(OUTCOMES).where("successful_resolution IS NOT NULL"), on="complaint_id")
+    row = resolved.select("complaint_id", "successful_resolution").orderBy(F.desc("date_received")).collect()[0]
+    flipped = {"successful_resolution": F.lit(not row.successful_resolution), "observed_at": F.current_timestamp()}
+    lake.delta(OUTCOMES).update(F.col("complaint_id") == row.complaint_id, flipped)  # type: ignore[arg-type]
     return -1 if row.successful_resolution else 1

@@ -18,7 +18,7 @@ from streaming.kafka.broker import Broker
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """One broker for the tests that only look; in a folder whose name has what breaks naive settings."""
+    """One broker for read-only tests, in a folder whose name contains characters that need escaping."""
     with Broker(tmp_path_factory.mktemp("broker") / "a, b=é") as broker:
         yield broker
 
@@ -57,7 +57,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def _wait_until_gone(pid: int) -> bool:
-    """Return whether the process, which is nobody's child that we could wait for, has ended within 10 seconds."""
+    """Return whether a process that is not our child exited within 10 seconds."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         if not _is_alive(pid):
@@ -66,7 +66,7 @@ def _wait_until_gone(pid: int) -> bool:
     return False
 
 
-def test_messages_survive_kill_9_and_an_orderly_stop(tmp_path: Path) -> None:
+def test_messages_survive_kill_9_and_a_graceful_stop(tmp_path: Path) -> None:
     broker = Broker(tmp_path)
     broker.start()
     try:
@@ -79,25 +79,25 @@ def test_messages_survive_kill_9_and_an_orderly_stop(tmp_path: Path) -> None:
         assert broker.bootstrap_servers == address
         _send(broker, "t", [b"three"])
         broker.stop()
-        with Broker(tmp_path) as again:
-            assert _receive(again, "t", 3) == [b"one", b"two", b"three"]
+        with Broker(tmp_path) as restarted:
+            assert _receive(restarted, "t", 3) == [b"one", b"two", b"three"]
     finally:
         broker.stop()
 
 
-def test_it_listens_on_the_loopback_only(broker: Broker) -> None:
+def test_it_listens_on_the_loopback_interface_only(broker: Broker) -> None:
     host, port = broker.bootstrap_servers.split(":")
     assert host == "127.0.0.1"
     with socket.socket() as other:
         assert other.connect_ex(("127.0.0.2", int(port))) != 0
 
 
-def test_a_topic_is_never_made_by_accident(broker: Broker) -> None:
+def test_topics_are_not_created_automatically(broker: Broker) -> None:
     admin = KafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
-    consumer = KafkaConsumer("nobody-made-this", bootstrap_servers=broker.bootstrap_servers, consumer_timeout_ms=500)
+    consumer = KafkaConsumer("never-created", bootstrap_servers=broker.bootstrap_servers, consumer_timeout_ms=500)
     assert list(consumer) == []
     consumer.close()
-    assert "nobody-made-this" not in admin.list_topics()
+    assert "never-created" not in admin.list_topics()
     admin.close()
 
 
@@ -107,7 +107,7 @@ def test_a_second_broker_on_the_folder_is_refused(broker: Broker) -> None:
     assert _is_alive(broker.pid)
 
 
-def test_a_port_in_use_is_named(tmp_path: Path, broker: Broker) -> None:
+def test_the_error_names_a_port_in_use(tmp_path: Path, broker: Broker) -> None:
     port = int(broker.bootstrap_servers.rpartition(":")[2])
     with pytest.raises(ComplaintsError, match=f"Port {port} is in use"):
         Broker(tmp_path, port=port).start()
@@ -139,7 +139,7 @@ def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
         Broker(file).start()
 
 
-def test_a_setting_that_kafka_refuses_is_shown(tmp_path: Path) -> None:
+def test_the_error_names_a_setting_that_kafka_rejects(tmp_path: Path) -> None:
     broker = Broker(tmp_path, extra={"num.network.threads": "none"})
     with pytest.raises(ComplaintsError, match=r"could not be prepared(.|\n)*num\.network\.threads"):
         broker.start()
@@ -147,7 +147,7 @@ def test_a_setting_that_kafka_refuses_is_shown(tmp_path: Path) -> None:
         _ = broker.pid
 
 
-def test_a_broker_that_dies_at_the_start_shows_the_end_of_its_log(tmp_path: Path) -> None:
+def test_a_broker_that_fails_to_start_shows_the_end_of_its_log(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     (tmp_path / "broker.properties").touch()

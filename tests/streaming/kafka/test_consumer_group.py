@@ -1,4 +1,4 @@
-"""What Spark has done is committed to the consumer group, and Kafka's own tool shows the lag."""
+"""The stream commits its offsets to the consumer group, and Kafka's own tool shows the lag."""
 
 import subprocess
 import time
@@ -24,7 +24,7 @@ TOOL = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
 
 @pytest.fixture
 def kafka(settings: Settings, shared_broker: Broker) -> KafkaSettings:
-    """Settings with a group and topics of this test's own, ten messages in each partition."""
+    """Settings with a separate group and topics, and ten messages in each partition."""
     kafka = with_topics(settings, shared_broker, "group").kafka.model_copy(update={"group": f"group-{time.time_ns()}"})
     ensure_topics(kafka, shared_broker.bootstrap_servers)
     producer = KafkaProducer(bootstrap_servers=shared_broker.bootstrap_servers)
@@ -43,7 +43,7 @@ def admin(kafka: KafkaSettings, shared_broker: Broker) -> Iterator[KafkaAdminCli
 
 
 def done(name: str = "ingest", **ends: int) -> dict[str, Any]:
-    """What Spark says of a batch that ends at these offsets."""
+    """Spark's progress of a batch that ends at these offsets."""
     offsets = {partition.removeprefix("p"): offset for partition, offset in ends.items()}
     return {"name": name, "sources": [{"endOffset": {TOPIC: offsets}}]}
 
@@ -51,7 +51,7 @@ def done(name: str = "ingest", **ends: int) -> dict[str, Any]:
 def committed(admin: KafkaAdminClient, kafka: KafkaSettings) -> dict[int, int]:
     try:
         found = admin.list_group_offsets({kafka.group: None})[kafka.group]
-    except RetriableError:  # the group is new, or the broker is, and its coordinator is still being set up
+    except RetriableError:  # the group or the broker is new, and the coordinator is not available yet
         return {}
     return {position.partition: state.offset for position, state in found.items() if position.topic == TOPIC}
 
@@ -73,14 +73,14 @@ def test_kafkas_own_tool_shows_the_lag(kafka: KafkaSettings, shared_broker: Brok
         committer.take(done(p0=6, p1=10))
     command = [str(find_java().executable), "-cp", kafka_tools_classpath(), TOOL]
     command += ["--bootstrap-server", shared_broker.bootstrap_servers, "--describe", "--group", kafka.group]
-    said = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    rows = [line.split() for line in said.stdout.splitlines() if TOPIC in line]
-    told = sorted([int(cell) for cell in row[2:6]] for row in rows)  # partition, committed, end, lag
-    assert [row[:2] for row in told] == [[0, 6], [1, 10]], said.stderr
-    assert all(lag == end - there for _, there, end, lag in told)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    rows = [line.split() for line in result.stdout.splitlines() if TOPIC in line]
+    lags = sorted([int(cell) for cell in row[2:6]] for row in rows)  # partition, committed, end, lag
+    assert [row[:2] for row in lags] == [[0, 6], [1, 10]], result.stderr
+    assert all(lag == end - there for _, there, end, lag in lags)
 
 
-def test_a_broker_that_is_gone_holds_nothing_up_and_is_caught_up_with(
+def test_a_broker_that_is_down_blocks_nothing_and_the_commit_is_retried(
     kafka: KafkaSettings, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     broker = Broker(tmp_path_factory.mktemp("gone"))
@@ -89,10 +89,10 @@ def test_a_broker_that_is_gone_holds_nothing_up_and_is_caught_up_with(
     ensure_topics(kafka, address)
     broker.kill()
     with GroupCommitter(kafka, address) as committer:
-        began = time.monotonic()
+        start = time.monotonic()
         committer.take(done(p0=1, p1=2))
-        assert time.monotonic() - began < 0.5
-        time.sleep(1)  # the first attempt meets nobody
+        assert time.monotonic() - start < 0.5
+        time.sleep(1)  # the first attempt finds no broker
         broker.start()
         client = KafkaAdminClient(**client_config(kafka, address))
         wait_until(lambda: committed(client, kafka) == {0: 1, 1: 2}, 60, "the commit after the broker came back")

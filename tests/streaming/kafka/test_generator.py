@@ -1,4 +1,4 @@
-"""Made-up complaints are put together from real ones, and every share of trouble is what it says."""
+"""Generated complaints are assembled from real ones; each kind of message has the requested share."""
 
 import json
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def values(messages: list[Message], *kinds: str) -> list[dict[str, Any]]:
     return [json.loads(message.value) for message in messages if message.kind in kinds]
 
 
-def test_rows_of_every_layout_come_by_display_name(rows: list[Row]) -> None:
+def test_rows_of_every_layout_use_display_names(rows: list[Row]) -> None:
     assert len(rows) == 40 + 10 + 20 + 38 + 40 + 12
     displays = {field.display for field in (*INTAKE, *OUTCOME)}
     assert all(row.keys() <= displays for row in rows)
@@ -43,7 +43,7 @@ def test_rows_of_every_layout_come_by_display_name(rows: list[Row]) -> None:
         assert not {"", "None", "N/A"} & set(row.values())
 
 
-def test_the_samples_give_all_their_whole_rows() -> None:
+def test_all_complete_rows_of_the_samples_are_read() -> None:
     assert len(read_rows(sorted((ROOT / "samples").glob("*.gz")))) == 13_678
 
 
@@ -64,7 +64,7 @@ def test_a_new_complaint_has_intake_only_and_an_id_of_its_own(rows: list[Row]) -
         assert complaint["Date received"] == "2026-03-01"
 
 
-def test_structure_and_narrative_are_of_real_rows_of_one_product(rows: list[Row]) -> None:
+def test_structure_and_narrative_come_from_real_rows_of_one_product(rows: list[Row]) -> None:
     structures = {(row["Product"], row.get("Issue"), row["Company"], row.get("ZIP code", "")) for row in rows}
     narratives = {(row["Product"], row.get("Consumer complaint narrative")) for row in rows}
     complaints = values(made(rows, 1000), "new")
@@ -80,13 +80,13 @@ def test_the_share_of_narratives(rows: list[Row], share: float) -> None:
     assert sum(bool(c["Consumer complaint narrative"]) for c in complaints) / 3000 == pytest.approx(share, abs=0.03)
 
 
-def test_without_a_share_narratives_are_as_in_the_rows(rows: list[Row]) -> None:
+def test_the_default_share_of_narratives_is_that_of_the_rows(rows: list[Row]) -> None:
     expected = sum("Consumer complaint narrative" in row for row in rows) / len(rows)
     complaints = values(made(rows, 3000), "new")
     assert sum(bool(c["Consumer complaint narrative"]) for c in complaints) / 3000 == pytest.approx(expected, abs=0.03)
 
 
-def test_shares_of_trouble_and_their_counts(rows: list[Row]) -> None:
+def test_each_kind_of_message_has_its_share_and_is_counted(rows: list[Row]) -> None:
     generator = Generator(rows, seed=1, first_id=1, malformed=0.05, duplicates=0.1, late=0.15, updated=0.2, start=START)
     kinds = [message.kind for message in islice(generator, 10_000)]
     expected = {"malformed": 500, "duplicate": 1000, "late": 1500, "updated": 2000, "new": 5000}
@@ -119,7 +119,7 @@ def test_an_update_brings_the_outcome_of_an_earlier_complaint_once(rows: list[Ro
         assert update["Date received"] <= outcome["Date sent to company"] <= START.isoformat()
 
 
-def test_malformed_messages_go_through_every_way_in_turn(rows: list[Row]) -> None:
+def test_malformed_messages_cycle_through_all_kinds(rows: list[Row]) -> None:
     messages = made(rows, 2 * len(MALFORMED), malformed=1.0)
     by_name = dict(zip(MALFORMED, (message.value for message in messages), strict=False))
     assert [message.key for message in messages] == [b"%d" % (FIRST_ID + at) for at in range(2 * len(MALFORMED))]
@@ -141,13 +141,13 @@ def test_malformed_messages_go_through_every_way_in_turn(rows: list[Row]) -> Non
     assert by_name["empty"] == b""
 
 
-def test_what_is_kept_for_repeats_is_bounded(rows: list[Row]) -> None:
+def test_the_memory_for_repeats_is_bounded(rows: list[Row]) -> None:
     generator = Generator(rows, seed=1, first_id=1, start=START)
     assert len(list(islice(generator, 3 * RECENT))) == 3 * RECENT
     assert len(generator._recent) == len(generator._open) == RECENT
 
 
-def test_iterating_again_goes_on(rows: list[Row]) -> None:
+def test_iterating_again_continues(rows: list[Row]) -> None:
     def ids(messages: Iterator[Message]) -> list[int]:
         return [int(message.key) for message in islice(messages, 3)]
 
@@ -156,7 +156,7 @@ def test_iterating_again_goes_on(rows: list[Row]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "shares", "said"),
+    ("given", "shares", "message"),
     [
         (slice(None), {"malformed": 0.6, "late": 0.6}, "in sum too"),
         (slice(None), {"duplicates": -0.1}, "between 0 and 1"),
@@ -165,6 +165,6 @@ def test_iterating_again_goes_on(rows: list[Row]) -> None:
         (slice(1), {"narratives": 0.5}, "1 rows without a narrative"),
     ],
 )
-def test_what_makes_no_sense_is_refused(rows: list[Row], given: slice, shares: dict[str, float], said: str) -> None:
-    with pytest.raises(ComplaintsError, match=said):
+def test_invalid_arguments_are_rejected(rows: list[Row], given: slice, shares: dict[str, float], message: str) -> None:
+    with pytest.raises(ComplaintsError, match=message):
         made(rows[given], 1, **shares)

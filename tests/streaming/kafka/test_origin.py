@@ -1,4 +1,4 @@
-"""Offsets are those of one topic on one cluster: another is read from its own beginning, and nothing collides."""
+"""Offsets belong to one topic on one cluster: another is read from its beginning, with no collision."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ SENT = 10
 
 @pytest.fixture
 def streamed(lake: Lake, shared_broker: Broker, request: pytest.FixtureRequest) -> Iterator[Lake]:
-    """A lake that has read ten messages of each of two partitions of a topic of its own."""
+    """A lake that has read ten messages from each of the two partitions of its own topic."""
     name = f"origin-{abs(hash(request.node.name)) % 10**8}"
     own = Lake(lake.spark, with_topics(lake.settings, shared_broker, name))
     ensure_topics(own.settings.kafka, shared_broker.bootstrap_servers)
@@ -47,7 +47,7 @@ def servers(lake: Lake) -> str:
 
 
 def send(lake: Lake, count: int, text: str) -> None:
-    """So many messages to each of two partitions."""
+    """Send `count` messages to each of two partitions."""
     producer = KafkaProducer(bootstrap_servers=servers(lake))
     for number in range(2 * count):
         producer.send(lake.settings.kafka.input.name, f"{text} {number}".encode(), partition=number % 2)
@@ -64,34 +64,34 @@ def ingest(lake: Lake) -> None:
 
 
 def landed(lake: Lake) -> dict[str, int]:
-    """Rows of bronze by the first word of their payload; each has an id of its own."""
+    """Count bronze rows by the first word of their payload; asserts that record ids are unique."""
     rows = lake.read(BRONZE)
     assert rows.count() == rows.select("record_id").distinct().count()
     words = rows.groupBy(F.split("payload", " ")[0].alias("word")).count().collect()
     return {row.word: row["count"] for row in words}
 
 
-def make_again(lake: Lake, count: int, text: str) -> None:
-    """Delete the topic and make it again, with other messages."""
+def recreate_topic(lake: Lake, count: int, text: str) -> None:
+    """Delete the topic and create it again, with other messages."""
     kafka = lake.settings.kafka
     with admin_client(kafka, servers(lake)) as admin:
         before = origin_of(kafka, servers(lake))
         admin.delete_topics([kafka.input.name])
-        wait_until(lambda: kafka.input.name not in admin.list_topics(), 10, "the topic's end")
+        wait_until(lambda: kafka.input.name not in admin.list_topics(), 10, "the topic's deletion")
     ensure_topics(kafka, servers(lake))
     assert origin_of(kafka, servers(lake)).topic_id != before.topic_id
     send(lake, count, text)
 
 
 def without_notes(lake: Lake) -> None:
-    """As an earlier version of the project leaves a lake."""
+    """Remove the notes, which lakes of earlier versions of the project do not have."""
     checkpoint = Path(lake.checkpoint("ingest"))
     (checkpoint / NOTE).unlink()
     (checkpoint.parent / FIRST).unlink()
 
 
 def of_another_cluster(lake: Lake) -> None:
-    """As if what was read had been another cluster's."""
+    """Change the notes as if the messages had been read from another cluster."""
     checkpoint = Path(lake.checkpoint("ingest"))
     other = json.dumps({"topic": lake.settings.kafka.input.name, "cluster": "elsewhere", "topic_id": "another"})
     for note in (checkpoint / NOTE, checkpoint.parent / FIRST):
@@ -99,11 +99,11 @@ def of_another_cluster(lake: Lake) -> None:
 
 
 @pytest.mark.parametrize("later", [SENT // 2, 3 * SENT], ids=["shorter", "longer"])
-def test_a_topic_that_was_made_again_is_read_from_its_beginning(streamed: Lake, later: int) -> None:
-    make_again(streamed, later, "second")
-    told = resume_topic(streamed, servers(streamed)).told
-    assert told is not None
-    assert "from its beginning. The stream read" in told
+def test_a_recreated_topic_is_read_from_its_beginning(streamed: Lake, later: int) -> None:
+    recreate_topic(streamed, later, "second")
+    notice = resume_topic(streamed, servers(streamed)).told
+    assert notice is not None
+    assert "from its beginning. The stream read" in notice
     ingest(streamed)
     assert landed(streamed) == {"first": 2 * SENT, "second": 2 * later}
     send(streamed, 1, "third")
@@ -111,11 +111,11 @@ def test_a_topic_that_was_made_again_is_read_from_its_beginning(streamed: Lake, 
     assert landed(streamed) == {"first": 2 * SENT, "second": 2 * later, "third": 2}
 
 
-def test_another_cluster_is_read_from_its_beginning_and_the_first_goes_on_where_it_was(streamed: Lake) -> None:
+def test_another_cluster_is_read_from_its_beginning_and_the_first_resumes_where_it_stopped(streamed: Lake) -> None:
     here = origin_of(streamed.settings.kafka, servers(streamed))
     of_another_cluster(streamed)
     ingest(streamed)
-    assert landed(streamed) == {"first": 2 * SENT}, "the messages are those that bronze has"
+    assert landed(streamed) == {"first": 2 * SENT}, "bronze already has these messages"
     send(streamed, SENT, "here")
     ingest(streamed)
     assert landed(streamed) == {"first": 2 * SENT, "here": 2 * SENT}
@@ -126,16 +126,16 @@ def test_another_cluster_is_read_from_its_beginning_and_the_first_goes_on_where_
     assert all(row.record_id.startswith(f"{here.topic}/") and row.record_id.endswith(here.digest) for row in ids)
 
 
-def test_a_lake_of_an_earlier_version_goes_on_with_its_own_topic_and_with_no_other(streamed: Lake) -> None:
+def test_a_lake_of_an_earlier_version_resumes_its_own_topic_only(streamed: Lake) -> None:
     without_notes(streamed)
     send(streamed, 1, "more")
     assert resume_topic(streamed, servers(streamed)).told is None
     ingest(streamed)
     assert landed(streamed) == {"first": 2 * SENT, "more": 2}
     plain = streamed.read(BRONZE).where(F.size(F.split("record_id", "/")) == 3)
-    assert plain.count() == 2 * SENT + 2, "its ids go on as they were"
+    assert plain.count() == 2 * SENT + 2, "its ids keep their format"
     without_notes(streamed)
-    make_again(streamed, 2 * SENT, "second")
+    recreate_topic(streamed, 2 * SENT, "second")
     ingest(streamed)
     assert landed(streamed) == {"first": 2 * SENT, "more": 2, "second": 4 * SENT}
 
@@ -146,13 +146,13 @@ def test_a_checkpoint_that_was_moved_away_adds_nothing_and_loses_nothing(streame
     shutil.rmtree(checkpoint)
     ingest(streamed)
     assert landed(streamed) == {"first": 2 * SENT, "unread": 4}
-    shutil.rmtree(checkpoint.parent)  # with all that is noted beside it
+    shutil.rmtree(checkpoint.parent)  # including the notes next to it
     send(streamed, 1, "more")
     ingest(streamed)
     assert landed(streamed) == {"first": 2 * SENT, "unread": 4, "more": 2}
 
 
-def test_an_older_checkpoint_that_was_put_back_adds_nothing(streamed: Lake, tmp_path: Path) -> None:
+def test_restoring_an_older_checkpoint_adds_nothing(streamed: Lake, tmp_path: Path) -> None:
     checkpoint = Path(streamed.checkpoint("ingest"))
     shutil.copytree(checkpoint, tmp_path / "older")
     for text in ("second", "third"):
@@ -165,7 +165,7 @@ def test_an_older_checkpoint_that_was_put_back_adds_nothing(streamed: Lake, tmp_
     assert landed(streamed) == {"first": 2 * SENT, "second": 2, "third": 2, "fourth": 2}
 
 
-def test_an_erased_message_does_not_come_back_with_a_checkpoint_that_was_moved_away(streamed: Lake) -> None:
+def test_an_erased_message_does_not_come_back_without_its_checkpoint(streamed: Lake) -> None:
     last = f"{streamed.settings.kafka.input.name}/0/{SENT - 1}"
     row = {"record_id": last, "complaint_id": 1, "destination": "silver", "asked_at": "2024-03-04T00:00:00"}
     streamed.append(streamed.frame([row], ERASURES), ERASURES, "erase:1")
@@ -176,24 +176,24 @@ def test_an_erased_message_does_not_come_back_with_a_checkpoint_that_was_moved_a
     assert landed(streamed) == {"first": 2 * SENT - 1}
 
 
-def test_a_topic_that_is_made_again_while_it_is_read_loses_nothing(streamed: Lake) -> None:
+def test_recreating_a_topic_while_it_is_read_loses_nothing(streamed: Lake) -> None:
     query = ingesting(streamed, Trigger(interval_ms=6_000))
     with GroupCommitter(streamed.settings.kafka, servers(streamed)) as committer:
         committer.watch(origin_of(streamed.settings.kafka, servers(streamed)))
         send(streamed, 1, "more")
         wait_until(lambda: landed(streamed).get("more") == 2, 60, "the messages")
-        make_again(streamed, 3 * SENT, "second")
+        recreate_topic(streamed, 3 * SENT, "second")
         wait_until(lambda: not query.isActive or "second" in landed(streamed), 60, "a batch of the new topic")
         progress = query.lastProgress
         assert progress is not None
         committer.take(progress)
-        wait_until(committer.is_made_again, 10, "that somebody notices")
+        wait_until(committer.is_made_again, 10, "the detection of the new topic")
     query.stop()
     ingest(streamed)
     assert landed(streamed) == {"first": 2 * SENT, "more": 2, "second": 6 * SENT}
 
 
-def test_messages_of_a_transaction_that_was_aborted_are_not_read(streamed: Lake) -> None:
+def test_messages_of_an_aborted_transaction_are_not_read(streamed: Lake) -> None:
     producer = KafkaProducer(bootstrap_servers=servers(streamed), transactional_id=f"{streamed.settings.folder}")
     producer.init_transactions()
     for text, end in (("kept", producer.commit_transaction), ("gone", producer.abort_transaction)):

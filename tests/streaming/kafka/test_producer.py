@@ -1,4 +1,4 @@
-"""Messages go out on schedule and each is accounted for, on a real broker, also when that stalls or a person stops."""
+"""Messages are sent on schedule and accounted for, even when the broker stalls or the user stops."""
 
 import math
 import os
@@ -29,7 +29,7 @@ def broker(shared_broker: Broker) -> Broker:
 
 @pytest.fixture
 def kafka(broker: Broker, request: pytest.FixtureRequest) -> KafkaSettings:
-    """Settings with an input topic of this test's own."""
+    """Settings with a separate input topic."""
     kafka = load_settings().kafka
     own = kafka.model_copy(update={"input": kafka.input.model_copy(update={"name": request.node.name})})
     ensure_topics(own, broker.bootstrap_servers)
@@ -37,12 +37,12 @@ def kafka(broker: Broker, request: pytest.FixtureRequest) -> KafkaSettings:
 
 
 def numbered(size: int = 300) -> Iterator[Message]:
-    """Endless messages, each of which says its number."""
+    """Yield numbered messages forever."""
     return (Message(b"%d" % number, (b"%d " % number).ljust(size, b"x"), "new") for number in count())
 
 
 def stored(broker: Broker, topic: str) -> list[bytes]:
-    """All that the topic holds."""
+    """Return all messages of the topic."""
     consumer = KafkaConsumer(bootstrap_servers=broker.bootstrap_servers, consumer_timeout_ms=10_000)
     partitions = [TopicPartition(topic, partition) for partition in range(2)]
     consumer.assign(partitions)
@@ -53,10 +53,10 @@ def stored(broker: Broker, topic: str) -> list[bytes]:
     return found
 
 
-def test_the_rate_is_held_and_every_message_arrives(broker: Broker, kafka: KafkaSettings) -> None:
-    heard: list[Progress] = []
+def test_the_rate_is_kept_and_every_message_arrives(broker: Broker, kafka: KafkaSettings) -> None:
+    reported: list[Progress] = []
     report = Producer(kafka, broker.bootstrap_servers).produce(
-        numbered(), rate_per_minute=10_000, total=600, stop=threading.Event(), on_progress=heard.append
+        numbered(), rate_per_minute=10_000, total=600, stop=threading.Event(), on_progress=reported.append
     )
     assert report.sent == 600
     assert report.failed == {}
@@ -64,8 +64,8 @@ def test_the_rate_is_held_and_every_message_arrives(broker: Broker, kafka: Kafka
     assert 3.5 < report.seconds < 10
     assert 0 < report.latency_ms["p50"] <= report.latency_ms["p99"]
     assert sorted(int(value.split()[0]) for value in stored(broker, kafka.input.name)) == list(range(600))
-    assert [progress.sent for progress in heard] == sorted(progress.sent for progress in heard)
-    assert len(heard) >= 5
+    assert [progress.sent for progress in reported] == sorted(progress.sent for progress in reported)
+    assert len(reported) >= 5
 
 
 def test_each_kind_is_counted_and_one_complaint_keeps_its_order(broker: Broker, kafka: KafkaSettings) -> None:
@@ -119,7 +119,7 @@ def test_a_broker_that_stalls_loses_nothing(broker: Broker, kafka: KafkaSettings
     assert sorted(numbers) == list(range(3000))
 
 
-def test_what_is_in_flight_is_bounded_and_given_up_at_a_stop(
+def test_messages_in_flight_are_bounded_and_dropped_at_a_stop(
     broker: Broker, kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(producing, "STOP_SECONDS", 0.5)
@@ -142,14 +142,12 @@ def test_what_is_in_flight_is_bounded_and_given_up_at_a_stop(
     finally:
         os.kill(broker.pid, signal.SIGCONT)
     assert taken <= 500 + MAX_IN_FLIGHT + 1
-    assert report.sent + sum(report.failed.values()) == taken - 1  # the last one found no room
+    assert report.sent + sum(report.failed.values()) == taken - 1  # the last one did not fit
     assert sum(report.failed.values()) > 5000
     assert len(stored(broker, kafka.input.name)) >= report.sent
 
 
-def test_a_topic_that_does_not_exist_is_named(
-    broker: Broker, kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_error_names_a_missing_topic(broker: Broker, kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(producing, "TIMEOUT_MS", 500)
     missing = kafka.model_copy(update={"input": kafka.input.model_copy(update={"name": "not-there"})})
     with pytest.raises(ComplaintsError, match=r"The topic not-there at .* can't be written to"):

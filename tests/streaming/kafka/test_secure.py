@@ -1,4 +1,4 @@
-"""An outside Kafka with TLS and a sign-in: every client of the project reaches it by settings, or says why not."""
+"""An external Kafka with TLS and SASL: every client of the project connects, or says why it can't."""
 
 import datetime as dt
 import ipaddress
@@ -39,7 +39,7 @@ PEM = serialization.Encoding.PEM
 
 
 def signed(subject: str, key: ec.EllipticCurvePrivateKey, issuer: str, by: ec.EllipticCurvePrivateKey) -> bytes:
-    """A certificate for 127.0.0.1, valid today."""
+    """Return a certificate for 127.0.0.1 that is valid today."""
     is_ca = subject == issuer
     now = dt.datetime.now(dt.UTC)
     builder = (
@@ -57,7 +57,7 @@ def signed(subject: str, key: ec.EllipticCurvePrivateKey, issuer: str, by: ec.El
 
 
 def certificates(folder: Path) -> tuple[Path, Path]:
-    """An authority's certificate, and a broker's key with the certificate that the authority gave it."""
+    """Return the files of a CA certificate and of a broker's key with a certificate signed by that CA."""
     authority, broker = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     ca_file, key_file = folder / "ca.pem", folder / "broker.pem"
     ca_file.write_bytes(signed("authority", authority, "authority", authority))
@@ -68,7 +68,7 @@ def certificates(folder: Path) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Settings for a broker that lets clients in by TLS and a password only, as far as they can know."""
+    """Settings for a broker whose client listener requires TLS and a password."""
     folder = tmp_path_factory.mktemp("secure")
     ca_file, key_file = certificates(folder)
     inner, port, controller = (_free_port() for _ in range(3))
@@ -99,7 +99,7 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         yield settings.model_copy(update={"kafka": kafka})
 
 
-def test_messages_go_in_and_decisions_come_out_by_tls_and_a_password(secure: Settings, lake: Lake) -> None:
+def test_messages_and_decisions_pass_through_tls_and_a_password(secure: Settings, lake: Lake) -> None:
     kafka, servers = secure.kafka, str(secure.kafka.bootstrap_servers)
     assert len(ensure_topics(kafka, servers)) == 2
     assert check_broker(secure).endswith("answers with 1 broker, both topics are there")
@@ -136,17 +136,17 @@ def test_messages_go_in_and_decisions_come_out_by_tls_and_a_password(secure: Set
     [{"password": SecretStr("another")}, {"ca_file": None}, {"security_protocol": "SASL_PLAINTEXT"}],
     ids=["password", "authority", "protocol"],
 )
-def test_who_is_not_let_in_is_told_where_to_look(
+def test_a_rejected_client_says_which_settings_to_check(
     secure: Settings, wrong: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(topics, "TIMEOUT_MS", 2_000)
     kafka = secure.kafka.model_copy(update=wrong)
-    said = f"broker at {kafka.bootstrap_servers} can't be used .* security_protocol, username, password and ca_file"
-    with pytest.raises(ComplaintsError, match=said):
+    message = f"broker at {kafka.bootstrap_servers} can't be used .* security_protocol, username, password and ca_file"
+    with pytest.raises(ComplaintsError, match=message):
         ensure_topics(kafka, str(kafka.bootstrap_servers))
 
 
-def test_a_file_of_certificates_that_is_not_there_is_named(secure: Settings) -> None:
+def test_the_error_names_a_missing_ca_file(secure: Settings) -> None:
     kafka = secure.kafka.model_copy(update={"ca_file": Path("missing.pem")})
     with pytest.raises(ComplaintsError, match=r"kafka\.ca_file is missing\.pem, and there is no such file"):
         ensure_topics(kafka, str(kafka.bootstrap_servers))

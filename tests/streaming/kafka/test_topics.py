@@ -1,4 +1,4 @@
-"""Topics are made as declared, on a real broker; what exists is left alone, and differences are told."""
+"""Topics are created as declared; existing ones are left alone and their differences reported."""
 
 import socket
 
@@ -20,7 +20,7 @@ def broker(shared_broker: Broker) -> Broker:
 
 @pytest.fixture
 def kafka(request: pytest.FixtureRequest) -> KafkaSettings:
-    """Settings with topics of this test's own."""
+    """Settings with separate topics."""
     kafka = load_settings().kafka
     name = request.node.name.replace("[", "_").replace("]", "")
     return kafka.model_copy(
@@ -31,9 +31,9 @@ def kafka(request: pytest.FixtureRequest) -> KafkaSettings:
     )
 
 
-def test_missing_topics_are_made_as_declared(broker: Broker, kafka: KafkaSettings) -> None:
-    said = ensure_topics(kafka, broker.bootstrap_servers)
-    assert said == [
+def test_missing_topics_are_created_as_declared(broker: Broker, kafka: KafkaSettings) -> None:
+    messages = ensure_topics(kafka, broker.bootstrap_servers)
+    assert messages == [
         f"The topic {kafka.input.name} was made with 3 partitions.",
         f"The topic {kafka.predictions.name} was made with 2 partitions.",
     ]
@@ -57,7 +57,7 @@ def test_of_two_decisions_on_one_complaint_kafka_keeps_the_latest(broker: Broker
     assert predictions.settings["cleanup.policy"] == "compact,delete"
 
 
-def test_a_declared_topic_is_deleted_and_no_other(broker: Broker, kafka: KafkaSettings) -> None:
+def test_only_a_declared_topic_can_be_deleted(broker: Broker, kafka: KafkaSettings) -> None:
     ensure_topics(kafka, broker.bootstrap_servers)
     with pytest.raises(ComplaintsError, match="__consumer_offsets is not one of this project's topics"):
         delete_topic(kafka, broker.bootstrap_servers, "__consumer_offsets")
@@ -69,7 +69,7 @@ def test_a_declared_topic_is_deleted_and_no_other(broker: Broker, kafka: KafkaSe
     ]
 
 
-def test_a_topic_that_differs_is_told_and_left(broker: Broker, kafka: KafkaSettings) -> None:
+def test_a_topic_that_differs_is_reported_and_left_alone(broker: Broker, kafka: KafkaSettings) -> None:
     ensure_topics(kafka, broker.bootstrap_servers)
     other = kafka.input.model_copy(update={"partitions": 4, "retention_hours": 6})
     changed = kafka.model_copy(update={"input": other})
@@ -81,26 +81,26 @@ def test_a_topic_that_differs_is_told_and_left(broker: Broker, kafka: KafkaSetti
     assert ensure_topics(kafka, broker.bootstrap_servers) == []
 
 
-def test_a_broker_that_cannot_be_reached_is_named(kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_names_an_unreachable_broker(kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(topics, "TIMEOUT_MS", 500)
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # and never listens
+        taken.bind(("127.0.0.1", 0))  # but never listens
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(ComplaintsError, match=f"The Kafka broker at {address} can't be used"):
             ensure_topics(kafka, address)
 
 
-def test_clients_sign_in_with_the_password_that_the_settings_hide(kafka: KafkaSettings) -> None:
-    signing = kafka.model_copy(
+def test_clients_use_the_password_that_the_settings_hide(kafka: KafkaSettings) -> None:
+    secured = kafka.model_copy(
         update={"security_protocol": "SASL_SSL", "username": "triage", "password": SecretStr("pass-word")}
     )
-    config = client_config(signing, "a:1, b:2")
+    config = client_config(secured, "a:1, b:2")
     assert config["bootstrap_servers"] == ["a:1", "b:2"]
     assert (config["sasl_mechanism"], config["sasl_plain_username"]) == ("PLAIN", "triage")
     assert config["sasl_plain_password"] == "pass-word"
-    assert "pass-word" not in repr(signing)
+    assert "pass-word" not in repr(secured)
 
 
-def test_a_protocol_that_signs_in_wants_a_password(kafka: KafkaSettings) -> None:
+def test_a_sasl_protocol_requires_a_password(kafka: KafkaSettings) -> None:
     with pytest.raises(ComplaintsError, match="COMPLAINTS_KAFKA__PASSWORD"):
         client_config(kafka.model_copy(update={"security_protocol": "SASL_SSL", "username": "triage"}), "a:1")

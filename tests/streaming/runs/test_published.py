@@ -1,4 +1,4 @@
-"""What a run published is read back from a real topic: each of its complaints once, and no other's."""
+"""The published decisions of a run are read back from Kafka: each of its complaints once, no others."""
 
 import json
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ SINCE = datetime(2024, 3, 4, 12, tzinfo=UTC)
 
 @pytest.fixture
 def run(settings: Settings, shared_broker: Broker) -> Iterator[Settings]:
-    """Settings with topics of this test's own."""
+    """Settings with separate topics."""
     own = with_topics(settings, shared_broker, "published")
     ensure_topics(own.kafka, shared_broker.bootstrap_servers)
     yield own
@@ -31,7 +31,7 @@ def run(settings: Settings, shared_broker: Broker) -> Iterator[Settings]:
 
 
 def publish(settings: Settings, *sent: tuple[str, float] | None) -> None:
-    """Decisions on these records, so many seconds after their complaints arrived; None for one that was erased."""
+    """Publish decisions on records, seconds after their complaints arrived; None is an erased one."""
     producer = KafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers)
     for one in sent:
         value = one and json.dumps({"record_id": one[0], "kafka_timestamp": SINCE.isoformat()}).encode()
@@ -52,24 +52,24 @@ def read_back(spark: SparkSession, settings: Settings, end: int) -> dict[str, fl
     return found
 
 
-def test_the_runs_own_complaints_are_found_with_the_time_until_they_were_first_published(
+def test_only_the_runs_own_complaints_are_found_with_the_time_of_their_first_publication(
     spark: SparkSession, run: Settings
 ) -> None:
     topic = run.kafka.input.name
     publish(
         run,
-        (f"{topic}/0/100", 1.0),  # before the run's own messages
+        (f"{topic}/0/100", 1.0),  # published before the run's own messages
         (f"{topic}/0/100", 2.0),
         None,
-        (f"{topic}/0/99", 2.0),  # of an earlier run
-        ("0123456789abcdef:a.csv:7", 2.0),  # of a file
+        (f"{topic}/0/99", 2.0),  # from an earlier run
+        ("0123456789abcdef:a.csv:7", 2.0),  # from a file
         ("other/0/100", 2.0),
         (f"{topic}/0/100", 9.0),  # published again
         (f"{topic}/1/0", 3.0),
-        (f"{topic}/0/101", 4.0),  # after the end that was asked for
+        (f"{topic}/0/101", 4.0),  # after the requested end
     )
     assert read_back(spark, run, 8) == {f"{topic}/0/100": 2000.0, f"{topic}/1/0": 3000.0}
 
 
-def test_where_nothing_was_published_nothing_is_waited_for(spark: SparkSession, run: Settings) -> None:
+def test_an_empty_topic_has_no_waits(spark: SparkSession, run: Settings) -> None:
     assert read_back(spark, run, 1) == {}

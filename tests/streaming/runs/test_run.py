@@ -1,4 +1,4 @@
-"""A run sends, waits until each message has its place, and reports only its own; whatever trouble it was given."""
+"""A run sends messages, some malformed, waits until each is stored, and reports only its own."""
 
 import json
 import threading
@@ -21,10 +21,10 @@ def test_every_message_of_a_run_is_accounted_for_and_published(
     lake: Lake = copy_of(trained, tmp_path / "lake")
     before = lake.read(COMPLAINTS).count()
     views: list[View] = []
-    told: list[str] = []
+    notices: list[str] = []
     mix = Mix(malformed=0.1, duplicates=0.1, updated=0.1)
     plan = Plan(3000, SENT, (SAMPLES / "export-2017-snake-case.csv.gz",), mix)
-    report = run(lake.settings, plan, notify=told.append, on_view=views.append, stop=threading.Event()).as_json()
+    report = run(lake.settings, plan, notify=notices.append, on_view=views.append, stop=threading.Event()).as_json()
 
     assert report["complete"] is True
     assert report["sent"] == report["bronze"] == SENT
@@ -34,7 +34,7 @@ def test_every_message_of_a_run_is_accounted_for_and_published(
     assert 0 < report["silver"] < SENT
     assert report["quarantined"] > 5
     assert report["duplicates"] > 15
-    # Complaints that were loaded before wait for their decision too: they are scored, and are not the run's.
+    # Complaints loaded before the run are scored too, but don't count for the run.
     assert report["gold"] == report["published"] == report["silver"]
     assert lake.read(COMPLAINTS).count() == before + report["silver"]
     assert report["model_version"] == trained.model.version
@@ -47,8 +47,8 @@ def test_every_message_of_a_run_is_accounted_for_and_published(
     assert {view.phase for view in views} == {"sending", "finishing"}
     assert views[-1].sent == SENT
     assert views[-1].rows["ingest"] == SENT
-    assert any("version 1 of the model" in sentence for sentence in told)
+    assert any("version 1 of the model" in notice for notice in notices)
     stored = {row["query"] for row in lake.read(STREAM_HEALTH).select("query").distinct().collect()}
     assert {"ingest", "refine", "score"} <= stored
-    with writer_lock(lake.settings):  # the writer lock was given back
+    with writer_lock(lake.settings):  # the run released the writer lock
         pass

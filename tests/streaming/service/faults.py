@@ -18,7 +18,7 @@ _TURNS: tuple[tuple[dict[str, Fault], tuple[int, int]], ...] = ((RUNNING, (3, 7)
 
 
 def drawn(dice: random.Random, names: set[str]) -> Iterator[str]:
-    """Endless names of faults: some that the stream recovers from, one that ends it, some while it is down, repeat."""
+    """Yield fault names forever: some it recovers from, one that ends the stream, some while it is down."""
     kinds = [([name for name in kind if name in names], counts) for kind, counts in _TURNS]
     while True:
         for enabled, (least, most) in kinds:
@@ -51,7 +51,10 @@ def do(world: World, name: str) -> None:
 
 
 def retry_while_busy(world: World, fault: Fault) -> None:
-    """Inject a fault once no process writes the lake: a Spark that lost its Python may take a while to exit."""
+    """Inject a fault once no process writes the lake.
+
+    A Spark whose Python was killed may take a while to exit.
+    """
     end = time.monotonic() + EXIT_SECONDS
     while True:
         try:

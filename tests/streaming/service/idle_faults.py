@@ -79,7 +79,10 @@ def kill_load(world: World) -> None:
 
 
 def score(world: World) -> None:
-    """Score without a broker: the new decisions are not published; batches already started are published in full."""
+    """Score without a broker.
+
+    The new decisions are not published, but a batch whose publication had started is published in full.
+    """
     world.unpublished += score_backlog(world.settings, lambda *_: None)
 
 

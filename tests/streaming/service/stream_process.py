@@ -134,7 +134,7 @@ RECORDS = f"""
 
 
 def is_drained(settings: Settings, sent: int) -> bool:
-    """Whether at least as many rows as were sent have reached gold; `counts_are_whole` finds surplus rows."""
+    """Whether at least as many rows as were sent reached gold; `counts_are_whole` finds surplus rows."""
     bronze, silver, quarantined, duplicates, all_silver, gold, minutes, days = one(settings, PLACES)
     arrived = bronze >= sent and silver + quarantined + duplicates >= sent
     return arrived and gold >= all_silver and min(minutes, days) >= gold
@@ -152,7 +152,11 @@ def settled(stream: Stream, sent: int, broker: Broker) -> None:
 
 
 def counts_are_whole(settings: Settings, sent: int) -> None:
-    """Check: every offset once in bronze, every bronze row in one place, one decision per complaint, matching sums."""
+    """Check that no row was lost or duplicated.
+
+    Every offset is in bronze once, every bronze row is in one place, there is one decision per complaint, and the
+    sums match.
+    """
     offsets = one(
         settings,
         """SELECT count(*), count(DISTINCT (partition, "offset")), count(DISTINCT record_id)

@@ -1,4 +1,4 @@
-"""The stream switches to a new champion between two batches; without the registry the last one stays active."""
+"""The stream switches champions between batches; without the registry the last one stays active."""
 
 from pathlib import Path
 

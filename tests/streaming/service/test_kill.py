@@ -1,4 +1,4 @@
-"""A stream that is killed in the middle of a batch and restarted loses nothing and counts nothing twice.
+"""A stream that is killed mid-batch and restarted loses nothing and counts nothing twice.
 
 A real process runs the stream. It is frozen when a table holds a batch that its query has not yet committed to its
 checkpoint, which is where duplicates would occur, and killed there: once in each query from Kafka to gold. After the

@@ -1,4 +1,4 @@
-"""A running stream serves metrics to Prometheus: current at each scrape, per query, on the loopback interface only."""
+"""A running stream serves current metrics per query to Prometheus, on the loopback interface only."""
 
 import socket
 from collections.abc import Iterator

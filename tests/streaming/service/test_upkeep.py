@@ -1,4 +1,4 @@
-"""Upkeep tasks run while the stream runs, each at its own interval; a failed one is reported and retried."""
+"""Upkeep tasks run while the stream runs, each at its interval; a failed one is retried."""
 
 import threading
 from itertools import pairwise
