@@ -1,4 +1,4 @@
-"""What tests of the stream share, in whichever room they are: one broker, topics, plans, waiting."""
+"""Fixtures and helpers that tests of the stream share: a broker, topics, plans, waiting."""
 
 import re
 import time
@@ -13,20 +13,20 @@ from lakehouse.settings import Settings
 from streaming.kafka.broker import Broker
 
 WHOLE = {"spark.sql.maxPlanStringLength": "10000000", "spark.sql.debug.maxToStringFields": "100000"}
-# What a physical plan holds where Spark calls Python.
+# Operators of a physical plan in which Spark calls Python.
 IN_PYTHON = re.compile(r"\b\w*(?:EvalPython|PythonUDF|InPandas|InArrow|PythonMap|InPythonWith)\w*|\bpythonUDF\d+")
 
 
 @pytest.fixture(scope="session")
 def shared_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """A broker that outlives what it is used by; tests take topics of their own."""
+    """A broker for the whole test session; each test uses separate topics."""
     with Broker(tmp_path_factory.mktemp("shared-broker")) as broker:
         yield broker
 
 
 @pytest.fixture
 def whole_plans(spark: SparkSession) -> Iterator[None]:
-    """Plans are not cut off when they are turned into text."""
+    """Keep Spark from truncating plans when they are converted to text."""
     before = {name: str(spark.conf.get(name)) for name in WHOLE}
     for name, value in WHOLE.items():
         spark.conf.set(name, value)
@@ -36,7 +36,7 @@ def whole_plans(spark: SparkSession) -> Iterator[None]:
 
 
 def with_topics(settings: Settings, broker: Broker, name: str) -> Settings:
-    """The settings with that broker and two topics of this name."""
+    """Return the settings with this broker and two topics named after `name`."""
     kafka = settings.kafka
     own = kafka.model_copy(
         update={
@@ -49,7 +49,7 @@ def with_topics(settings: Settings, broker: Broker, name: str) -> Settings:
 
 
 def messages(broker: Broker, topic: str) -> list[tuple[bytes, bytes]]:
-    """Key and value of all that a topic holds."""
+    """Return the keys and values of all messages of a topic."""
     consumer = KafkaConsumer(bootstrap_servers=broker.bootstrap_servers, enable_auto_commit=False)
     positions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
     consumer.assign(positions)
@@ -64,13 +64,13 @@ def messages(broker: Broker, topic: str) -> list[tuple[bytes, bytes]]:
 
 
 def plan_of(query: StreamingQuery) -> str:
-    """The physical plan of a query's last batch."""
+    """Return the physical plan of a query's last batch."""
     return str(query._jsq.streamingQuery().lastExecution().executedPlan().toString())
 
 
 def wait_until(condition: Callable[[], object], seconds: float, what: str) -> None:
-    """Wait for something that must come; fails by saying what did not."""
+    """Wait until a condition holds; fails with the name of what did not happen in time."""
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, f"{what} did not come within {seconds:.0f} s"
+        assert time.monotonic() < end, f"{what} did not happen within {seconds:.0f} s"
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""What a benchmark reports is computed from what it measured, and stored with a chart. The data are real runs."""
+"""A benchmark's metrics are computed from its measurements and stored with a chart; the data is real."""
 
 import json
 from pathlib import Path
@@ -10,12 +10,12 @@ from benchmarks.bench import Bench, batch_metrics, drain_metrics, growth_metrics
 MEASURED = sorted((Path(__file__).resolve().parent.parent / "measured").glob("*.json"))
 
 
-def test_each_kind_of_benchmark_has_a_measurement_here() -> None:
+def test_each_kind_of_benchmark_has_a_stored_measurement() -> None:
     assert [path.stem for path in MEASURED] == ["batch", "drain", "growth", "queries", "stream", "train"]
 
 
 @pytest.mark.parametrize("path", MEASURED, ids=lambda path: path.stem)
-def test_what_was_measured_is_stored_with_its_chart_and_its_table(path: Path, tmp_path: Path) -> None:
+def test_a_measurement_is_stored_with_its_chart_and_its_table(path: Path, tmp_path: Path) -> None:
     content = json.loads(path.read_text(encoding="utf-8"))
     stored = Bench(content["bench"], content["figures"], content["series"], table="| a |\n").store(tmp_path / "reports")
     assert stored.name.startswith(f"bench-{path.stem}-")
@@ -24,11 +24,11 @@ def test_what_was_measured_is_stored_with_its_chart_and_its_table(path: Path, tm
     assert stored.with_suffix(".md").read_text(encoding="utf-8") == "| a |\n"
 
 
-def test_a_drain_s_rate_counts_what_was_scored() -> None:
+def test_the_drain_rate_counts_scored_rows() -> None:
     assert drain_metrics(1_000, 900, 30.04) == {"backlog": 1_000, "drained_s": 30.0, "rows_per_minute": 1_798}
 
 
-def test_files_take_the_time_of_all_their_steps() -> None:
+def test_batch_throughput_uses_the_time_of_all_steps() -> None:
     steps = [{"step": "load and refine", "seconds": 20.0}, {"step": "score and summarise", "seconds": 40.0}]
     assert batch_metrics(600, steps) == {
         "rows": 600,
@@ -37,12 +37,12 @@ def test_files_take_the_time_of_all_their_steps() -> None:
     }
 
 
-def test_growth_is_between_the_means_of_there_and_back() -> None:
+def test_growth_compares_the_means_of_both_passes() -> None:
     found = {
         10: [{"ingest": {"p50_ms": 100}, "score": {"p50_ms": 0}}, {"ingest": {"p50_ms": 300}, "score": {"p50_ms": 0}}],
         100: [{"ingest": {"p50_ms": 240}, "score": {"p50_ms": 5}}, {"ingest": {"p50_ms": 260}, "score": {"p50_ms": 5}}],
     }
-    figures = growth_metrics([10, 100], found)
-    assert figures["p50_ms"] == {"ingest": {10: 200, 100: 250}, "score": {10: 0, 100: 5}}
-    assert figures["growth"] == {"ingest": 0.25, "score": None}
-    assert (figures["sizes"], figures["queries"]) == ([10, 100], found)
+    metrics = growth_metrics([10, 100], found)
+    assert metrics["p50_ms"] == {"ingest": {10: 200, 100: 250}, "score": {10: 0, 100: 5}}
+    assert metrics["growth"] == {"ingest": 0.25, "score": None}
+    assert (metrics["sizes"], metrics["queries"]) == ([10, 100], found)

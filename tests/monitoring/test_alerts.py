@@ -1,4 +1,4 @@
-"""Alert rules fire above their threshold and not below, say what they mean, and reach a webhook."""
+"""Alert rules fire only above their threshold, explain themselves, and reach a webhook."""
 
 import json
 import threading
@@ -32,7 +32,7 @@ def decision(number: int, *, age: timedelta, escalate: bool, probability: float)
 
 @pytest.fixture
 def filled(lake: Lake) -> Lake:
-    """A day of calm, then 15 minutes in which every complaint is escalated and refused ones pile up."""
+    """A quiet day, then 15 minutes with every complaint escalated and the lag near its threshold."""
     lake.create(TABLES)
     day = timedelta(days=2)
     rows = [decision(n, age=day, escalate=n < 10, probability=0.2) for n in range(100)]
@@ -40,11 +40,11 @@ def filled(lake: Lake) -> Lake:
     lake.append(lake.frame(rows, DECISIONS), DECISIONS, "test:1")
     waits: dict[str, object] = {"query": "ingest", "query_id": "q", "run_id": "r", "batch_id": 1, "started_at": NOW}
     lake.append(lake.frame([{**waits, "lag_rows": 19_999}], STREAM_HEALTH), STREAM_HEALTH, "test:1")
-    figure: dict[str, object] = {"model_name": "m", "model_version": "1", "week": "2025-12-29", "feature": "company"}
-    figure |= {"measure": "population_stability", "value": 0.3, "rows": 1000}
-    earlier = {**figure, "week": "2025-12-01", "value": 0.9}
-    few = {**figure, "feature": "state", "rows": 999, "value": 0.9}
-    lake.append(lake.frame([figure, earlier, few], MODEL_QUALITY), MODEL_QUALITY, "test:1")
+    metric: dict[str, object] = {"model_name": "m", "model_version": "1", "week": "2025-12-29", "feature": "company"}
+    metric |= {"measure": "population_stability", "value": 0.3, "rows": 1000}
+    earlier = {**metric, "week": "2025-12-01", "value": 0.9}
+    few = {**metric, "feature": "state", "rows": 999, "value": 0.9}
+    lake.append(lake.frame([metric, earlier, few], MODEL_QUALITY), MODEL_QUALITY, "test:1")
     return lake
 
 
@@ -77,15 +77,15 @@ def test_without_data_nothing_fires(lake: Lake) -> None:
 
 
 @ENGINES
-def test_a_query_that_is_wrong_is_told_with_its_rule(engine: Callable[[Lake], Query], lake: Lake) -> None:
+def test_an_invalid_query_is_reported_with_its_rule(engine: Callable[[Lake], Query], lake: Lake) -> None:
     lake.create(TABLES)
-    for sql, said in (("SELECT nothing FROM gold.decisions", "can't be run"), ("SELECT 1, 2", "one number")):
-        with pytest.raises(ComplaintsError, match=rf"'mine'.*{said}"):
+    for sql, message in (("SELECT nothing FROM gold.decisions", "can't be run"), ("SELECT 1, 2", "one number")):
+        with pytest.raises(ComplaintsError, match=rf"'mine'.*{message}"):
             evaluated(engine(lake), [AlertRule(id="mine", query=sql, above=1, says="x")])
 
 
 @ENGINES
-def test_a_rule_can_do_nothing_but_select(engine: Callable[[Lake], Query], lake: Lake, tmp_path: Path) -> None:
+def test_a_rule_can_only_select(engine: Callable[[Lake], Query], lake: Lake, tmp_path: Path) -> None:
     lake.create([DECISIONS])
     for sql in (
         f"CREATE TABLE mine USING csv LOCATION '{tmp_path / 'mine'}' AS SELECT 1 AS n",
@@ -101,7 +101,7 @@ def test_a_rule_can_do_nothing_but_select(engine: Callable[[Lake], Query], lake:
     assert lake.spark.conf.get("spark.sql.ansi.enabled") == "false"
 
 
-def test_a_wrong_rule_is_told_with_its_line(tmp_path: Path) -> None:
+def test_an_invalid_rule_is_reported_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "alerts.yaml"
     path.write_text("alerts:\n  - id: lag\n    query: SELECT 1\n    over: 3\n    says: x\n")
     with pytest.raises(ComplaintsError, match=r"alerts\.yaml:\d+, rule 'lag'"):
@@ -110,7 +110,7 @@ def test_a_wrong_rule_is_told_with_its_line(tmp_path: Path) -> None:
 
 @pytest.fixture
 def webhook() -> Iterator[tuple[str, list[Any]]]:
-    """A webhook on this machine, and what it was sent."""
+    """A local webhook, and the messages that it received."""
     received: list[Any] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -128,7 +128,7 @@ def webhook() -> Iterator[tuple[str, list[Any]]]:
         server.shutdown()
 
 
-def test_a_webhook_is_told_in_words_and_in_data(webhook: tuple[str, list[Any]]) -> None:
+def test_a_webhook_receives_text_and_data(webhook: tuple[str, list[Any]]) -> None:
     url, received = webhook
     send([Alert("lag", 30_000, 20_000, fires=True, says="Keep up.")], url)
     (message,) = received
@@ -136,12 +136,12 @@ def test_a_webhook_is_told_in_words_and_in_data(webhook: tuple[str, list[Any]]) 
     assert message["alerts"][0]["value"] == 30_000
 
 
-def test_a_webhook_that_is_not_there_is_told() -> None:
+def test_an_unreachable_webhook_is_reported() -> None:
     with pytest.raises(ComplaintsError, match="COMPLAINTS_ALERTS__WEBHOOK"):
         send([Alert("lag", 1, 0, fires=True, says="x")], "http://127.0.0.1:9/hook")
 
 
-SECRET = "T0KEN-hunter2"  # of a webhook's path
+SECRET = "T0KEN-hunter2"  # part of a webhook's path
 
 
 @pytest.mark.parametrize(
@@ -160,9 +160,7 @@ SECRET = "T0KEN-hunter2"  # of a webhook's path
         SECRET,
     ],
 )
-def test_what_is_no_address_of_a_webhook_is_refused_without_repeating_it(
-    monkeypatch: pytest.MonkeyPatch, url: str
-) -> None:
+def test_an_invalid_webhook_address_is_refused_without_repeating_it(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("COMPLAINTS_ALERTS__WEBHOOK", url)
     with pytest.raises(ComplaintsError, match=r"alerts\.webhook.* must begin with https://") as error:
         load_settings()
@@ -172,7 +170,7 @@ def test_what_is_no_address_of_a_webhook_is_refused_without_repeating_it(
 @pytest.mark.parametrize(
     "url", ["https://hooks.example/x", "http://127.0.0.1:9/x", "http://localhost/x", "http://[::1]:9/x"]
 )
-def test_https_is_an_address_and_so_is_this_machine(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+def test_https_and_the_local_host_are_valid_addresses(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("COMPLAINTS_ALERTS__WEBHOOK", url)
     webhook = load_settings().alerts.webhook
     assert webhook is not None
@@ -189,21 +187,21 @@ def test_https_is_an_address_and_so_is_this_machine(monkeypatch: pytest.MonkeyPa
         f"http://nowhere.invalid/{SECRET}",
     ],
 )
-def test_a_webhook_that_fails_is_told_without_its_address(url: str, tmp_path: Path) -> None:
+def test_a_failing_webhook_is_reported_without_its_address(url: str, tmp_path: Path) -> None:
     (tmp_path / SECRET).touch()
     with pytest.raises(ComplaintsError) as error:
         send([Alert("lag", 1, 0, fires=True, says="x")], url)
-    told = "".join(traceback.format_exception(error.value))
-    assert "COMPLAINTS_ALERTS__WEBHOOK" in told
-    assert SECRET not in told
+    printed = "".join(traceback.format_exception(error.value))
+    assert "COMPLAINTS_ALERTS__WEBHOOK" in printed
+    assert SECRET not in printed
 
 
-def test_a_webhook_that_leads_elsewhere_is_not_followed() -> None:
-    asked = []
+def test_a_redirect_of_a_webhook_is_not_followed() -> None:
+    requested = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            asked.append(self.path)
+            requested.append(self.path)
             self.rfile.read(int(self.headers["Content-Length"]))
             self.send_response(302)
             self.send_header("Location", "/elsewhere")
@@ -217,4 +215,4 @@ def test_a_webhook_that_leads_elsewhere_is_not_followed() -> None:
         with pytest.raises(ComplaintsError, match="it answered 302"):
             send([Alert("lag", 1, 0, fires=True, says="x")], f"http://127.0.0.1:{server.server_port}/hook")
         server.shutdown()
-    assert asked == ["/hook"]
+    assert requested == ["/hook"]

@@ -1,4 +1,4 @@
-"""A challenger scores beside the champion into columns of its own, and changes nothing else."""
+"""A challenger scores alongside the champion into separate columns, and changes nothing else."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ OF_THE_BATCH = ("scored_at", "batch_id")
 
 
 def bolder(model: Model) -> Model:
-    """The same model with each logit raised by one."""
+    """Return the same model with each logit raised by one."""
     calibration = model.fitted.stages[-1]
     assert isinstance(calibration, SQLTransformer)
     line = str(calibration.getStatement()).replace("END AS offset", "END + 1.0D AS offset")
@@ -41,28 +41,28 @@ def bolder(model: Model) -> Model:
     return Model(model.name, "2", PipelineModel(stages=stages))
 
 
-def test_with_a_shadow_decisions_are_what_they_are_without_and_its_score_is_its_own_of_the_batch(
+def test_shadow_scoring_changes_no_decision_and_its_scores_equal_those_of_a_batch_run(
     trained: Trained,
     tmp_path: Path,
     shared_broker: Broker,
     whole_plans: None,  # noqa: ARG001
 ) -> None:
     challenger = bolder(trained.model)
-    alone, beside = (copy_of(trained, tmp_path / name) for name in ("alone", "beside"))
-    beside = Lake(beside.spark, with_topics(beside.settings, shared_broker, "shadow"))
-    kafka = beside.settings.kafka
+    alone, shadow_lake = (copy_of(trained, tmp_path / name) for name in ("alone", "shadow_lake"))
+    shadow_lake = Lake(shadow_lake.spark, with_topics(shadow_lake.settings, shared_broker, "shadow"))
+    kafka = shadow_lake.settings.kafka
     ensure_topics(kafka, shared_broker.bootstrap_servers)
-    publishing = Publishing(kafka.predictions.name, spark_kafka_options(beside, shared_broker.bootstrap_servers))
-    for lake in (alone, beside):
+    publishing = Publishing(kafka.predictions.name, spark_kafka_options(shadow_lake, shared_broker.bootstrap_servers))
+    for lake in (alone, shadow_lake):
         lake.create(TABLES)
     follow(Queries(alone).score(trained.model, None, Trigger(until_done=True)), lambda _: None)
-    query = Queries(beside).score(trained.model, publishing, Trigger(until_done=True), challenger)
+    query = Queries(shadow_lake).score(trained.model, publishing, Trigger(until_done=True), challenger)
     follow(query, lambda _: None)
-    of_a_batch = beside.read(COMPLAINTS).transform(Queries(beside).scoring(trained.model, challenger))
+    of_a_batch = shadow_lake.read(COMPLAINTS).transform(Queries(shadow_lake).scoring(trained.model, challenger))
     assert not IN_PYTHON.search(plan(of_a_batch))
 
     same = [name for name in DECISIONS.column_names if name not in (*SHADOW, *OF_THE_BATCH)]
-    without, with_it = (lake.read(DECISIONS) for lake in (alone, beside))
+    without, with_it = (lake.read(DECISIONS) for lake in (alone, shadow_lake))
     assert without.select(same).exceptAll(with_it.select(same)).isEmpty()
     assert without.count() == with_it.count() > 400
     assert without.where("shadow_probability IS NOT NULL OR shadow_version IS NOT NULL").isEmpty()
@@ -80,19 +80,19 @@ def test_with_a_shadow_decisions_are_what_they_are_without_and_its_score_is_its_
     assert len(published) == len(rows)
     assert not [name for decision in published for name in decision if name in SHADOW]
 
-    (found,) = agreements(beside)
+    (found,) = agreements(shadow_lake)
     differences = [row.shadow_probability - row.probability for row in rows]
     assert (found.champion, found.challenger, found.rows) == ("1", "2", len(rows))
     assert found.mean_difference == pytest.approx(sum(differences) / len(rows))
     assert found.mean_absolute_difference == pytest.approx(found.mean_difference)
-    assert found.differing == pytest.approx(share_decided_otherwise(trained, challenger))
+    assert found.differing == pytest.approx(share_decided_differently(trained, challenger))
     assert 0 < found.differing < 1
     with pytest.raises(ComplaintsError, match="No complaint was scored by a challenger yet: stream with COMPLAINTS_S"):
         agreements(alone)
 
 
-def share_decided_otherwise(trained: Trained, challenger: Model) -> float:
-    """Of all complaints, those that the challenger alone would decide otherwise than the champion alone."""
+def share_decided_differently(trained: Trained, challenger: Model) -> float:
+    """Return the share of complaints that the challenger would decide differently from the champion."""
     rules = load_decisions(trained.lake.spark, COMPLAINTS.schema)
     kept = ("urgency", "escalate", "team", "recommended_action", "due_on")
     by_model = [
@@ -105,7 +105,7 @@ def share_decided_otherwise(trained: Trained, challenger: Model) -> float:
     return sum(by_model[0][number] != by_model[1][number] for number in by_model[0]) / len(by_model[0])
 
 
-def test_a_table_of_before_gets_the_columns_and_its_readers_go_on(trained: Trained, tmp_path: Path) -> None:
+def test_an_older_table_gets_the_columns_and_its_readers_continue(trained: Trained, tmp_path: Path) -> None:
     lake = copy_of(trained, tmp_path / "lake")
     shutil.rmtree(lake.path(DECISIONS))
     before = replace(DECISIONS, columns=tuple(column for column in DECISIONS.columns if column.name not in SHADOW))

@@ -1,4 +1,4 @@
-"""The monitor reads what Kafka and gold say, beside whoever writes them."""
+"""The monitor reads Kafka and gold while other processes write them."""
 
 import time
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from tests.stream_fixtures import with_topics
 
 @pytest.fixture
 def kafka(settings: Settings, shared_broker: Broker) -> Iterator[KafkaSettings]:
-    """Settings with a group and topics of this test's own; ten messages in each of two partitions."""
+    """Settings with a separate group and topics, and ten messages in each of two partitions."""
     kafka = with_topics(settings, shared_broker, "monitor").kafka
     kafka = kafka.model_copy(update={"group": f"monitor-{time.time_ns()}"})
     ensure_topics(kafka, shared_broker.bootstrap_servers)
@@ -38,7 +38,7 @@ def kafka(settings: Settings, shared_broker: Broker) -> Iterator[KafkaSettings]:
         admin.delete_topics([kafka.input.name])
 
 
-def test_the_lag_is_what_was_not_committed_yet(kafka: KafkaSettings, shared_broker: Broker) -> None:
+def test_the_lag_counts_uncommitted_messages(kafka: KafkaSettings, shared_broker: Broker) -> None:
     topic, servers = kafka.input.name, shared_broker.bootstrap_servers
     assert [(one.committed, one.lag) for one in lag(kafka, servers, kafka.group, topic)] == [(None, 10), (None, 10)]
     with admin_client(kafka, servers) as admin:
@@ -54,12 +54,14 @@ def test_the_lag_is_what_was_not_committed_yet(kafka: KafkaSettings, shared_brok
     ("rate", "arriving", "waiting", "seconds"),
     [(20.0, 10.0, 100, 10.0), (10.0, 10.0, 100, None), (0.0, 0.0, 0, 0.0), (5.0, 10.0, 1, None)],
 )
-def test_the_time_to_catch_up_needs_a_gain(rate: float, arriving: float, waiting: int, seconds: float | None) -> None:
+def test_the_time_to_catch_up_is_unknown_unless_the_lag_shrinks(
+    rate: float, arriving: float, waiting: int, seconds: float | None
+) -> None:
     one = PartitionLag("t", 0, 0, 100, 100 - waiting, waiting, rate, arriving)
     assert one.seconds_to_catch_up == seconds
 
 
-def test_what_gold_says_of_the_last_minutes(trained: Trained, settings: Settings) -> None:
+def test_the_last_minutes_are_read_from_gold(trained: Trained, settings: Settings) -> None:
     lake = copy_of(trained, settings.folder)
     lake.create(TABLES)
     _write(lake, STREAM_HEALTH, {"query": "score", "batch_id": 7, "rows": 84, "batch_ms": 300, "lag_rows": None})
@@ -81,7 +83,7 @@ def test_what_gold_says_of_the_last_minutes(trained: Trained, settings: Settings
 
 
 def _write(lake: Lake, table: Table, values: dict[str, object]) -> None:
-    """One row of half a minute ago."""
+    """Append one row with times 30 seconds ago."""
     now = datetime.now(UTC) - timedelta(seconds=30)
     filler = {"string": "x", "bigint": 1, "double": 0.5, "boolean": False}
     times = {"started_at": now, "scored_at": now, "kafka_timestamp": now - timedelta(seconds=2)}
@@ -89,7 +91,7 @@ def _write(lake: Lake, table: Table, values: dict[str, object]) -> None:
     lake.append(lake.frame([{**filled, **times, **values}], table), table, "test:0")
 
 
-def test_a_lake_is_written_while_somebody_holds_the_right_to(settings: Settings) -> None:
+def test_a_lake_counts_as_written_while_a_process_holds_the_writer_lock(settings: Settings) -> None:
     assert not is_written(settings)
     lock = writer_lock(settings)
     assert is_written(settings)

@@ -1,6 +1,6 @@
-"""A complaint can be followed through all layers, and taken out of all of them; the others and the stream go on.
+"""A complaint can be traced through all layers and erased from all of them; others are unaffected.
 
-Real messages on a real broker: a complaint, its repeat, its outcome and a message of it that broke off, among others.
+Real messages on a real broker: a complaint, its duplicate, its outcome and a truncated message of it, among others.
 """
 
 import gzip
@@ -46,7 +46,7 @@ MESSAGES = (
     json.dumps(complaint(MINE, complaint_what_happened=f"{WORDS}, and then some.")),
     json.dumps(complaint(OTHER, complaint_what_happened="They charged me twice.")),
     json.dumps(complaint(MINE, company_response="Closed with explanation", complaint_what_happened=f"{WORDS} again.")),
-    json.dumps(complaint(MINE, complaint_what_happened=WORDS))[:-20],  # broke off
+    json.dumps(complaint(MINE, complaint_what_happened=WORDS))[:-20],  # truncated
     json.dumps(complaint(MINE, date_received="soon", complaint_what_happened=WORDS)),
     json.dumps(complaint(MINE + 10)),
     f'{json.dumps(complaint(MINE))[:-1]}, "reference": {"9" * 5000}}}',
@@ -66,7 +66,7 @@ def options(lake: Lake) -> dict[str, str]:
 
 
 def stream(lake: Lake, trained: Trained) -> None:
-    """The four queries, from Kafka to the published decisions, until nothing is left."""
+    """Run the four queries, from Kafka to the published decisions, until no input is left."""
     queries = Queries(lake)
     kafka = options(lake)
     follow(queries.ingest(kafka, DONE), lambda _: None)
@@ -78,7 +78,7 @@ def stream(lake: Lake, trained: Trained) -> None:
 
 @pytest.fixture(scope="module")
 def streamed(trained: Trained, shared_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """A lake that has streamed these messages."""
+    """A lake that has streamed `MESSAGES`."""
     root = tmp_path_factory.mktemp("streamed") / "lake"
     shutil.copytree(trained.lake.settings.folder / "mlflow", root / "mlflow")
     settings = with_topics(load_settings(root=root), shared_broker, "erase")
@@ -92,14 +92,14 @@ def streamed(trained: Trained, shared_broker: Broker, tmp_path_factory: pytest.T
 
 @pytest.fixture
 def lake(streamed: Settings, spark: SparkSession, tmp_path: Path) -> Lake:
-    """A copy of that lake, to be changed."""
+    """A copy of that lake, which a test may change."""
     shutil.copytree(streamed.folder, tmp_path / "lake")
     own = load_settings(root=tmp_path / "lake")
     return Lake(spark, own.model_copy(update={"kafka": streamed.kafka}))
 
 
 def balance(settings: Settings) -> tuple[int, int, int]:
-    """Rows of bronze less those in silver's three places; bronze with what was erased; gold less the sums by day."""
+    """Return three balances: bronze - silver's three tables, bronze + erasures, decisions - daily sums."""
     statement = """
         SELECT (SELECT count(*) FROM bronze.complaints) - (SELECT count(*) FROM silver.complaints)
                - (SELECT count(*) FROM silver.quarantine) - (SELECT count(*) FROM silver.duplicates),
@@ -112,17 +112,17 @@ def balance(settings: Settings) -> tuple[int, int, int]:
 
 
 def files_with(folder: Path, words: str) -> list[str]:
-    """Files below the folder that hold the words: in their bytes, or in a cell once Parquet is unpacked."""
+    """Return the files below a folder that contain the words, in their bytes or in a Parquet cell."""
     found = []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        held = words.encode() in path.read_bytes()
+        found_here = words.encode() in path.read_bytes()
         if path.suffix == ".parquet":
-            held = held or words in str(pq.ParquetFile(path).read().to_pydict())
-        found += [path.relative_to(folder).as_posix()] if held else []
+            found_here = found_here or words in str(pq.ParquetFile(path).read().to_pydict())
+        found += [path.relative_to(folder).as_posix()] if found_here else []
     return found
 
 
-def test_a_complaint_is_followed_from_its_message_to_its_published_decision(streamed: Settings) -> None:
+def test_a_complaint_is_traced_from_its_message_to_its_published_decision(streamed: Settings) -> None:
     found = trace(streamed, MINE)
     assert found.note is None
     topic = streamed.kafka.input.name
@@ -145,20 +145,20 @@ def test_a_complaint_is_followed_from_its_message_to_its_published_decision(stre
 WENT = ("duplicate", "quarantine")
 
 
-def test_a_complaint_that_was_never_received_is_told(streamed: Settings) -> None:
+def test_a_complaint_that_was_never_received_is_reported(streamed: Settings) -> None:
     with pytest.raises(ComplaintsError, match=r"There is no complaint 7000003 in .*, nor in its quarantine"):
         trace(streamed, 7_000_003)
 
 
-def test_after_an_erasure_no_file_holds_a_word_of_it_and_the_counts_still_balance(
+def test_after_an_erasure_no_file_contains_its_text_and_the_counts_still_balance(
     lake: Lake, shared_broker: Broker, trained: Trained
 ) -> None:
     settings = lake.settings
     purge = "ALTER TABLE delta.`{}` SET TBLPROPERTIES ('delta.enableDeletionVectors' = 'true')"
-    lake.spark.sql(purge.format(lake.path(QUARANTINE)))  # deleted rows are then only marked
+    lake.spark.sql(purge.format(lake.path(QUARANTINE)))  # so that deleted rows are only marked
     assert len(files_with(settings.folder, WORDS)) >= 3
     send(settings, (json.dumps(complaint(OTHER + 1)), json.dumps(complaint(MINE))))
-    follow(Queries(lake).ingest(options(lake), DONE), lambda _: None)  # and no further, as at a stop
+    follow(Queries(lake).ingest(options(lake), DONE), lambda _: None)  # and no further, as if stopped here
     bronze, decided = lake.read(BRONZE).count(), lake.read(DECISIONS).count()
 
     done = erase_complaint(settings, MINE, lambda _: None)
@@ -188,7 +188,7 @@ def published(settings: Settings, broker: Broker) -> list[tuple[bytes, bytes]]:
     return messages(broker, settings.kafka.predictions.name)
 
 
-def test_an_erasure_that_was_killed_is_finished_by_the_next(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_erasure_is_finished_by_the_next(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = lake.settings
 
     def killed(*_: object) -> None:
@@ -205,7 +205,7 @@ def test_an_erasure_that_was_killed_is_finished_by_the_next(lake: Lake, monkeypa
     assert balance(settings)[0::2] == (0, 0)
 
 
-def test_beside_a_running_stream_nothing_is_erased(lake: Lake) -> None:
+def test_while_the_stream_runs_nothing_is_erased(lake: Lake) -> None:
     with (
         writer_lock(lake.settings),
         pytest.raises(ComplaintsError, match=r"Another process is writing the lake .*: stop it"),
@@ -214,14 +214,14 @@ def test_beside_a_running_stream_nothing_is_erased(lake: Lake) -> None:
     assert lake.read(BRONZE).count() >= len(MESSAGES)
 
 
-def test_an_erasure_sweeps_the_whole_root_and_is_confirmed_once_no_file_holds_the_complaint(lake: Lake) -> None:
+def test_an_erasure_searches_the_whole_root_and_is_confirmed_once_no_file_has_the_complaint(lake: Lake) -> None:
     root = lake.settings.folder
-    said = f"They say: {WORDS}, and then some."
+    text = f"They say: {WORDS}, and then some."
     swept = ("superset/cache/data/1f", "mlflow/artifacts/1/input_example.json", "standby/rows", "staging-1/records")
     for place in (*swept, "scratch/blockmgr-1/0c/shuffle", "logs/spark.log.1"):
         (root / place).parent.mkdir(parents=True, exist_ok=True)
-        (root / place).write_text(said)
-    (root / ".standby.lock").touch()  # of a process that was killed
+        (root / place).write_text(text)
+    (root / ".standby.lock").touch()  # left by a killed process
     (root / "landing").mkdir()
     (root / "landing" / "export.json.gz").write_bytes(gzip.compress(MESSAGES[0].encode()))
     copied = root / "notes" / "copied.json.gz"

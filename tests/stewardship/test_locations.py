@@ -1,4 +1,4 @@
-"""Whose a payload is, whatever else stands in it."""
+"""A payload belongs to the complaint that it names, whatever else it contains."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 from stewardship.locations import names
 
 MINE = 7_000_001
-HUGE = "9" * 5000  # digits: more than Python turns into a number
+HUGE = "9" * 5000  # more digits than Python converts to a number
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,6 @@ HUGE = "9" * 5000  # digits: more than Python turns into a number
         ("[" * 100_000 + str(MINE), True),
     ],
 )
-def test_a_payload_is_of_the_complaint_that_it_names(payload: str, *, is_mine: bool) -> None:
+def test_a_payload_belongs_to_the_complaint_that_it_names(payload: str, *, is_mine: bool) -> None:
     assert names(MINE, payload, None) is is_mine
     assert names(MINE, None, payload.encode()) is is_mine

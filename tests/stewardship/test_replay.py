@@ -1,4 +1,4 @@
-"""Quarantined rows are found by reason, handed out whole, and go through exactly once when they are mended."""
+"""Quarantined rows are found by reason, exported whole, and replayed exactly once after a fix."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ from streaming.batch.load import load_files
 
 
 def complaint(number: int, **changed: str) -> dict[str, str]:
-    """A complaint that can be used, but for what is changed."""
+    """Return a valid complaint with changed values."""
     usable = {"date_received": "2024-03-01", "product": "Mortgage", "issue": "Trouble", "company": "ACME"}
     return {"complaint_id": str(number), **usable, **changed}
 
@@ -52,13 +52,13 @@ def refused(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Se
 
 @pytest.fixture
 def lake(refused: Settings, spark: SparkSession, tmp_path: Path) -> Lake:
-    """A copy of that lake, to be changed."""
+    """A copy of that lake, which a test may change."""
     shutil.copytree(refused.folder, tmp_path / "lake")
     return Lake(spark, load_settings(root=tmp_path / "lake"))
 
 
 def ids(settings: Settings) -> dict[int, str]:
-    """The record ids of the waiting rows of rows.json by their line."""
+    """Return the record ids of the quarantined rows of rows.json, by line."""
     return {row["line"]: row["record_id"] for row in waiting(settings, None, None).rows if row["file"] == "rows.json"}
 
 
@@ -66,7 +66,7 @@ def counts(result: ReplayResult) -> tuple[int, int, int, int]:
     return result.replayed, result.silver, result.duplicates, result.still_refused
 
 
-def mend(lake: Lake, mended: Mapping[str, str | None]) -> ReplayResult:
+def replay_fixed(lake: Lake, mended: Mapping[str, str | None]) -> ReplayResult:
     return replay(lake.settings, reason=None, mended=mended)
 
 
@@ -74,7 +74,7 @@ def replays(lake: Lake) -> list[Any]:
     return lake.read(BRONZE).where("source = 'replay'").collect()
 
 
-def test_waiting_rows_are_counted_by_reason_and_come_with_their_whole_payload(refused: Settings) -> None:
+def test_quarantined_rows_are_counted_by_reason_and_have_their_whole_payload(refused: Settings) -> None:
     found = waiting(refused, None, None)
     assert found.total == 4
     expected = ("date_received_unreadable", "date_received_before_2011", "narrative_without_complaint", "not_utf8")
@@ -89,7 +89,7 @@ def test_waiting_rows_are_counted_by_reason_and_come_with_their_whole_payload(re
     assert times == sorted(times, reverse=True)
 
 
-def test_a_reason_and_a_limit_choose_rows_but_not_counts(refused: Settings) -> None:
+def test_a_reason_and_a_limit_filter_rows_but_not_counts(refused: Settings) -> None:
     found = waiting(refused, "date_received_before_2011", None)
     assert [row["line"] for row in found.rows] == [3]
     assert (found.total, len(found.reasons)) == (4, len(waiting(refused, None, None).reasons))
@@ -98,33 +98,33 @@ def test_a_reason_and_a_limit_choose_rows_but_not_counts(refused: Settings) -> N
 
 
 @pytest.mark.parametrize("reason", ["not_jsn", "' OR 1 = 1 --"])
-def test_an_unknown_reason_is_refused_with_the_known_ones(refused: Settings, reason: str) -> None:
+def test_an_unknown_reason_is_refused_with_a_list_of_the_known_ones(refused: Settings, reason: str) -> None:
     with pytest.raises(ComplaintsError, match=r"Known are empty_payload, not_utf8, .*narrative_without_complaint"):
         waiting(refused, reason, None)
 
 
-def test_nothing_goes_through_unmended(lake: Lake) -> None:
+def test_rows_that_were_not_fixed_stay_in_quarantine(lake: Lake) -> None:
     result = replay(lake.settings, reason=None, mended=None)
     assert counts(result) == (0, 0, 0, 4)
-    told = {row["record_id"]: row["reasons"] for row in result.refused}
-    assert told[ids(lake.settings)[4]] == ["narrative_without_complaint"]
-    assert Counter(reason for reasons in told.values() for reason in reasons)["not_utf8"] == 1
+    reasons_of = {row["record_id"]: row["reasons"] for row in result.refused}
+    assert reasons_of[ids(lake.settings)[4]] == ["narrative_without_complaint"]
+    assert Counter(reason for reasons in reasons_of.values() for reason in reasons)["not_utf8"] == 1
     assert replays(lake) == []
     assert lake.read(QUARANTINE).where("replayed_at IS NOT NULL").count() == 0
 
 
-def test_mended_rows_go_through_once_and_take_their_narratives_along(lake: Lake, tmp_path: Path) -> None:
+def test_fixed_rows_are_replayed_once_together_with_their_narratives(lake: Lake, tmp_path: Path) -> None:
     rows = [dict(row) for row in waiting(lake.settings, None, None).rows if row["file"] == "rows.json"]
     for row in rows:
         if row["line"] == 2:
             row["payload"] = json.loads(row["payload"]) | {"date_received": "2024-03-02"}  # an object, not text
         elif row["line"] == 3:
-            row["payload"] = json.dumps(complaint(4))  # the complaint that the narrative of line 4 waits for
+            row["payload"] = json.dumps(complaint(4))  # the complaint to which the narrative of line 4 belongs
     export(rows, tmp_path / "mended.jsonl")
     mended = read_mended(tmp_path / "mended.jsonl")
     names = ids(lake.settings)
 
-    assert counts(mend(lake, mended)) == (3, 2, 1, 0)
+    assert counts(replay_fixed(lake, mended)) == (3, 2, 1, 0)
     assert {row.replay_of for row in replays(lake)} == set(names.values())
     assert {row.complaint_id for row in lake.read(COMPLAINTS).collect()} == {1, 2, 4}
     assert [row.narrative for row in lake.read(NARRATIVES).collect()] == ["It came before its complaint."]
@@ -132,12 +132,12 @@ def test_mended_rows_go_through_once_and_take_their_narratives_along(lake: Lake,
     still = waiting(lake.settings, None, None)
     assert [row["file"] for row in still.rows] == ["bytes.json"]
 
-    again = mend(lake, mended)
+    again = replay_fixed(lake, mended)
     assert (counts(again), again.sent_before) == ((0, 0, 0, 0), 3)
     assert len(replays(lake)) == 3
 
 
-def test_a_replay_that_was_killed_after_sending_is_finished_and_not_repeated(
+def test_a_replay_killed_after_sending_is_finished_and_not_repeated(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ids(lake.settings)
@@ -153,11 +153,11 @@ def test_a_replay_that_was_killed_after_sending_is_finished_and_not_repeated(
     mended = {names[2]: json.dumps(complaint(2))}
     monkeypatch.setattr(module._Replay, "settle", killed_the_second_time)
     with pytest.raises(KeyboardInterrupt):
-        mend(lake, mended)
+        replay_fixed(lake, mended)
     assert len(replays(lake)) == 1
     assert lake.read(QUARANTINE).where("replayed_at IS NOT NULL").count() == 0
 
-    result = mend(lake, mended)
+    result = replay_fixed(lake, mended)
     assert (counts(result), result.sent_before) == ((0, 0, 0, 0), 1)
     assert len(replays(lake)) == 1
     assert lake.read(COMPLAINTS).where("complaint_id = 2").count() == 1
@@ -165,9 +165,9 @@ def test_a_replay_that_was_killed_after_sending_is_finished_and_not_repeated(
     assert noted.record_id == names[2]
 
 
-def test_a_row_that_was_never_in_quarantine_is_refused_before_anything_is_sent(lake: Lake) -> None:
+def test_a_row_that_is_not_in_quarantine_is_refused_before_anything_is_sent(lake: Lake) -> None:
     with pytest.raises(ComplaintsError, match="The row elsewhere/0/1 is not in quarantine, so nothing was sent"):
-        mend(lake, {ids(lake.settings)[2]: json.dumps(complaint(2)), "elsewhere/0/1": json.dumps(complaint(9))})
+        replay_fixed(lake, {ids(lake.settings)[2]: json.dumps(complaint(2)), "elsewhere/0/1": json.dumps(complaint(9))})
     assert replays(lake) == []
 
 
@@ -177,7 +177,7 @@ def test_while_another_process_writes_a_replay_is_refused(refused: Settings) -> 
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ('{"record_id": "a", "payload": "x"}\nnonsense\n', r":2 is not JSON \(Expecting value at character 1\)"),
         ('["a"]', ":1 is no quarantined row"),
@@ -188,13 +188,13 @@ def test_while_another_process_writes_a_replay_is_refused(refused: Settings) -> 
         ('{"record_id": "a", "payload": "x"}\n\n{"record_id": "a", "payload": "y"}', ":3 has the record_id a a second"),
     ],
 )
-def test_a_wrong_line_of_a_file_of_mended_rows_is_named(tmp_path: Path, text: str, said: str) -> None:
+def test_an_invalid_line_of_a_file_of_fixed_rows_is_named(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "mended.jsonl").write_text(text)
-    with pytest.raises(ComplaintsError, match=r"mended\.jsonl" + said):
+    with pytest.raises(ComplaintsError, match=r"mended\.jsonl" + message):
         read_mended(tmp_path / "mended.jsonl")
 
 
-def test_payloads_of_mended_rows_are_read_as_they_are(tmp_path: Path) -> None:
+def test_payloads_of_fixed_rows_are_read_unchanged(tmp_path: Path) -> None:
     text = "line\u2028separator, \x85 and\nnewline"
     export([{"record_id": "a", "payload": text}, {"record_id": "b", "payload": None}], tmp_path / "x.jsonl")
     with (tmp_path / "x.jsonl").open("a") as file:
@@ -206,10 +206,10 @@ def test_payloads_of_mended_rows_are_read_as_they_are(tmp_path: Path) -> None:
         export([], tmp_path)
 
 
-def test_an_old_row_that_is_replayed_leaves_the_newer_outcome_as_it_is(lake: Lake, tmp_path: Path) -> None:
+def test_replaying_an_old_row_does_not_change_a_newer_outcome(lake: Lake, tmp_path: Path) -> None:
     (tmp_path / "newer.json").write_text(json.dumps(complaint(2, company_response="Closed with monetary relief")))
     assert not load_files(lake.settings, [tmp_path / "newer.json"], lambda *_: None).errors
     older = complaint(2, company_response="Closed with explanation", company_public_response="Ours")
-    assert counts(mend(lake, {ids(lake.settings)[2]: json.dumps(older)})) == (1, 0, 1, 0)
+    assert counts(replay_fixed(lake, {ids(lake.settings)[2]: json.dumps(older)})) == (1, 0, 1, 0)
     (outcome,) = lake.read(OUTCOMES).where("complaint_id = 2").collect()
     assert (outcome.company_response, outcome.company_public_response) == ("Closed with monetary relief", "Ours")

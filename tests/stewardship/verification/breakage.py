@@ -1,4 +1,4 @@
-"""Ways to break one invariant of a lake: each commits other rows in place of a table's own."""
+"""Ways to break one invariant of a lake: each replaces the rows of a table with others."""
 
 # ruff: noqa: S608 - the statements of tests are their own
 
@@ -21,12 +21,12 @@ from lakehouse.tables.lake import table_path
 from silver import tables as silver
 from streaming.tables import TABLES
 
-REFUSED = "(SELECT min(record_id) FROM before WHERE source = 'kafka')"
+QUARANTINED = "(SELECT min(record_id) FROM before WHERE source = 'kafka')"
 ROW = "record_id LIKE 'verify-input/%'"
 
 
 def rewrite(settings: Settings, table: Table, select: str) -> None:
-    """Commit the rows that a SELECT over `before` gives in the place of the table's own."""
+    """Replace a table's rows with the result of a SELECT over `before`, in one commit."""
     folder, version = table_path(settings, table), newest_version(settings, table)
     name = f"part-{uuid.uuid4()}.parquet"
     with closing(duckdb.connect()) as connection:
@@ -49,14 +49,14 @@ def one(settings: Settings, statement: str) -> str:
 
 
 def lose_a_message(settings: Settings) -> None:
-    """Not in bronze, and so in no place either."""
+    """Delete a message from bronze, and therefore from quarantine as well."""
     gone = one(settings, f"SELECT min(record_id) FROM silver.quarantine WHERE {ROW}")
     for table in (silver.QUARANTINE, bronze.COMPLAINTS):
         rewrite(settings, table, f"SELECT * FROM before WHERE record_id <> '{gone}'")
 
 
-def take_another_message_for_it(settings: Settings) -> None:
-    """As where an offset is of another broker, or of a topic that was deleted."""
+def mistake_another_message_for_it(settings: Settings) -> None:
+    """Change timestamps as if the offset belonged to another broker or a deleted topic."""
     rewrite(
         settings,
         bronze.COMPLAINTS,
@@ -66,7 +66,7 @@ def take_another_message_for_it(settings: Settings) -> None:
 
 
 def land_a_message_twice(settings: Settings) -> None:
-    rewrite(settings, bronze.COMPLAINTS, f"FROM before UNION ALL FROM before WHERE record_id = {REFUSED}")
+    rewrite(settings, bronze.COMPLAINTS, f"FROM before UNION ALL FROM before WHERE record_id = {QUARANTINED}")
 
 
 def lose_a_row_of_a_file(settings: Settings) -> None:
@@ -74,15 +74,15 @@ def lose_a_row_of_a_file(settings: Settings) -> None:
 
 
 def replay_a_row_twice(settings: Settings) -> None:
-    """Two replays of one refused row, each with a place of its own."""
-    refused = one(settings, f"SELECT min(record_id) FROM silver.quarantine WHERE {ROW}")
-    ids = ", ".join(f"('{refused}@{time}')" for time in (20240301000000000, 20240301000000001))
-    mended = 'NULL AS topic, NULL AS "partition", NULL AS "offset", NULL AS kafka_timestamp'
+    """Add two replays of one quarantined row, each stored in its own place."""
+    quarantined = one(settings, f"SELECT min(record_id) FROM silver.quarantine WHERE {ROW}")
+    ids = ", ".join(f"('{quarantined}@{time}')" for time in (20240301000000000, 20240301000000001))
+    position = 'NULL AS topic, NULL AS "partition", NULL AS "offset", NULL AS kafka_timestamp'
     rewrite(
         settings,
         bronze.COMPLAINTS,
-        f"FROM before UNION ALL SELECT before.* REPLACE (id AS record_id, 'replay' AS source, {mended}, record_id AS "
-        f"replay_of) FROM before, (VALUES {ids}) AS v(id) WHERE record_id = '{refused}'",
+        f"FROM before UNION ALL SELECT before.* REPLACE (id AS record_id, 'replay' AS source, {position}, record_id AS "
+        f"replay_of) FROM before, (VALUES {ids}) AS v(id) WHERE record_id = '{quarantined}'",
     )
     rewrite(
         settings,
@@ -92,11 +92,11 @@ def replay_a_row_twice(settings: Settings) -> None:
     )
 
 
-def note_a_replay_that_never_went(settings: Settings) -> None:
+def record_a_replay_that_was_never_sent(settings: Settings) -> None:
     rewrite(settings, silver.QUARANTINE, "SELECT * REPLACE (now() AS replayed_at) FROM before")
 
 
-def lose_a_refused_row(settings: Settings) -> None:
+def lose_a_quarantined_row(settings: Settings) -> None:
     rewrite(settings, silver.QUARANTINE, "FROM before ORDER BY record_id LIMIT 1")
 
 
@@ -109,7 +109,7 @@ def put_a_row_into_two_places(settings: Settings) -> None:
     )
 
 
-def bring_an_erased_row_back(settings: Settings) -> None:
+def restore_an_erased_row(settings: Settings) -> None:
     there = one(settings, f"SELECT min(record_id) FROM silver.quarantine WHERE {ROW}")
     rewrite(
         settings,
@@ -119,26 +119,27 @@ def bring_an_erased_row_back(settings: Settings) -> None:
     )
 
 
-def refine_a_repeat_as_a_new_complaint(settings: Settings) -> None:
-    """Its row moves from the duplicates to the complaints, under the same number."""
-    repeat = one(settings, f"SELECT min(record_id) FROM silver.duplicates WHERE {ROW}")
-    number = one(settings, f"SELECT complaint_id FROM silver.duplicates WHERE record_id = '{repeat}'")
-    rewrite(settings, silver.DUPLICATES, f"FROM before WHERE record_id <> '{repeat}'")
+def refine_a_duplicate_as_a_new_complaint(settings: Settings) -> None:
+    """Move a row from the duplicates to the complaints, with the same complaint id."""
+    duplicate = one(settings, f"SELECT min(record_id) FROM silver.duplicates WHERE {ROW}")
+    number = one(settings, f"SELECT complaint_id FROM silver.duplicates WHERE record_id = '{duplicate}'")
+    rewrite(settings, silver.DUPLICATES, f"FROM before WHERE record_id <> '{duplicate}'")
     rewrite(
         settings,
         silver.COMPLAINTS,
-        f"FROM before UNION ALL SELECT * REPLACE ('{repeat}' AS record_id) FROM before WHERE complaint_id = {number}",
+        f"FROM before UNION ALL SELECT * REPLACE ('{duplicate}' AS record_id) FROM before "
+        f"WHERE complaint_id = {number}",
     )
 
 
-def double_the_last(table: Table) -> Callable[[Settings], None]:
+def duplicate_the_last_row(table: Table) -> Callable[[Settings], None]:
     doubled = "FROM before UNION ALL FROM (FROM before ORDER BY complaint_id DESC LIMIT 1)"
     return lambda settings: rewrite(settings, table, doubled)
 
 
 def decide_twice(settings: Settings) -> None:
-    """And count it twice, so that the sums agree."""
-    double_the_last(gold.DECISIONS)(settings)
+    """Duplicate a decision and count it twice, so that the sums match."""
+    duplicate_the_last_row(gold.DECISIONS)(settings)
     last = "SELECT * FROM gold.decisions ORDER BY complaint_id DESC LIMIT 1"
     measures = (
         "1 AS complaints, escalate::INT AS escalated, (urgency = 'critical')::INT AS critical, "
@@ -160,13 +161,13 @@ def decide_twice(settings: Settings) -> None:
 
 
 def leave_a_complaint_undecided(settings: Settings) -> None:
-    """A repeat becomes a complaint of its own, which nobody scores."""
-    repeat = one(settings, f"SELECT min(record_id) FROM silver.duplicates WHERE {ROW}")
-    rewrite(settings, silver.DUPLICATES, f"FROM before WHERE record_id <> '{repeat}'")
+    """Turn a duplicate into a separate complaint that is never scored."""
+    duplicate = one(settings, f"SELECT min(record_id) FROM silver.duplicates WHERE {ROW}")
+    rewrite(settings, silver.DUPLICATES, f"FROM before WHERE record_id <> '{duplicate}'")
     rewrite(
         settings,
         silver.COMPLAINTS,
-        f"FROM before UNION ALL SELECT * REPLACE ('{repeat}' AS record_id, 9000001 AS complaint_id) "
+        f"FROM before UNION ALL SELECT * REPLACE ('{duplicate}' AS record_id, 9000001 AS complaint_id) "
         f"FROM (FROM before LIMIT 1)",
     )
 
@@ -181,17 +182,17 @@ def change_a_sum(settings: Settings) -> None:
 
 BREAKS: dict[Callable[[Settings], None], tuple[str, str, int]] = {
     lose_a_message: ("messages", "lost", 1),
-    take_another_message_for_it: ("messages", "lost", 2),
+    mistake_another_message_for_it: ("messages", "lost", 2),
     land_a_message_twice: ("bronze", "twice", 1),
     lose_a_row_of_a_file: ("files", "lost", 2),
     replay_a_row_twice: ("replays", "twice", 1),
-    note_a_replay_that_never_went: ("replays", "noted and never sent", 2),
-    lose_a_refused_row: ("places", "lost", 1),
+    record_a_replay_that_was_never_sent: ("replays", "noted and never sent", 2),
+    lose_a_quarantined_row: ("places", "lost", 1),
     put_a_row_into_two_places: ("places", "in several places", 1),
-    bring_an_erased_row_back: ("places", "erased and there again", 1),
-    refine_a_repeat_as_a_new_complaint: ("complaints", "twice", 1),
-    double_the_last(silver.NARRATIVES): ("narratives", "twice", 1),
-    double_the_last(silver.OUTCOMES): ("outcomes", "twice", 1),
+    restore_an_erased_row: ("places", "erased and there again", 1),
+    refine_a_duplicate_as_a_new_complaint: ("complaints", "twice", 1),
+    duplicate_the_last_row(silver.NARRATIVES): ("narratives", "twice", 1),
+    duplicate_the_last_row(silver.OUTCOMES): ("outcomes", "twice", 1),
     decide_twice: ("decisions", "twice", 1),
     leave_a_complaint_undecided: ("gold", "without a decision", 1),
     lose_a_sum(gold.BY_MINUTE): ("minutes", "with other sums", 1),

@@ -1,7 +1,6 @@
-"""Each invariant is broken by hand in a copy of one lake, and then it alone is found broken; what waits is no loss.
+"""Each invariant is broken on purpose in a copy of a lake, and only that one is reported as broken.
 
-Real messages on a real broker, streamed to the published decisions. A table is broken by a commit that puts other rows
-in the place of all of its own.
+Real messages on a real broker are streamed through to the published decisions. `breakage` has the ways to break a lake.
 """
 
 # ruff: noqa: S608 - the statements of tests are their own
@@ -32,7 +31,7 @@ from streaming.queries.definitions import Queries, Trigger, spark_kafka_options
 from streaming.queries.score import Publishing
 from streaming.tables import TABLES
 from tests.conftest import Trained, copy_of
-from tests.stewardship.verification.breakage import BREAKS, change_a_sum, lose_a_refused_row, one, rewrite
+from tests.stewardship.verification.breakage import BREAKS, change_a_sum, lose_a_quarantined_row, one, rewrite
 from tests.stream_fixtures import messages, with_topics
 
 DONE = Trigger(until_done=True)
@@ -50,7 +49,7 @@ MESSAGES = (
     json.dumps(complaint(NEW + 1, company_response="Closed with explanation")),
     json.dumps(complaint(NEW + 2, complaint_what_happened="They charged me twice.")),
     json.dumps(complaint(NEW + 9, date_received="soon")),
-    '{"complaint_id": "8000008", "date_rec',  # broke off
+    '{"complaint_id": "8000008", "date_rec',  # truncated
 )
 
 
@@ -66,7 +65,7 @@ def publish(settings: Settings, number: int, value: bytes | None) -> None:
 
 
 class Streaming:
-    """The queries of one lake, each run until it has read all."""
+    """The queries of one lake, each of which runs until it has read all its input."""
 
     def __init__(self, lake: Lake, trained: Trained) -> None:
         self._queries = Queries(lake)
@@ -95,7 +94,7 @@ class Streaming:
 
 @pytest.fixture(scope="module")
 def streamed(trained: Trained, shared_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """A lake with two loaded files that has streamed these messages."""
+    """A lake with two loaded files that has streamed `MESSAGES`."""
     lake = copy_of(trained, tmp_path_factory.mktemp("verified") / "lake")
     settings = with_topics(lake.settings, shared_broker, "verify")
     ensure_topics(settings.kafka, shared_broker.bootstrap_servers)
@@ -106,7 +105,7 @@ def streamed(trained: Trained, shared_broker: Broker, tmp_path_factory: pytest.T
 
 @pytest.fixture
 def copied(streamed: Settings, tmp_path: Path) -> Settings:
-    """A copy of that lake, to be broken."""
+    """A copy of that lake, which a test may break."""
     shutil.copytree(streamed.folder, tmp_path / "lake")
     return load_settings(root=tmp_path / "lake").model_copy(update={"kafka": streamed.kafka})
 
@@ -116,7 +115,7 @@ def found(settings: Settings) -> Verified:
 
 
 def broken(settings: Settings) -> dict[str, dict[str, int]]:
-    """By invariant that is broken what breaks it."""
+    """Return what breaks each broken invariant."""
     return {one.name: dict(one.broken) for one in found(settings).invariants if not one.holds}
 
 
@@ -126,7 +125,7 @@ def under_way(settings: Settings) -> dict[str, int]:
     return {one.name: one.under_way for one in verified.invariants if one.under_way}
 
 
-def test_every_row_of_a_lake_that_has_loaded_and_streamed_is_counted_and_nothing_is_broken(streamed: Settings) -> None:
+def test_every_row_of_a_loaded_and_streamed_lake_is_counted_and_nothing_is_broken(streamed: Settings) -> None:
     verified = found(streamed)
     assert verified.holds
     assert verified.under_way == 0
@@ -151,7 +150,7 @@ def test_every_row_of_a_lake_that_has_loaded_and_streamed_is_counted_and_nothing
 @pytest.mark.parametrize(
     ("do", "expected"), BREAKS.items(), ids=[f"{name}-{what.replace(' ', '-')}" for name, what, _ in BREAKS.values()]
 )
-def test_what_is_broken_by_hand_is_found_and_nothing_else(
+def test_only_the_broken_invariant_is_reported(
     copied: Settings, do: Callable[[Settings], None], expected: tuple[str, str, int]
 ) -> None:
     name, verdict, count = expected
@@ -161,16 +160,16 @@ def test_what_is_broken_by_hand_is_found_and_nothing_else(
     assert 1 <= len(checked.examples[verdict]) <= count
 
 
-def test_a_sum_that_is_too_high_is_found_by_its_day(copied: Settings) -> None:
+def test_a_sum_that_is_too_high_is_reported_for_its_day(copied: Settings) -> None:
     change_a_sum(copied)
     days = int(one(copied, "SELECT count(DISTINCT (date_received, product_family, issue, company, state)) "
                            "FROM gold.complaints_by_day"))  # fmt: skip
     assert broken(copied) == {"days": {"with other sums": days}}
 
 
-def test_what_was_erased_and_replayed_is_accounted_for(copied: Settings) -> None:
-    """A refused message is gone everywhere; another was mended, and is a repeat."""
-    gone, mended = (row[0] for row in query(copied, TABLES, "SELECT record_id FROM silver.quarantine ORDER BY 1").rows)
+def test_erased_and_replayed_rows_are_accounted_for(copied: Settings) -> None:
+    """One quarantined message is erased everywhere; another was fixed, and is a duplicate."""
+    gone, fixed = (row[0] for row in query(copied, TABLES, "SELECT record_id FROM silver.quarantine ORDER BY 1").rows)
     noted = f"'{gone}' AS record_id, 1::BIGINT AS complaint_id, 'quarantine' AS destination, now() AS asked_at"
     rewrite(copied, bronze.ERASURES, f"SELECT {noted}, NULL::TIMESTAMPTZ AS erased_at")
     assert under_way(copied) == {"places": 1}  # interrupted
@@ -182,7 +181,7 @@ def test_what_was_erased_and_replayed_is_accounted_for(copied: Settings) -> None
         copied,
         bronze.COMPLAINTS,
         f"FROM before WHERE record_id <> '{gone}' "
-        f"UNION ALL SELECT * REPLACE ({replayed}) FROM before WHERE record_id = '{mended}'",
+        f"UNION ALL SELECT * REPLACE ({replayed}) FROM before WHERE record_id = '{fixed}'",
     )
     rewrite(
         copied, silver.QUARANTINE, f"SELECT * REPLACE (now() AS replayed_at) FROM before WHERE record_id <> '{gone}'"
@@ -190,8 +189,7 @@ def test_what_was_erased_and_replayed_is_accounted_for(copied: Settings) -> None
     rewrite(
         copied,
         silver.DUPLICATES,
-        f"FROM before UNION ALL SELECT * REPLACE ('{mended}@20240301000000000' AS record_id) "
-        "FROM (FROM before LIMIT 1)",
+        f"FROM before UNION ALL SELECT * REPLACE ('{fixed}@20240301000000000' AS record_id) FROM (FROM before LIMIT 1)",
     )
     rewrite(copied, bronze.ERASURES, f"SELECT {noted}, now() AS erased_at")
     assert under_way(copied) == {}
@@ -199,10 +197,10 @@ def test_what_was_erased_and_replayed_is_accounted_for(copied: Settings) -> None
     assert messages_of.apart == {"erased": 1}
 
 
-def test_what_a_query_has_not_read_yet_is_under_way_and_never_lost(
+def test_rows_that_a_query_has_not_read_yet_are_in_progress_and_not_lost(
     copied: Settings, trained: Trained, spark: SparkSession, shared_broker: Broker
 ) -> None:
-    """Message by message on a topic of its own, through one query after the other."""
+    """Send messages to a separate topic and run one query after another."""
     own = with_topics(copied, shared_broker, "verify-waiting")
     for topic in (own.kafka.input, own.kafka.predictions):
         assert topic.name.startswith("verify-waiting")
@@ -217,24 +215,24 @@ def test_what_a_query_has_not_read_yet_is_under_way_and_never_lost(
     streaming.refine()
     assert under_way(settings) == {"gold": 5}
     before = settings.folder / "checkpoints" / "score"
-    kept = shutil.copytree(before, settings.folder / "kept")
+    saved = shutil.copytree(before, settings.folder / "saved")
     streaming.score()
     assert under_way(settings) == {"minutes": 5, "days": 5}
     shutil.rmtree(before)
-    kept.rename(before)  # as if it had been killed before it called the batch done
+    saved.rename(before)  # as if killed before the batch was committed to the checkpoint
     assert under_way(settings) == {"minutes": 5, "days": 5}
     streaming.summarise()
     assert under_way(settings) == {}
     for number in range(5):
-        publish(settings, NEW + 100 + number, None)  # for the other tests, whose lakes know nothing of them
+        publish(settings, NEW + 100 + number, None)  # for the other tests, whose lakes don't have them
 
 
-def test_a_decision_with_two_contents_or_none_on_kafka_is_found(copied: Settings, shared_broker: Broker) -> None:
+def test_a_decision_with_two_contents_or_none_on_kafka_is_reported(copied: Settings, shared_broker: Broker) -> None:
     number = NEW + 5
     of_it = [value for key, value in messages(shared_broker, copied.kafka.predictions.name) if int(key) == number]
     (value,) = (value for value in of_it if value is not None)
     publish(copied, number, value)
-    assert broken(copied) == {}  # at least once
+    assert broken(copied) == {}  # at least once is allowed
     publish(copied, number, value.replace(b'"company":"ACME"', b'"company":"EMCA"'))
     assert broken(copied) == {"published": {"with several contents": 1}}
     publish(copied, number, None)
@@ -246,7 +244,7 @@ def test_a_decision_with_two_contents_or_none_on_kafka_is_found(copied: Settings
     assert broken(copied) == {}
 
 
-def test_a_lake_of_an_earlier_version_lacks_tables_and_columns_and_is_verified(copied: Settings) -> None:
+def test_a_lake_of_an_earlier_version_without_some_tables_and_columns_is_verified(copied: Settings) -> None:
     shutil.rmtree(table_path(copied, bronze.ERASURES))
     shutil.rmtree(table_path(copied, gold.STREAM_HEALTH))
     for table in (gold.BY_MINUTE, gold.DECISIONS):
@@ -255,7 +253,7 @@ def test_a_lake_of_an_earlier_version_lacks_tables_and_columns_and_is_verified(c
     assert broken(copied) == {}
 
 
-def test_without_kafka_the_files_alone_are_verified_and_that_is_said(trained: Trained) -> None:
+def test_without_kafka_only_files_are_verified_and_notes_say_so(trained: Trained) -> None:
     verified = found(trained.lake.settings)
     assert verified.holds
     notes = {checked.name: checked.note for checked in verified.invariants if checked.note}
@@ -265,15 +263,15 @@ def test_without_kafka_the_files_alone_are_verified_and_that_is_said(trained: Tr
     assert {checked.name: checked.counted for checked in verified.invariants}["files"] == 445
 
 
-def test_a_lake_that_is_not_there_is_refused(settings: Settings) -> None:
+def test_a_missing_lake_is_refused(settings: Settings) -> None:
     with pytest.raises(ComplaintsError, match=r"There are no tables in .* yet"):
         found(settings)
 
 
-def test_a_broken_lake_is_no_success_for_a_caller(copied: Settings) -> None:
-    lose_a_refused_row(copied)
+def test_a_broken_lake_is_a_failure_in_json(copied: Settings) -> None:
+    lose_a_quarantined_row(copied)
     verified = found(copied)
-    told = verified.as_json()
-    assert told["holds"] is False
-    assert told["invariants"]["places"]["broken"] == {"lost": 1}
+    report = verified.as_json()
+    assert report["holds"] is False
+    assert report["invariants"]["places"]["broken"] == {"lost": 1}
     assert replace(verified, invariants=()).holds

@@ -1,6 +1,6 @@
-"""A query that can't go on where it stopped is refused in one sentence that says what to do, and nothing is changed.
+"""A query that can't resume is refused with a message that says what to do, and nothing is changed.
 
-Real checkpoints: the ingesting query reads a topic of its own from a real broker, in two batches.
+The checkpoints are real: the ingest query reads a separate topic from a real broker, in two batches.
 """
 
 import shutil
@@ -48,14 +48,14 @@ def ingesting(lake: Lake, trigger: Trigger = DONE) -> StreamingQuery:
 
 
 def ingested(lake: Lake) -> tuple[int, int]:
-    """Rows of bronze, and how many records they are of."""
+    """Return the numbers of bronze rows and of distinct record ids."""
     rows = lake.read(BRONZE)
     return rows.count(), rows.select("record_id").distinct().count()
 
 
 @pytest.fixture(scope="module")
 def stopped(spark: SparkSession, shared_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A lake whose ingesting query has stopped after two batches."""
+    """A lake whose ingest query was stopped after two batches."""
     settings = with_topics(load_settings(root=tmp_path_factory.mktemp("stopped")), shared_broker, "stopped")
     ensure_topics(settings.kafka, shared_broker.bootstrap_servers)
     lake = Lake(spark, settings)
@@ -78,7 +78,7 @@ def lake(stopped: Settings, spark: SparkSession, tmp_path: Path) -> Lake:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder."""
+    """Return the content of every file below a folder."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
@@ -105,7 +105,7 @@ def without_offsets(checkpoint: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
         (torn, r"The checkpoint of the ingest query is damaged: .*/offsets/1 is missing or broken off\. Put back"),
         (emptied, r"The checkpoint of the ingest query is damaged: .*/offsets/1 is missing or broken off\. Put back"),
@@ -114,23 +114,23 @@ def without_offsets(checkpoint: Path) -> None:
         (without_offsets, r"The checkpoint of the ingest query lacks .*/offsets/1\. Put back the last copy"),
     ],
 )
-def test_a_damaged_checkpoint_is_refused_by_the_file_and_left(
-    lake: Lake, damage: Callable[[Path], None], said: str
+def test_a_damaged_checkpoint_is_refused_with_the_file_named_and_not_changed(
+    lake: Lake, damage: Callable[[Path], None], message: str
 ) -> None:
     damage(Path(lake.checkpoint("ingest")))
     before = content(lake.settings.folder)
-    with pytest.raises(ComplaintsError, match=said):
+    with pytest.raises(ComplaintsError, match=message):
         ingesting(lake)
     assert content(lake.settings.folder) == before
 
 
-def test_a_batch_that_was_not_finished_is_no_damage(lake: Lake) -> None:
+def test_an_unfinished_batch_is_not_damage(lake: Lake) -> None:
     (Path(lake.checkpoint("ingest")) / "commits" / "1").unlink()
     follow(ingesting(lake), lambda _: None)
     assert ingested(lake) == (4 * SENT, 4 * SENT)
 
 
-def test_a_checkpoint_without_a_note_of_another_topic_is_refused(lake: Lake) -> None:
+def test_a_checkpoint_of_another_topic_without_a_note_is_refused(lake: Lake) -> None:
     kafka = lake.settings.kafka
     other = kafka.model_copy(update={"input": kafka.input.model_copy(update={"name": kafka.predictions.name})})
     elsewhere = Lake(lake.spark, lake.settings.model_copy(update={"kafka": other}))
@@ -159,7 +159,7 @@ def test_the_checkpoint_of_a_table_that_was_replaced_is_refused(lake: Lake) -> N
 
 
 def drop(lake: Lake, partition: int, offset: int) -> None:
-    """Have Kafka drop what lies before an offset, as its retention does."""
+    """Have Kafka drop all messages before an offset, as its retention does."""
     kafka = lake.settings.kafka
     with admin_client(kafka, str(kafka.bootstrap_servers)) as admin:
         admin.delete_records({TopicPartition(kafka.input.name, partition): offset})
@@ -167,7 +167,7 @@ def drop(lake: Lake, partition: int, offset: int) -> None:
 
 @pytest.fixture
 def overtaken(lake: Lake, shared_broker: Broker, spark: SparkSession) -> Iterator[Lake]:
-    """A lake of its own topic, which Kafka has cut seven messages beyond what was read."""
+    """A lake with a separate topic, of which Kafka dropped seven unread messages."""
     settings = with_topics(lake.settings, shared_broker, "overtaken")
     own = Lake(spark, load_settings(root=lake.settings.folder / "own").model_copy(update={"kafka": settings.kafka}))
     settings = own.settings
@@ -182,17 +182,17 @@ def overtaken(lake: Lake, shared_broker: Broker, spark: SparkSession) -> Iterato
         admin.delete_topics([settings.kafka.input.name])
 
 
-def test_messages_that_kafka_dropped_unread_are_counted_and_gone_without_only_when_that_is_accepted(
+def test_unread_messages_dropped_by_kafka_are_counted_and_skipped_only_if_that_is_accepted(
     overtaken: Lake,
 ) -> None:
     settings = overtaken.settings
     servers = str(settings.kafka.bootstrap_servers)
-    told = r"Kafka has dropped 7 messages of overtaken-input that were never read \(partition 1\)"
-    with pytest.raises(ComplaintsError, match=told + r".* Set COMPLAINTS_STREAMING__ACCEPT_DATA_LOSS=true"):
+    dropped = r"Kafka has dropped 7 messages of overtaken-input that were never read \(partition 1\)"
+    with pytest.raises(ComplaintsError, match=dropped + r".* Set COMPLAINTS_STREAMING__ACCEPT_DATA_LOSS=true"):
         dropped_messages(settings, servers)
     with pytest.raises(ComplaintsError, match=r"The ingest query failed: .*(out of range|some data may)"):
         follow(ingesting(overtaken), lambda _: None)
-    assert ingested(overtaken) == (2 * SENT, 2 * SENT), "not one of the later messages has passed the gap"
+    assert ingested(overtaken) == (2 * SENT, 2 * SENT), "no later message was read past the gap"
 
     streaming = settings.streaming.model_copy(update={"accept_data_loss": True})
     accepting = Lake(overtaken.spark, settings.model_copy(update={"streaming": streaming}))
@@ -202,25 +202,25 @@ def test_messages_that_kafka_dropped_unread_are_counted_and_gone_without_only_wh
     assert dropped_messages(settings, servers) is None
 
 
-def test_a_stream_whose_messages_are_dropped_before_it_reads_them_ends_with_the_count(overtaken: Lake) -> None:
+def test_a_stream_whose_unread_messages_are_dropped_ends_with_the_count(overtaken: Lake) -> None:
     settings = overtaken.settings
     servers = str(settings.kafka.bootstrap_servers)
 
     def start() -> StreamingQuery:
-        if told:  # as the live stream does at each start
+        if notices:  # as the live stream does at each restart
             dropped_messages(settings, servers)
         return ingesting(overtaken, Trigger(interval_ms=100))
 
-    told: list[str] = []
-    supervisor = Supervisor(settings.streaming.model_copy(update={"backoff_seconds": 0.1}), Gate(), told.append)
+    notices: list[str] = []
+    supervisor = Supervisor(settings.streaming.model_copy(update={"backoff_seconds": 0.1}), Gate(), notices.append)
     supervisor.start({"ingest": start})
     with pytest.raises(ComplaintsError, match="Kafka has dropped 7 messages"):
-        wait_until(lambda: supervisor.check(), 60, "the end of the stream")  # noqa: PLW0108 - it gives None
-    assert len(told) == 1
+        wait_until(lambda: supervisor.check(), 60, "the end of the stream")  # noqa: PLW0108 - it returns None
+    assert len(notices) == 1
     assert ingested(overtaken) == (2 * SENT, 2 * SENT)
 
 
-def test_a_topic_that_ends_before_what_was_read_of_it_is_refused(lake: Lake) -> None:
+def test_a_topic_that_ends_before_the_read_offset_is_refused(lake: Lake) -> None:
     newest = Path(lake.checkpoint("ingest")) / "offsets" / "1"
     newest.write_text(
         newest.read_text(encoding="utf-8").replace(f'"0":{2 * SENT}', f'"0":{9 * SENT}'), encoding="utf-8"
@@ -229,7 +229,7 @@ def test_a_topic_that_ends_before_what_was_read_of_it_is_refused(lake: Lake) -> 
         dropped_messages(lake.settings, str(lake.settings.kafka.bootstrap_servers))
 
 
-def test_a_topic_that_is_gone_is_told(lake: Lake) -> None:
+def test_the_error_names_a_missing_topic(lake: Lake) -> None:
     kafka = lake.settings.kafka
     gone = kafka.model_copy(update={"input": kafka.input.model_copy(update={"name": "nowhere"})})
     elsewhere = Lake(lake.spark, lake.settings.model_copy(update={"kafka": gone}))
@@ -244,7 +244,7 @@ def test_a_second_stream_on_the_lake_is_refused_before_it_starts_anything(lake: 
     assert content(lake.settings.folder / "checkpoints") == before
 
 
-def test_without_a_registry_no_stream_starts_and_the_lake_is_free_again(lake: Lake) -> None:
+def test_without_a_registry_no_stream_starts_and_the_lock_is_released(lake: Lake) -> None:
     with pytest.raises(ComplaintsError, match="run `complaints train` first"):
         LiveStream(lake.settings, lambda _: None).__enter__()
     with writer_lock(lake.settings):

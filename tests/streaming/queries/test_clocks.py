@@ -1,4 +1,4 @@
-"""Clocks that are wrong, the sender's or this machine's, lose nothing and don't make an old answer the latest."""
+"""A wrong clock of the sender or the host loses nothing and makes no old answer the latest."""
 
 import json
 import time
@@ -24,7 +24,7 @@ COMPLAINT = {"date_received": "2024-03-01", "product": "Mortgage", "issue": "Tro
 
 
 def send(lake: Lake, minutes_off: int, complaint_id: int, response: str) -> None:
-    """Send a complaint as a sender would whose clock is wrong by so much."""
+    """Send a complaint from a sender whose clock is off by `minutes_off`."""
     cells = {**COMPLAINT, "complaint_id": str(complaint_id), "company_response_to_consumer": response}
     at = round((time.time() + minutes_off * 60) * 1000)
     with closing(KafkaProducer(bootstrap_servers=str(lake.settings.kafka.bootstrap_servers))) as producer:
@@ -33,14 +33,14 @@ def send(lake: Lake, minutes_off: int, complaint_id: int, response: str) -> None
 
 
 def stream_once(lake: Lake) -> None:
-    """What waits on Kafka, all the way to gold."""
+    """Process everything on Kafka through to gold."""
     kafka = spark_kafka_options(lake, str(lake.settings.kafka.bootstrap_servers))
     follow(Queries(lake).ingest(kafka, Trigger(until_done=True)), lambda _: None)
     refine(lake, lambda _: None)
     score_backlog(lake.settings, lambda *_: None)
 
 
-def test_a_clock_that_is_ten_minutes_off_changes_no_count_and_what_came_last_is_the_latest(
+def test_a_clock_ten_minutes_off_changes_no_count_and_the_last_arrival_is_the_latest(
     trained: Trained, tmp_path: Path, shared_broker: Broker
 ) -> None:
     copy = copy_of(trained, tmp_path / "copy")
@@ -51,7 +51,7 @@ def test_a_clock_that_is_ten_minutes_off_changes_no_count_and_what_came_last_is_
     send(lake, 10, REPEATED, "In progress")
     send(lake, 10, NEW, "In progress")
     stream_once(lake)
-    send(lake, -10, REPEATED, "Closed with monetary relief")  # the clock was put right, and too far back
+    send(lake, -10, REPEATED, "Closed with monetary relief")  # the clock was corrected, but too far back
     stream_once(lake)
     send(lake, -10, NEW, "Closed with explanation")
     stream_once(lake)

@@ -1,4 +1,4 @@
-"""Messages as large as may be, many at once: whatever they hold, the stream gets past them, and memory has a bound."""
+"""Many messages of the maximum size at once neither stop the stream nor exceed its memory."""
 
 import json
 import random
@@ -31,7 +31,7 @@ SIXTY = 60
 
 @pytest.fixture
 def lake(spark: SparkSession, settings: Settings, shared_broker: Broker) -> Iterator[Lake]:
-    """An empty lake with topics of its own, which take what the settings say."""
+    """An empty lake with separate topics that have the default limits."""
     settings = with_topics(settings, shared_broker, "large")
     ensure_topics(settings.kafka, shared_broker.bootstrap_servers)
     own = Lake(spark, settings)
@@ -59,7 +59,7 @@ def stream(lake: Lake) -> None:
     refine(lake, lambda _: None)
 
 
-def test_what_is_too_large_is_kept_whole_refused_unread_and_costs_no_other(lake: Lake) -> None:
+def test_payloads_that_are_too_large_are_stored_whole_quarantined_unparsed_and_alone(lake: Lake) -> None:
     large = complaint(1, "".join(random.Random(1).choices("abcdefghij klmnop", k=3_000_000)))
     send(lake, [*[large] * 12, complaint(2, "Short.")])
     stream(lake)
@@ -69,7 +69,7 @@ def test_what_is_too_large_is_kept_whole_refused_unread_and_costs_no_other(lake:
     assert [len(row.payload) for row in refused] == [OVERSIZED_SHOWN] * 12
     assert {row["payload"].encode() for row in waiting(lake.settings, None, None).rows} == {large}
 
-    # What is held of bronze at a time is a row group: so many bytes, not so many rows.
+    # Reading bronze holds one row group at a time, so row groups are limited by bytes, not by rows.
     for path in lake.path(BRONZE).glob("*.parquet"):
         groups = pq.ParquetFile(path).metadata
         rows = [groups.row_group(number).num_rows for number in range(groups.num_row_groups)]

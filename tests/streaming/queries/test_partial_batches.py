@@ -1,6 +1,6 @@
-"""A row that is there adds nothing, whatever marks and checkpoints say; a row that isn't comes, whatever the rules say.
+"""A stored row is not written again and a missing row is, whatever marks, checkpoints and rules say.
 
-Batches as Spark gives them, over copies of one lake; `streaming.test_refine` has those that are cut off by a kill.
+Batches as Spark passes them to a query; `test_refine` covers batches that are cut off by a kill.
 """
 
 import shutil
@@ -61,7 +61,7 @@ ARRIVED = [
 
 
 def placed(lake: Lake) -> dict[str, int]:
-    """Rows by table, each table's records being distinct, and those of all three together."""
+    """Return the row counts by table, after asserting that no record is in two tables."""
     counts = {table.name: len(rows_of(lake, table)) for table in (COMPLAINTS, DUPLICATES, QUARANTINE)}
     records = [row.record_id for table in (COMPLAINTS, DUPLICATES, QUARANTINE) for row in rows_of(lake, table)]
     assert len(records) == len(set(records))
@@ -71,7 +71,7 @@ def placed(lake: Lake) -> dict[str, int]:
     return counts
 
 
-def test_a_refining_checkpoint_that_was_moved_away_adds_nothing_and_goes_on(lake: Lake) -> None:
+def test_moving_the_refine_checkpoint_away_adds_nothing_and_the_query_continues(lake: Lake) -> None:
     lake.create((bronze.COMPLAINTS, *silver.TABLES))
     for number, values in enumerate(ARRIVED):
         land(lake, values, first_offset=10 * number)
@@ -87,7 +87,7 @@ def test_a_refining_checkpoint_that_was_moved_away_adds_nothing_and_goes_on(lake
 
 
 class Refinery:
-    """Runs batches as the query does, by rules that may change."""
+    """Runs batches as the query does, with rules that may change."""
 
     def __init__(self, lake: Lake, without: str = "") -> None:
         self.lake = lake
@@ -113,14 +113,14 @@ BREAKS = {"Date_sent_to_company": "2023-04-01"}
     [
         (
             [
-                *(complaint(1), complaint(2, **BREAKS)),  # refused and not yet in quarantine: now it passes
-                *(complaint(11, **BREAKS), complaint(11, State="CA"), complaint(11)),  # its repeat is in silver already
+                *(complaint(1), complaint(2, **BREAKS)),  # quarantined but not yet written: now it passes
+                *(complaint(11, **BREAKS), complaint(11, State="CA"), complaint(11)),  # its duplicate is in silver
                 *(complaint(21), complaint(21, response="Closed", **BREAKS), "no json"),
             ],
             (QUARANTINE, DUPLICATES),
             (4, 3, 1),
         ),
-        # In quarantine, and its complaint not yet in silver.
+        # Already in quarantine, but its complaint is not yet in silver.
         ([complaint(1), complaint(1, response="Closed", **BREAKS)], (COMPLAINTS, DUPLICATES), (1, 0, 1)),
     ],
 )
@@ -144,7 +144,7 @@ def test_after_a_kill_and_a_tightened_rule_every_row_is_in_one_place(lake: Lake)
     assert placed(lake) == {COMPLAINTS.name: 3, DUPLICATES.name: 1, QUARANTINE.name: 0}
 
 
-def test_what_a_repeat_brings_comes_once_and_an_older_answer_never_over_a_newer_one(lake: Lake) -> None:
+def test_a_duplicates_updates_are_applied_once_and_no_older_answer_replaces_a_newer_one(lake: Lake) -> None:
     lake.create(WRITTEN)
     refinery = Refinery(lake)
     first, second = (
@@ -155,7 +155,7 @@ def test_what_a_repeat_brings_comes_once_and_an_older_answer_never_over_a_newer_
     with pytest.raises(InterruptedBatchError):
         refinery.run(1, second, dead=(OUTCOMES, NARRATIVES))
     assert [row.response_class for row in rows_of(lake, OUTCOMES)] == ["explanation"]
-    for number, payloads in enumerate((first, second)):  # by a query that starts over
+    for number, payloads in enumerate((first, second)):  # as a query that starts over
         refinery.run(number, payloads, query="another")
         assert [row.narrative for row in rows_of(lake, NARRATIVES)] == ["Came late"] * number
     assert [row.response_class for row in rows_of(lake, OUTCOMES)] == ["monetary_relief"]
@@ -164,7 +164,7 @@ def test_what_a_repeat_brings_comes_once_and_an_older_answer_never_over_a_newer_
     assert placed(lake) == {COMPLAINTS.name: 1, DUPLICATES.name: 3, QUARANTINE.name: 0}
 
 
-def test_a_warm_batch_looks_into_no_table(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_after_the_first_reads_no_table(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     lake.create(WRITTEN)
     refinery = Refinery(lake)
     write = RefineBatch(lake, Guard(lake, QUERY), QUERY, refinery.rules)
@@ -188,13 +188,13 @@ def decided(trained: Trained) -> DataFrame:
     return complaints.transform(scored(trained.model)).transform(decisions(rules)).localCheckpoint()
 
 
-def test_a_scoring_checkpoint_that_was_moved_away_adds_nothing(lake: Lake, decided: DataFrame) -> None:
+def test_moving_the_score_checkpoint_away_adds_nothing(lake: Lake, decided: DataFrame) -> None:
     lake.create([DECISIONS])
     half = decided.select("complaint_id").sort("complaint_id").collect()[10].complaint_id
     ScoreBatch(lake, Guard(lake, "q"), None)(decided.where(F.col("complaint_id") < half), 0)
-    anew = ScoreBatch(lake, Guard(lake, "another"), None)
-    anew(decided.where(F.col("complaint_id") <= half), 0)
-    anew(decided, 1)
+    restarted = ScoreBatch(lake, Guard(lake, "another"), None)
+    restarted(decided.where(F.col("complaint_id") <= half), 0)
+    restarted(decided, 1)
     stored = lake.read(DECISIONS)
     assert stored.count() == stored.select("complaint_id").distinct().count() == 20
     version = lake.version(DECISIONS)
@@ -202,7 +202,7 @@ def test_a_scoring_checkpoint_that_was_moved_away_adds_nothing(lake: Lake, decid
     assert lake.version(DECISIONS) == version
 
 
-def test_a_summarising_checkpoint_that_was_moved_away_makes_the_sums_anew(lake: Lake, decided: DataFrame) -> None:
+def test_moving_the_summarise_checkpoint_away_recomputes_the_sums(lake: Lake, decided: DataFrame) -> None:
     lake.create([DECISIONS, BY_MINUTE, BY_DAY])
     ScoreBatch(lake, Guard(lake, "q"), None)(decided, 0)
     for _ in range(2):
@@ -215,7 +215,7 @@ def sums(lake: Lake) -> list[int]:
     return [lake.read(table).agg(F.sum("complaints")).collect()[0][0] for table in (BY_MINUTE, BY_DAY)]
 
 
-def test_an_older_summarising_checkpoint_is_refused_with_what_to_do(
+def test_an_older_summarise_checkpoint_is_refused_with_instructions(
     lake: Lake, decided: DataFrame, tmp_path: Path
 ) -> None:
     lake.create([DECISIONS, BY_MINUTE, BY_DAY])

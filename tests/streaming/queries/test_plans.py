@@ -1,4 +1,4 @@
-"""The four queries over real complaints: nothing on their way is evaluated in Python, and stream and batch agree."""
+"""The four queries over real complaints run without Python UDFs, and stream and batch agree."""
 
 import json
 from dataclasses import dataclass
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ran:
-    """What the four queries did once, one after the other, until nothing was left."""
+    """Results of one run of the four queries, one after another, until no input was left."""
 
     lake: Lake
-    plans: dict[str, str]  # of the last batch of each query
+    plans: dict[str, str]  # plan of the last batch, by query
     executions: list[str]  # physical plans of everything that Spark executed meanwhile
     published: list[tuple[bytes, bytes]]
 
 
 def executed(spark: SparkSession) -> dict[int, str]:
-    """Physical plans of what Spark executed, by number."""
+    """Return the physical plans of all executions, by execution id."""
     found = spark._jsparkSession.sharedState().statusStore().executionsList()
     return {found.apply(i).executionId(): found.apply(i).physicalPlanDescription() for i in range(found.size())}
 
@@ -51,7 +51,7 @@ def plan(frame: DataFrame) -> str:
 
 
 def complaint(number: int, **fields: str) -> bytes:
-    told = {
+    values = {
         "Complaint ID": str(number),
         "Date received": "2023-03-04",
         "Product": "Mortgage",
@@ -61,13 +61,13 @@ def complaint(number: int, **fields: str) -> bytes:
         "Consumer complaint narrative": "They lost my papers twice and then charged {$200.00}.",
         **fields,
     }
-    return json.dumps(told).encode()
+    return json.dumps(values).encode()
 
 
 SENT = [
     complaint(900_000_001),
     complaint(900_000_002, **{"Consumer complaint narrative": ""}),
-    complaint(900_000_001),  # a repeat
+    complaint(900_000_001),  # a duplicate
     complaint(900_000_002, **{"Company response to consumer": "Closed with monetary relief"}),  # its outcome
     b"no complaint at all",
 ]
@@ -103,12 +103,12 @@ def ran(trained: Trained, tmp_path_factory: pytest.TempPathFactory, shared_broke
     return Ran(lake, plans, executions, messages(shared_broker, kafka.predictions.name))
 
 
-def test_a_python_function_would_be_seen(spark: SparkSession, whole_plans: None) -> None:  # noqa: ARG001
+def test_a_python_udf_would_be_detected(spark: SparkSession, whole_plans: None) -> None:  # noqa: ARG001
     in_python = F.udf(lambda number: number + 1, "bigint")
     assert IN_PYTHON.search(plan(spark.range(3).select(in_python("id"))))
 
 
-def test_nothing_is_evaluated_in_python_and_the_stream_says_what_the_batch_says(trained: Trained, ran: Ran) -> None:
+def test_nothing_is_evaluated_in_python_and_stream_and_batch_agree(trained: Trained, ran: Ran) -> None:
     assert set(ran.plans) == {"ingest", "refine", "score", "summarise"}
     queries, spark = Queries(ran.lake), ran.lake.spark
     plans = ran.plans | {
@@ -127,7 +127,7 @@ def test_nothing_is_evaluated_in_python_and_the_stream_says_what_the_batch_says(
     assert not IN_PYTHON.search(plan(in_batch))
 
     batch = {row.complaint_id: (row.probability, row.scored_with) for row in in_batch.collect()}
-    decisions = ran.lake.read(DECISIONS).collect()  # bounded: some hundred complaints
+    decisions = ran.lake.read(DECISIONS).collect()  # bounded: a few hundred complaints
     assert {row.complaint_id: (row.probability, row.scored_with) for row in decisions} == batch
     assert len(decisions) == len(batch) == trained.lake.read(COMPLAINTS).count() + 2
     assert {int(key) for key, _ in ran.published} == set(batch)

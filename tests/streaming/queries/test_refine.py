@@ -1,4 +1,4 @@
-"""The refining query on real tables: every row accounted for once, whatever arrives and wherever it is killed."""
+"""The refine query accounts for every row once, whatever arrives and wherever it is killed."""
 
 import base64
 import json
@@ -40,19 +40,19 @@ WRITTEN = (COMPLAINTS, NARRATIVES, OUTCOMES, QUARANTINE, DUPLICATES, EXPECTATION
 
 
 def complaint(number: object, **changes: object) -> str:
-    """A complaint as JSON with other values; None takes a key away."""
+    """Return a complaint as JSON with changed values; None removes a key."""
     changed = {"Complaint ID": number, **GOOD}
     changed |= {NAMES.get(name, name.replace("_", " ")): value for name, value in changes.items()}
     return json.dumps({name: value for name, value in changed.items() if value is not None})
 
 
 def archived(number: int, narrative: str) -> str:
-    """A row of the narrative archive."""
+    """Return a row of the narrative archive."""
     return json.dumps({"Complaint ID": number, "Consumer complaint narrative": narrative})
 
 
 def messages(spark: SparkSession, values: Sequence[str | bytes | None], first_offset: int = 0) -> DataFrame:
-    """Messages as the Kafka source gives them."""
+    """Return messages with the columns of Spark's Kafka source."""
     raw = [value.encode() if isinstance(value, str) else value for value in values]
     records = [
         {"value": None if value is None else base64.b64encode(value).decode(), "offset": first_offset + at}
@@ -76,7 +76,7 @@ def refine(lake: Lake) -> None:
 
 
 def rows_of(lake: Lake, table: Table) -> list[Row]:
-    """A table's rows in an order of their own, without the times at which batches wrote them."""
+    """Return a table's rows, sorted, without the times at which batches wrote them."""
     return sorted(lake.read(table).drop("refined_at", "observed_at").collect(), key=str)
 
 
@@ -84,7 +84,7 @@ def place(row: Row) -> int:
     return int(row.record_id.rpartition("/")[2])
 
 
-# What arrives, and the reasons (a list) or the warnings (a tuple) that it must get.
+# Payloads, and the reasons (a list) or the warnings (a tuple) that they must get.
 ARRIVING: dict[str, tuple[str | bytes | None, list[str] | tuple[str, ...]]] = {
     "a good one": (complaint(1), ()),
     "no value": (None, ["empty_payload"]),
@@ -124,7 +124,7 @@ ARRIVING: dict[str, tuple[str | bytes | None, list[str] | tuple[str, ...]]] = {
 }
 
 
-def test_whatever_arrives_is_stored_or_found_again_in_quarantine_with_its_reasons(lake: Lake) -> None:
+def test_every_payload_is_stored_or_quarantined_with_its_reasons(lake: Lake) -> None:
     lake.create((bronze.COMPLAINTS, *silver.TABLES))
     land(lake, [value for value, _ in ARRIVING.values()])
     refine(lake)
@@ -141,13 +141,13 @@ def test_whatever_arrives_is_stored_or_found_again_in_quarantine_with_its_reason
 
     broken = Counter(rule for row in refused.values() for rule in (*row.reasons, *row.warnings))
     broken.update(rule for row in stored.values() for rule in row.warnings)
-    del broken["narrative_without_complaint"]  # no rule of a row by itself
+    del broken["narrative_without_complaint"]  # not a rule that applies to a single row
     counted = rows_of(lake, EXPECTATIONS)
     assert {row.rule: row.broken for row in counted} == broken
     assert {row.checked for row in counted} == {len(ARRIVING)}
 
 
-def test_repeats_bring_outcomes_and_narratives_and_never_touch_the_intake(lake: Lake) -> None:
+def test_duplicates_add_outcomes_and_narratives_and_never_change_the_intake(lake: Lake) -> None:
     lake.create((bronze.COMPLAINTS, *silver.TABLES))
     land(lake, [complaint(1), complaint(2, narrative="Its own"), complaint(3, response="In progress")])
     refine(lake)
@@ -177,11 +177,11 @@ def test_repeats_bring_outcomes_and_narratives_and_never_touch_the_intake(lake: 
 
     versions = {table: lake.version(table) for table in WRITTEN}
     refine(lake)
-    assert {table: lake.version(table) for table in WRITTEN} == versions, "nothing new, nothing written"
+    assert {table: lake.version(table) for table in WRITTEN} == versions, "without new rows nothing is written"
 
 
 class InterruptedBatchError(Exception):
-    """Stands for the kill."""
+    """Simulates a kill in the middle of a batch."""
 
 
 class DyingLake(Lake):
@@ -209,7 +209,7 @@ FIRST = [
     complaint(3, narrative="Its own"),
     complaint(4, Date_received="soon"),
 ]
-# Touches all six tables, and has to compare with what is stored.
+# Writes all six tables, and has to compare with the stored rows.
 REPEATING = [
     complaint(1, response="Closed with monetary relief"),
     complaint(2, response="Closed with explanation", Date_sent_to_company="2023-05-09"),
@@ -224,13 +224,13 @@ REPEATING = [
     archived(9, "Whose?"),
     "no json",
 ]
-# All new, which is written without a comparison.
+# All new: written without a comparison.
 FRESH = [complaint(11, response="Closed"), complaint(12, Product="Time travel"), complaint(13), "no json"]
 AFTER = [complaint(11, State="CA"), complaint(21), complaint(1, Timely_response="Yes"), archived(3, "Its own")]
 
 
 class Refinery:
-    """Runs batches as the query does, over a lake of its own."""
+    """Runs batches as the query does, over a separate lake."""
 
     def __init__(self, spark: SparkSession, settings: Settings) -> None:
         self.lake = Lake(spark, settings)
@@ -240,11 +240,11 @@ class Refinery:
         self.writer = self.restarted()
 
     def restarted(self, dead: Sequence[Table] = ()) -> RefineBatch:
-        """The batch writer of a new start of the query."""
+        """Return the batch writer of a restarted query."""
         return RefineBatch(DyingLake(self.lake, dead), Guard(self.lake, QUERY), QUERY, self._expectations)
 
     def batch(self, number: int, payloads: Sequence[str]) -> DataFrame:
-        """The same rows each time, as Spark gives them when it runs a batch again."""
+        """Return the same rows each time, as Spark does when it runs a batch again."""
         day = F.timestamp_seconds(F.lit(1_700_000_000 + number * 86_400))
         landed = messages(self.lake.spark, payloads, number * 100).transform(landed_from_kafka)
         rows = landed.withColumns({"ingested_at": day, "kafka_timestamp": day})
@@ -272,7 +272,7 @@ def base(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture
 def copy_of(base: Refinery, tmp_path: Path) -> Callable[[str], Refinery]:
-    """Makes a copy of the lake with one batch in it."""
+    """A function that copies the lake with one batch in it."""
 
     def copied(name: str) -> Refinery:
         shutil.copytree(base.lake.settings.folder, tmp_path / name)
@@ -283,7 +283,7 @@ def copy_of(base: Refinery, tmp_path: Path) -> Callable[[str], Refinery]:
 
 @pytest.mark.usefixtures("_no_mark_left")
 @pytest.mark.parametrize("payloads", [REPEATING, FRESH], ids=["repeating", "fresh"])
-def test_a_batch_that_was_killed_between_its_tables_ends_as_if_it_had_run_once(
+def test_a_batch_killed_between_its_tables_ends_as_if_it_had_run_once(
     base: Refinery, copy_of: Callable[[str], Refinery], payloads: list[str]
 ) -> None:
     once = copy_of("once")
@@ -297,7 +297,7 @@ def test_a_batch_that_was_killed_between_its_tables_ends_as_if_it_had_run_once(
     expected_after = once.state()
 
     half = len(touched) // 2
-    cuts = [[], touched[:half], touched[half:], touched]  # they are written side by side: any may be there first
+    cuts = [[], touched[:half], touched[half:], touched]  # the tables are written in parallel: any may be first
     for number, done in enumerate(cuts):
         killed = copy_of(f"killed-{number}")
         dead = [table for table in touched if table not in done]
@@ -310,9 +310,9 @@ def test_a_batch_that_was_killed_between_its_tables_ends_as_if_it_had_run_once(
         again = killed.restarted()
         again(batch, 1)
         assert killed.state() == expected, f"{[table.name for table in done]} were written before the kill"
-        assert {table: killed.lake.version(table) for table in done} == versions, "no commit is made twice"
+        assert {table: killed.lake.version(table) for table in done} == versions, "no commit is repeated"
     again(after, 2)
-    assert killed.state() == expected_after, "the next batch goes on from there"
+    assert killed.state() == expected_after, "the next batch continues from there"
 
 
 @pytest.mark.usefixtures("_no_mark_left")
@@ -325,7 +325,7 @@ def test_every_commit_of_a_batch_carries_its_mark(copy_of: Callable[[str], Refin
 
 
 @pytest.mark.usefixtures("_no_mark_left")
-def test_each_row_goes_to_one_table_however_the_rows_are_cut_into_batches(copy_of: Callable[[str], Refinery]) -> None:
+def test_each_row_goes_to_one_table_however_rows_are_split_into_batches(copy_of: Callable[[str], Refinery]) -> None:
     rows = [*REPEATING, *FRESH, *AFTER]
     states = []
     for size in (len(rows), 7):

@@ -1,4 +1,4 @@
-"""A batch of decisions is stored once and published at least once, with the same content each time."""
+"""A batch of decisions is stored once and published at least once, always with the same content."""
 
 import json
 from pathlib import Path
@@ -42,7 +42,7 @@ def test_a_batch_run_twice_is_stored_once_and_published_twice_as_it_was_stored(
         ScoreBatch(lake, Guard(lake, "q"), publishing)(rows, 7)
 
     batch_of(trained.model)
-    batch_of(Model(trained.model.name, "a newer one", trained.model.fitted))  # the champion moved, then the restart
+    batch_of(Model(trained.model.name, "a newer one", trained.model.fitted))  # the champion changed before the restart
 
     stored = lake.read(DECISIONS)
     assert stored.count() == stored.select("complaint_id").distinct().count() == 30
@@ -57,7 +57,7 @@ def test_a_batch_run_twice_is_stored_once_and_published_twice_as_it_was_stored(
     assert stored.where(F.col("model_version") != trained.model.version).count() == 0
 
 
-def test_a_later_batch_of_the_same_start_is_written_without_a_look_back(trained: Trained, lake: Lake) -> None:
+def test_a_later_batch_of_the_same_run_is_written_without_checking_gold(trained: Trained, lake: Lake) -> None:
     lake.create([DECISIONS])
     complaints = trained.lake.read(COMPLAINTS).orderBy("complaint_id").limit(20).localCheckpoint()
     rows = complaints.transform(scored(trained.model)).transform(
@@ -71,7 +71,7 @@ def test_a_later_batch_of_the_same_start_is_written_without_a_look_back(trained:
     assert found == {0: 10, 1: 10}
 
 
-def test_scoring_without_a_stream_first_publishes_what_a_stream_that_was_killed_had_stored(
+def test_scoring_without_a_stream_first_publishes_what_a_killed_stream_had_stored(
     trained: Trained, tmp_path: Path, shared_broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = copy_of(trained, tmp_path / "lake")
@@ -82,7 +82,7 @@ def test_scoring_without_a_stream_first_publishes_what_a_stream_that_was_killed_
     publishing = Publishing(kafka.predictions.name, spark_kafka_options(lake, shared_broker.bootstrap_servers))
 
     def killed(*_: object) -> None:
-        msg = "killed amid publishing"
+        msg = "killed while publishing"
         raise InterruptedError(msg)
 
     with monkeypatch.context() as patch:

@@ -1,4 +1,4 @@
-"""The aggregates hold each batch of decisions exactly once, however often it is run and wherever it was killed."""
+"""The aggregates count each batch of decisions exactly once, however often it is run or killed."""
 
 import time
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from streaming.queries.summarise import SummariseBatch, consolidate
 
 @pytest.fixture(autouse=True)
 def _far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The machine's time zone must change nothing."""
+    """Set a time zone far from UTC, which must not change any result."""
     monkeypatch.setenv("TZ", "America/New_York")
     time.tzset()
     yield
@@ -26,7 +26,7 @@ def _far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 class Killed(BaseException):
-    """Stands for the kill of the process."""
+    """Simulates the kill of the process."""
 
 
 class KilledBetween(SummariseBatch):
@@ -39,7 +39,7 @@ class KilledBetween(SummariseBatch):
 
 
 def write_decisions(lake: Lake) -> None:
-    """60 decisions of one hour in three batches, each from an earlier minute into the next batch's."""
+    """Write 60 decisions of one hour in three batches whose minutes overlap."""
     first = datetime(2024, 3, 4, 12, 0, tzinfo=UTC)
     at = F.lit(first) + F.make_dt_interval(mins=F.col("id").cast("int"))
     values = {
@@ -66,13 +66,13 @@ def write_decisions(lake: Lake) -> None:
     lake.append(rows, DECISIONS, "test:0")
 
 
-def test_a_batch_counts_once_however_often_it_runs_and_wherever_it_was_killed(lake: Lake) -> None:
+def test_a_batch_counts_once_however_often_it_runs_and_wherever_it_is_killed(lake: Lake) -> None:
     lake.create([DECISIONS, BY_MINUTE, BY_DAY])
     write_decisions(lake)
     decisions = lake.read(DECISIONS)
     batches = [decisions.where(F.col("batch_id") == batch) for batch in range(3)]
     SummariseBatch(lake, Guard(lake, "q"))(batches[0], 0)
-    SummariseBatch(lake, Guard(lake, "q"))(batches[0], 0)  # run again: the first batch of a new start
+    SummariseBatch(lake, Guard(lake, "q"))(batches[0], 0)  # run again, as after a restart
     with pytest.raises(Killed):
         KilledBetween(lake, Guard(lake, "q"))(batches[1], 1)
     restarted = SummariseBatch(lake, Guard(lake, "q"))
@@ -91,7 +91,7 @@ def test_a_batch_counts_once_however_often_it_runs_and_wherever_it_was_killed(la
     assert tuple(by_minute.agg(*measures).collect()[0]) == (120_000.0, 2000.0, 3)
 
 
-def test_batches_are_appended_and_their_recent_rows_put_together_later(spark: SparkSession, lake: Lake) -> None:
+def test_batches_are_appended_and_their_recent_rows_are_consolidated_later(spark: SparkSession, lake: Lake) -> None:
     assert spark.conf.get("spark.sql.session.timeZone") == "UTC"
     lake.create([DECISIONS, BY_MINUTE, BY_DAY])
     write_decisions(lake)
@@ -108,13 +108,13 @@ def test_batches_are_appended_and_their_recent_rows_put_together_later(spark: Sp
         assert totals(lake.read(table)) == before == (120, 40, 60, 30.0)
         version = lake.version(table)
         consolidate(lake, table)
-        assert lake.version(table) == version, "there is nothing to put together any more"
+        assert lake.version(table) == version, "there is nothing left to consolidate"
     recent = lake.read(BY_MINUTE).where("minute > '2024-03-05'").collect()
     assert {row.urgency: row.complaints for row in recent} == {"high": 30, "low": 30}
     assert [lake.read(table).count() for table in (BY_MINUTE, BY_DAY)] == [6, 3]
 
 
-def test_batches_that_are_added_while_rows_are_put_together_are_all_counted(lake: Lake) -> None:
+def test_batches_appended_during_consolidation_are_all_counted(lake: Lake) -> None:
     lake.create([DECISIONS, BY_MINUTE, BY_DAY])
     write_decisions(lake)
     add, decisions = SummariseBatch(lake, Guard(lake, "q")), lake.read(DECISIONS)
@@ -137,6 +137,6 @@ def test_batches_that_are_added_while_rows_are_put_together_are_all_counted(lake
 
 
 def totals(aggregate: object) -> tuple[object, ...]:
-    """Complaints, escalated, high and the sum of probabilities over all rows."""
+    """Return complaints, escalated, high and the sum of probabilities over all rows."""
     measures = ("complaints", "escalated", "high", "probability_sum")
     return tuple(aggregate.agg(*map(F.sum, measures)).collect()[0])  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""A query that fails is started again after a growing wait, and given up loudly; a stop lets the batch in hand end."""
+"""A failed query restarts with backoff until it is given up; a stop lets the current batch finish."""
 
 import threading
 import time
@@ -23,7 +23,7 @@ def streaming_settings(retries: int, backoff_seconds: float) -> StreamingSetting
 
 
 def query(spark: SparkSession, write: Batch, checkpoint: Path) -> StreamingQuery:
-    """Numbers as they tick, each batch given to `write`."""
+    """Start a query over the rate source that passes each batch to `write`."""
     numbers = spark.readStream.format("rate").option("rowsPerSecond", 20).load()
     stream = numbers.writeStream.option("checkpointLocation", str(checkpoint)).foreachBatch(write)
     return stream.trigger(processingTime="100 milliseconds").start()
@@ -33,46 +33,46 @@ def starting(spark: SparkSession, write: Batch, checkpoint: Path) -> Callable[[]
     return partial(query, spark, write, checkpoint)
 
 
-def test_a_query_that_keeps_failing_waits_longer_each_time_and_is_given_up_with_its_reason(
+def test_a_query_that_keeps_failing_is_restarted_with_backoff_and_given_up_with_its_reason(
     spark: SparkSession, tmp_path: Path
 ) -> None:
-    tried: list[float] = []
-    told: list[str] = []
+    attempts: list[float] = []
+    notices: list[str] = []
 
     def fail(_: DataFrame, __: int) -> None:
-        tried.append(time.monotonic())
+        attempts.append(time.monotonic())
         msg = "The disk of the lake is full: make room."
         raise ComplaintsError(msg) from OSError(28, "No space left on device")
 
-    supervisor = Supervisor(streaming_settings(2, 1.0), Gate(), told.append)
+    supervisor = Supervisor(streaming_settings(2, 1.0), Gate(), notices.append)
     supervisor.start({"refine": starting(spark, fail, tmp_path)})
     with pytest.raises(ComplaintsError) as given_up:
         watch(supervisor, lambda: False, 90)
     reason = "ComplaintsError: The disk of the lake is full: make room."
     assert str(given_up.value) == f"The refine query failed 3 times and was given up: {reason}"
-    assert told == [
+    assert notices == [
         f"The refine query failed and starts again in 1 s: {reason}",
         "The refine query runs again.",
         f"The refine query failed and starts again in 2 s: {reason}",
         "The refine query runs again.",
     ]
     assert supervisor.restarts == {"refine": 2}
-    assert len(tried) == 3
-    assert tried[1] - tried[0] >= 1
-    assert tried[2] - tried[1] >= 2
+    assert len(attempts) == 3
+    assert attempts[1] - attempts[0] >= 1
+    assert attempts[2] - attempts[1] >= 2
 
 
 def watch(supervisor: Supervisor, done: Callable[[], bool], seconds: float) -> None:
-    """Look after the queries until something is so."""
+    """Check the queries until a condition holds."""
 
     def checked() -> bool:
         supervisor.check()
         return done()
 
-    wait_until(checked, seconds, "what the supervisor was to bring")
+    wait_until(checked, seconds, "the expected state of the supervisor")
 
 
-def test_a_query_that_failed_once_goes_on_where_it_was_and_the_other_never_stops(
+def test_a_query_that_failed_once_resumes_where_it_stopped_and_the_other_keeps_running(
     spark: SparkSession, tmp_path: Path
 ) -> None:
     batches: list[int] = []
@@ -81,7 +81,7 @@ def test_a_query_that_failed_once_goes_on_where_it_was_and_the_other_never_stops
     def fail_once(_: DataFrame, batch_id: int) -> None:
         batches.append(batch_id)
         if batches == [0, 1]:
-            msg = "a passing trouble"
+            msg = "a transient error"
             raise RuntimeError(msg)
 
     supervisor = Supervisor(streaming_settings(1, 0.1), Gate(), lambda _: None)
@@ -102,22 +102,22 @@ def test_a_query_that_failed_once_goes_on_where_it_was_and_the_other_never_stops
     assert not any(query.isActive for query in supervisor.queries.values())
 
 
-def test_a_stop_lets_the_batch_in_hand_end_and_begins_no_other(spark: SparkSession, tmp_path: Path) -> None:
-    begun: list[int] = []
+def test_a_stop_lets_the_current_batch_finish_and_starts_no_other(spark: SparkSession, tmp_path: Path) -> None:
+    started: list[int] = []
     ended: list[int] = []
-    in_hand, go_on = threading.Event(), threading.Event()
+    in_batch, go_on = threading.Event(), threading.Event()
 
     def slow(_: DataFrame, batch_id: int) -> None:
-        begun.append(batch_id)
+        started.append(batch_id)
         if batch_id == 1:
-            in_hand.set()
+            in_batch.set()
             assert go_on.wait(60)
         ended.append(batch_id)
 
     gate = Gate()
     supervisor = Supervisor(streaming_settings(0, 0.1), gate, lambda _: None)
     supervisor.start({"refine": starting(spark, gate(slow), tmp_path)})
-    assert in_hand.wait(60)
+    assert in_batch.wait(60)
     stopping = threading.Thread(target=supervisor.stop)
     stopping.start()
     stopping.join(1)
@@ -126,7 +126,7 @@ def test_a_stop_lets_the_batch_in_hand_end_and_begins_no_other(spark: SparkSessi
     go_on.set()
     stopping.join(60)
     assert not stopping.is_alive()
-    assert begun == ended == [0, 1]
+    assert started == ended == [0, 1]
     assert (quiet_meanwhile, gate.is_quiet) == (False, True)
     assert not supervisor.queries["refine"].isActive
     assert committed(tmp_path) == {0, 1}
@@ -136,7 +136,7 @@ def committed(checkpoint: Path) -> set[int]:
     return {int(path.name) for path in (checkpoint / "commits").iterdir() if path.name.isdigit()}
 
 
-def test_a_query_that_ended_without_an_error_says_so(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_query_that_ended_without_an_error_is_reported_as_such(spark: SparkSession, tmp_path: Path) -> None:
     ending = query(spark, lambda _, __: None, tmp_path)
     ending.stop()
     assert failure(ending) == "it ended by itself"
