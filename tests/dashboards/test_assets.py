@@ -1,4 +1,4 @@
-"""The dashboards as code hang together; a wrong file is refused by file, line and key, and nothing is imported."""
+"""The dashboard files are consistent; an invalid file is refused with its name, line and key."""
 
 import re
 import shutil
@@ -22,12 +22,12 @@ def assets() -> Assets:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A copy of the files, to be changed."""
+    """A copy of the files, which a test may change."""
     return Path(shutil.copytree(FOLDER, tmp_path / "assets"))
 
 
 def edit(path: Path, before: str, after: str) -> int:
-    """Replaces the first occurrence; returns its line."""
+    """Replace the first occurrence; returns its line number."""
     text = path.read_text()
     assert before in text
     path.write_text(text.replace(before, after, 1))
@@ -61,18 +61,18 @@ def test_every_dataset_has_the_columns_of_its_view(assets: Assets) -> None:
     assert declared == columns
 
 
-def test_every_column_and_metric_says_what_it_means(assets: Assets) -> None:
+def test_every_column_and_metric_has_a_description_and_a_label(assets: Assets) -> None:
     prepared = assets.for_import(TABLES, None)
     for dataset in assets.datasets:
         content = yaml.safe_load(prepared[dataset.path])
-        silent = [c["column_name"] for c in content["columns"] if not (c["description"] and c["verbose_name"])]
-        silent += [m["metric_name"] for m in content["metrics"] if not (m["description"] and m["verbose_name"])]
-        assert silent == [], dataset.path
+        undocumented = [c["column_name"] for c in content["columns"] if not (c["description"] and c["verbose_name"])]
+        undocumented += [m["metric_name"] for m in content["metrics"] if not (m["description"] and m["verbose_name"])]
+        assert undocumented == [], dataset.path
 
 
-def test_real_time_datasets_are_kept_5_seconds_and_historical_ones_5_minutes(assets: Assets) -> None:
-    kept = {d.content["description"].split(":")[0]: d.content["cache_timeout"] for d in assets.datasets}
-    assert kept == {"Real-time": 5, "Historical": 300}
+def test_real_time_datasets_are_cached_5_seconds_and_historical_ones_5_minutes(assets: Assets) -> None:
+    timeouts = {d.content["description"].split(":")[0]: d.content["cache_timeout"] for d in assets.datasets}
+    assert timeouts == {"Real-time": 5, "Historical": 300}
 
 
 def test_the_live_dashboard_refreshes_itself_every_10_seconds(assets: Assets) -> None:
@@ -80,7 +80,7 @@ def test_the_live_dashboard_refreshes_itself_every_10_seconds(assets: Assets) ->
     assert refresh["real-time-monitoring"] == 10
 
 
-def test_on_a_warehouse_the_same_datasets_carry_their_views_and_nothing_else_changes(assets: Assets) -> None:
+def test_on_a_warehouse_datasets_contain_their_views_and_nothing_else_changes(assets: Assets) -> None:
     local, remote = assets.for_import(TABLES, None), assets.for_import(TABLES, "databricks://token@host/x")
     changed = {path for path in local if local[path] != remote[path]}
     assert changed == {a.path for a in (*assets.databases, *assets.datasets)}
@@ -91,7 +91,7 @@ def test_on_a_warehouse_the_same_datasets_carry_their_views_and_nothing_else_cha
 
 
 @pytest.mark.parametrize(
-    ("name", "before", "after", "said"),
+    ("name", "before", "after", "message"),
     [
         ("charts/relief-rate.yaml", "metric: relief_rate", "metric: relief", "params.metric: .*has no metric 'relief'"),
         ("charts/complaint-rows.yaml", "- company\n", "- firm\n", "params.all_columns: .* no column 'firm'; it has "),
@@ -105,20 +105,22 @@ def test_on_a_warehouse_the_same_datasets_carry_their_views_and_nothing_else_cha
         ("datasets/lakehouse/minutes.yaml", "\ncolumns:", "\ncolums:", "columns: is missing"),
     ],
 )  # fmt: skip
-def test_a_wrong_file_is_named_with_line_and_key(copy: Path, name: str, before: str, after: str, said: str) -> None:
+def test_an_invalid_file_is_named_with_line_and_key(
+    copy: Path, name: str, before: str, after: str, message: str
+) -> None:
     edit(copy / name, before, after)
-    with pytest.raises(ComplaintsError, match=said) as error:
+    with pytest.raises(ComplaintsError, match=message) as error:
         Assets(copy)
     assert re.match(rf"\w+/{Path(name).name}:\d+", str(error.value))
 
 
-def test_the_line_is_that_of_the_key(copy: Path) -> None:
+def test_the_error_has_the_line_of_the_key(copy: Path) -> None:
     line = edit(copy / "charts/relief-rate.yaml", "metric: relief_rate", "metric: relief")
     with pytest.raises(ComplaintsError, match=rf"^charts/relief-rate\.yaml:{line}, params\.metric"):
         Assets(copy)
 
 
-def test_a_uuid_that_is_taken_is_refused(copy: Path) -> None:
+def test_a_duplicate_uuid_is_refused(copy: Path) -> None:
     shutil.copy(copy / "charts/relief-rate.yaml", copy / "charts/second.yaml")
     with pytest.raises(ComplaintsError, match=r"the uuid is that of charts/relief-rate\.yaml too"):
         Assets(copy)

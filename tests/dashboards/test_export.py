@@ -1,4 +1,4 @@
-"""An export from Superset changes the files only where something was changed in the browser."""
+"""An export from Superset changes only the files of objects that were changed in the browser."""
 
 import random
 from collections.abc import Callable
@@ -19,7 +19,7 @@ def assets() -> Assets:
 
 
 def exported(assets: Assets, change: Callable[[str, dict[str, Any]], None] = lambda *_: None) -> dict[str, str]:
-    """What Superset exports after the files were imported: other numbers, another order, more keys; then a change."""
+    """Return an export as Superset writes it, with other ids, order and keys, and then a change."""
     texts = {}
     imported = {path: text for path, text in assets.for_import(TABLES, None).items() if path != "metadata.yaml"}
     for number, (path, text) in enumerate(imported.items()):
@@ -42,7 +42,7 @@ def exported(assets: Assets, change: Callable[[str, dict[str, Any]], None] = lam
 
 
 def changed(assets: Assets, texts: dict[str, str]) -> dict[str, str]:
-    """The files that an export would change, with their new text."""
+    """Return the files that an export would change, with their new text."""
     files = files_from(assets, TABLES, texts)
     return {
         path.relative_to(assets.folder).as_posix(): text
@@ -51,11 +51,11 @@ def changed(assets: Assets, texts: dict[str, str]) -> dict[str, str]:
     }
 
 
-def test_what_nobody_changed_comes_back_byte_for_byte(assets: Assets) -> None:
+def test_unchanged_files_are_exported_byte_for_byte(assets: Assets) -> None:
     assert changed(assets, exported(assets)) == {}
 
 
-def test_a_change_of_a_chart_changes_its_file_in_one_line(assets: Assets) -> None:
+def test_a_changed_chart_changes_one_line_of_its_file(assets: Assets) -> None:
     def change(path: str, content: dict[str, Any]) -> None:
         if path == "charts/relief-rate.yaml":
             content["params"]["y_axis_format"] = ".3%"
@@ -66,7 +66,7 @@ def test_a_change_of_a_chart_changes_its_file_in_one_line(assets: Assets) -> Non
     assert [line for line in text.splitlines() if line not in before] == ["  y_axis_format: .3%"]
 
 
-def test_a_description_given_to_a_column_is_kept_and_those_of_the_catalogue_stay_there(assets: Assets) -> None:
+def test_a_new_column_description_is_exported_and_those_of_the_catalog_are_not(assets: Assets) -> None:
     def change(path: str, content: dict[str, Any]) -> None:
         if path == "datasets/lakehouse/minutes.yaml":
             next(c for c in content["columns"] if c["column_name"] == "high")["description"] = "Of these, high."
@@ -76,7 +76,7 @@ def test_a_description_given_to_a_column_is_kept_and_those_of_the_catalogue_stay
     assert [line for line in text.splitlines() if line not in before] == ["  description: Of these, high."]
 
 
-def test_a_chart_that_is_new_gets_a_file_named_after_it(assets: Assets) -> None:
+def test_a_new_chart_gets_a_file_named_after_it(assets: Assets) -> None:
     texts = exported(assets)
     chart = yaml.safe_load((assets.folder / "charts/relief-rate.yaml").read_text())
     chart |= {"slice_name": "My own: rate", "uuid": "0b0f4d0e-8a55-4b0f-9f5e-0123456789ab"}
@@ -93,7 +93,7 @@ def test_nothing_is_written_outside_the_assets(assets: Assets, place: str) -> No
         files_from(assets, TABLES, {f"{place}/mine.yaml": yaml.safe_dump(chart)})
 
 
-def test_a_chart_that_was_made_wider_changes_one_line(assets: Assets) -> None:
+def test_a_wider_chart_changes_one_line(assets: Assets) -> None:
     def change(path: str, content: dict[str, Any]) -> None:
         if path == "dashboards/system-health.yaml":
             content["position"]["CHART-lag-by-minute"]["meta"]["width"] = 5

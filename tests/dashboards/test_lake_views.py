@@ -1,4 +1,4 @@
-"""The DuckDB file that Superset reads shows the lake as it is, and runs one plain SELECT over it and nothing else."""
+"""The DuckDB file that Superset reads shows the current lake and runs only single SELECTs."""
 
 import json
 import os
@@ -27,7 +27,7 @@ from streaming.tables import TABLES
 
 @pytest.fixture(scope="module")
 def lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    """A lake whose folder needs quoting, with a table of minutes and a row of quarantine."""
+    """A lake whose folder name needs quoting, with two minutes and one quarantined row."""
     lake = Lake(spark, load_settings(root=tmp_path_factory.mktemp("views") / "it's a lake"))
     lake.create([BY_MINUTE, QUARANTINE])
     lake.append(lake.frame([minute(1), minute(2)], BY_MINUTE), BY_MINUTE, "test:1")
@@ -56,11 +56,11 @@ def connection(lake: Lake, tmp_path: Path) -> duckdb.DuckDBPyConnection:
 
 @pytest.fixture
 def guard(lake: Lake) -> Guard:
-    """The guard as Superset's server has it."""
+    """The guard with the configuration of Superset's server."""
     return Guard(described(lake.settings, TABLES)["served"], MACROS)
 
 
-def test_views_show_what_the_tables_hold(connection: duckdb.DuckDBPyConnection) -> None:
+def test_views_show_the_rows_of_the_tables(connection: duckdb.DuckDBPyConnection) -> None:
     rows = connection.execute("SELECT minute, product, complaints FROM serving.minutes ORDER BY minute").fetchall()
     assert rows == [
         (datetime(2026, 1, 2, 3, 1, tzinfo=UTC), "Mortgage", 1),
@@ -68,30 +68,30 @@ def test_views_show_what_the_tables_hold(connection: duckdb.DuckDBPyConnection) 
     ]
 
 
-def test_times_are_shown_in_utc_wherever_the_server_runs(lake: Lake, tmp_path: Path) -> None:
+def test_times_are_shown_in_utc_whatever_the_servers_time_zone(lake: Lake, tmp_path: Path) -> None:
     shown = "SELECT strftime(minute, '%H:%M'), date_trunc('hour', minute)::VARCHAR FROM serving.minutes ORDER BY 1"
-    told = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, "-c", IN_A_PROCESS, str(home_of(lake, tmp_path / "home")), shown],
         env={**os.environ, "TZ": "America/New_York"},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert told.stdout.strip() == "[('03:01', '2026-01-02 03:00:00+00'), ('03:02', '2026-01-02 03:00:00+00')]"
+    assert printed.stdout.strip() == "[('03:01', '2026-01-02 03:00:00+00'), ('03:02', '2026-01-02 03:00:00+00')]"
 
 
-def test_a_filter_by_time_is_the_files_own_so_that_what_is_outside_is_not_read(own: Lake, tmp_path: Path) -> None:
+def test_a_filter_by_time_is_pushed_down_to_the_files(own: Lake, tmp_path: Path) -> None:
     own.create([DECISIONS])
     own.append(own.frame([decided(second, second) for second in (4, 5, 6)], DECISIONS), DECISIONS, "test:1")
     connection = Views(home_of(own, tmp_path / "home")).connection()
     latest = "SELECT why FROM serving.decisions WHERE scored_at >= TIMESTAMP '2026-01-02 03:01:06'"
     assert len(connection.execute(latest).fetchall()) == 1
     plan = connection.execute(f"EXPLAIN {latest}").fetchall()[0][1]
-    assert "scored_at>='2026-01-0203:01:06+00'" in re.sub(r"[\s│]", "", plan)  # one line, as it is drawn in a box
-    assert "FILTER" not in plan  # no step of its own above the files
+    assert "scored_at>='2026-01-0203:01:06+00'" in re.sub(r"[\s│]", "", plan)  # without the box that DuckDB draws
+    assert "FILTER" not in plan  # no separate operator above the scan
 
 
-def test_every_view_can_be_read_while_its_tables_are_not_there(connection: duckdb.DuckDBPyConnection) -> None:
+def test_every_view_can_be_read_while_its_tables_are_missing(connection: duckdb.DuckDBPyConnection) -> None:
     for view in views():
         assert connection.execute(f"SELECT * FROM {view.name} LIMIT 1").description, view.name  # noqa: S608
     assert connection.execute("SELECT state FROM serving.freshness WHERE table_name = 'gold.decisions'").fetchall() == [
@@ -116,7 +116,7 @@ def test_a_commit_is_seen_by_the_next_query_and_a_new_table_by_the_next_connecti
 
 @pytest.fixture
 def own(lake: Lake, tmp_path: Path) -> Lake:
-    """A lake of a test's own with a minute and a batch."""
+    """A separate lake with one minute and one batch."""
     own = Lake(lake.spark, load_settings(root=tmp_path / "own"))
     own.create([BY_MINUTE, STREAM_HEALTH])
     own.append(own.frame([minute(1)], BY_MINUTE), BY_MINUTE, "test:1")
@@ -142,14 +142,16 @@ def decided(number: int, batch: int) -> dict[str, object]:
     return {**needed, **known, **times, "complaint_id": number, "scored_with": "text", "batch_id": batch}
 
 
-def test_minutes_count_what_is_decided_but_not_summarised_yet_and_nothing_twice(own: Lake, tmp_path: Path) -> None:
+def test_minutes_include_decisions_that_are_not_summarised_yet_and_count_nothing_twice(
+    own: Lake, tmp_path: Path
+) -> None:
     own.create([DECISIONS, QUARANTINE])
     rows = [decided(1, 4), decided(2, 5), decided(3, 5)]
     own.append(own.frame(rows, DECISIONS), DECISIONS, "test:1")
     connection = Views(home_of(own, tmp_path / "home")).connection()
     minutes = "SELECT sum(complaints), sum(escalated), max(minute) FROM serving.minutes"
     at = datetime(2026, 1, 2, 3, 1, tzinfo=UTC)
-    assert connection.execute(minutes).fetchall() == [(4, 2, at)]  # the row of `own` is of no batch
+    assert connection.execute(minutes).fetchall() == [(4, 2, at)]  # the row of `own` belongs to no batch
     summarised = {**minute(1), "complaints": 1, "scored_batch": 4}
     own.append(own.frame([summarised], BY_MINUTE), BY_MINUTE, "test:2")
     assert connection.execute(minutes).fetchall() == [(4, 2, at)]
@@ -158,7 +160,7 @@ def test_minutes_count_what_is_decided_but_not_summarised_yet_and_nothing_twice(
 
 
 @pytest.mark.parametrize("is_open", [True, False], ids=["while it is open", "before it is opened"])
-def test_a_table_that_is_gone_is_named_and_the_others_stay(own: Lake, tmp_path: Path, *, is_open: bool) -> None:
+def test_a_missing_table_is_named_and_the_others_can_be_read(own: Lake, tmp_path: Path, *, is_open: bool) -> None:
     open_views = Views(home_of(own, tmp_path / "home"))
     assert open_views.connection().execute(MINUTES).fetchall() == [(1,)]
     shutil.move(own.path(BY_MINUTE), tmp_path / "away")
@@ -173,7 +175,7 @@ def test_a_table_that_is_gone_is_named_and_the_others_stay(own: Lake, tmp_path: 
     assert open_views.connection().execute(MINUTES).fetchall() == [(1,)]
 
 
-def test_a_column_that_was_renamed_is_named_and_the_others_stay(own: Lake, tmp_path: Path) -> None:
+def test_a_renamed_column_is_named_and_the_other_tables_can_be_read(own: Lake, tmp_path: Path) -> None:
     open_views = Views(home_of(own, tmp_path / "home"))
     assert open_views.connection().execute(MINUTES).fetchall() == [(1,)]
     renamed = own.read(BY_MINUTE).withColumnRenamed("escalated", "passed_on")
@@ -185,7 +187,7 @@ def test_a_column_that_was_renamed_is_named_and_the_others_stay(own: Lake, tmp_p
         assert views_now.connection().execute(BATCHES).fetchall() == [("score",)]
 
 
-def test_no_payload_is_in_the_file_at_all(connection: duckdb.DuckDBPyConnection) -> None:
+def test_the_file_has_no_payload_column(connection: duckdb.DuckDBPyConnection) -> None:
     columns = connection.execute("SELECT column_name FROM duckdb_columns() WHERE schema_name = 'silver'").fetchall()
     assert ("ingested_at",) in columns
     assert not {"payload", "narrative"} & {name for (name,) in columns}
@@ -238,7 +240,7 @@ def test_no_payload_is_in_the_file_at_all(connection: duckdb.DuckDBPyConnection)
 def test_anything_but_one_select_over_views_is_refused(
     lake: Lake, connection: duckdb.DuckDBPyConnection, guard: Guard, statement: str
 ) -> None:
-    folder = lake.settings.folder / "tables" / "gold" / "complaints_by_minute"  # a folder that DuckDB may read
+    folder = lake.settings.folder / "tables" / "gold" / "complaints_by_minute"  # DuckDB is allowed to read it
     with pytest.raises(RefusedError):
         guard.checked(connection, statement.format(folder=str(folder).replace("'", "''")))
 
@@ -253,11 +255,11 @@ def test_anything_but_one_select_over_views_is_refused(
         "SUMMARIZE serving.minutes",
     ],
 )
-def test_a_select_is_let_through(connection: duckdb.DuckDBPyConnection, guard: Guard, statement: str) -> None:
+def test_a_select_is_allowed(connection: duckdb.DuckDBPyConnection, guard: Guard, statement: str) -> None:
     connection.execute(guard.checked(connection, statement))
 
 
-def test_what_the_project_itself_asks_is_let_through(connection: duckdb.DuckDBPyConnection, guard: Guard) -> None:
+def test_the_projects_own_queries_are_allowed(connection: duckdb.DuckDBPyConnection, guard: Guard) -> None:
     written = [*chart_files(Assets()).values(), *(path.read_text() for path in (FOLDER / "analysts").glob("*.sql"))]
     assert len(written) > 50
     for sql in written:
@@ -265,7 +267,7 @@ def test_what_the_project_itself_asks_is_let_through(connection: duckdb.DuckDBPy
 
 
 @pytest.mark.parametrize("named", ["views", "sql_lab"])
-def test_a_query_of_many_rows_spills_to_a_folder_of_its_own(lake: Lake, tmp_path: Path, named: str) -> None:
+def test_a_query_of_many_rows_spills_to_a_separate_folder(lake: Lake, tmp_path: Path, named: str) -> None:
     narrow = lake.settings.sql.model_copy(update={"memory": "100m"})
     home = tmp_path / "home"
     home.mkdir()
@@ -282,7 +284,7 @@ def test_a_query_of_many_rows_spills_to_a_folder_of_its_own(lake: Lake, tmp_path
     "statement",
     ["COPY (SELECT 1) TO '/tmp/never.csv'", "ATTACH '/tmp/never.db'", "SELECT * FROM read_text('/etc/hostname')"],
 )
-def test_duckdb_itself_refuses_what_would_slip_through(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
+def test_duckdb_itself_refuses_file_access(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
     with pytest.raises(duckdb.Error, match=r"Permission Error|disabled by configuration"):
         connection.execute(statement)
 

@@ -1,4 +1,4 @@
-"""A background server is known by the lock that its processes hold, and ends when it is told to."""
+"""A background server is identified by the lock that its processes hold, and can be stopped."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from dashboards.process import BackgroundProcess
 from tests.stream_fixtures import wait_until
 
 SLEEP = (sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)")
-DEAF = (
+IGNORES_SIGTERM = (
     sys.executable,
     "-c",
     "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(60)",
@@ -26,7 +26,7 @@ def process(tmp_path: Path) -> Iterator[BackgroundProcess]:
     process.stop()
 
 
-def test_it_runs_until_it_is_stopped_and_another_sees_it_too(process: BackgroundProcess, tmp_path: Path) -> None:
+def test_it_runs_until_it_is_stopped_and_other_processes_see_it(process: BackgroundProcess, tmp_path: Path) -> None:
     assert not process.is_running()
     assert not process.stop()
     process.launch(SLEEP, os.environ, tmp_path / "log")
@@ -36,7 +36,7 @@ def test_it_runs_until_it_is_stopped_and_another_sees_it_too(process: Background
     assert not process.is_running()
 
 
-def test_one_that_was_killed_is_not_running(process: BackgroundProcess, tmp_path: Path) -> None:
+def test_a_killed_server_is_not_running(process: BackgroundProcess, tmp_path: Path) -> None:
     server = process.launch(SLEEP, os.environ, tmp_path / "log")
     os.kill(process.pid, signal.SIGKILL)
     server.wait()
@@ -45,17 +45,17 @@ def test_one_that_was_killed_is_not_running(process: BackgroundProcess, tmp_path
     assert process.is_running()
 
 
-def test_one_that_does_not_listen_is_killed(
+def test_a_server_that_ignores_sigterm_is_killed(
     process: BackgroundProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dashboards.process.STOP_SECONDS", 0.5)
-    process.launch(DEAF, os.environ, tmp_path / "log")
+    process.launch(IGNORES_SIGTERM, os.environ, tmp_path / "log")
     wait_until(lambda: "up" in (tmp_path / "log").read_text(), 10, "the server")
     assert process.stop()
     assert not process.is_running()
 
 
-def test_a_second_one_is_refused(process: BackgroundProcess, tmp_path: Path) -> None:
+def test_a_second_server_is_refused(process: BackgroundProcess, tmp_path: Path) -> None:
     process.launch(SLEEP, os.environ, tmp_path / "log")
     with pytest.raises(BlockingIOError):
         process.launch(SLEEP, os.environ, tmp_path / "log")

@@ -1,4 +1,4 @@
-"""The SQL templates run on the sample in DuckDB and in Spark, and both say the same."""
+"""The SQL templates run in DuckDB and in Spark and return the same rows."""
 
 import json
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def in_duckdb(scored: Lake, tmp_path_factory: pytest.TempPathFactory) -> duckdb.
 
 @pytest.fixture(scope="module")
 def in_spark(scored: Lake, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
-    """The same tables and views by the same names in Spark's catalogue."""
+    """The same tables and views with the same names in Spark's catalog."""
     spark, folder = scored.spark, tmp_path_factory.mktemp("warehouse")
     schemas = ("silver", "gold", "serving")
     for schema in schemas:
@@ -45,7 +45,7 @@ def in_spark(scored: Lake, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401
-    """A value as both engines give it: numbers to six digits, midnight as its day."""
+    """Normalize a value for comparison: numbers to six digits, dates as midnight."""
     if isinstance(value, Decimal | float):
         return round(float(value), 6)
     if isinstance(value, datetime):
@@ -60,7 +60,7 @@ def rows_of(rows: list[tuple[Any, ...]]) -> list[str]:
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
-def test_duckdb_and_spark_give_the_same(
+def test_duckdb_and_spark_return_the_same_rows(
     path: Path, in_duckdb: duckdb.DuckDBPyConnection, in_spark: SparkSession
 ) -> None:
     sql = path.read_text()
@@ -71,12 +71,12 @@ def test_duckdb_and_spark_give_the_same(
     assert rows_of([tuple(row) for row in found.collect()]) == rows_of(result.fetchall())
 
 
-def test_there_are_twenty_and_more_for_analysts_and_each_says_what_it_is_for() -> None:
+def test_there_are_at_least_twenty_analyst_queries_and_each_starts_with_a_comment() -> None:
     assert len(list((FOLDER / "analysts").glob("*.sql"))) >= 20
     for path in TEMPLATES:
         assert path.read_text().startswith("-- "), path
 
 
-def test_the_charts_sql_is_that_of_the_charts() -> None:
+def test_the_stored_sql_of_the_charts_is_up_to_date() -> None:
     files = chart_files(Assets())
     assert {path: path.read_text() for path in (FOLDER / "charts").glob("*.sql")} == files

@@ -1,4 +1,4 @@
-"""Rows that charts were shown are on the disk for some minutes only, and nothing says that they may stay longer."""
+"""Cached chart rows stay on disk for a few minutes only, and no dataset asks for longer."""
 
 import os
 from pathlib import Path
@@ -7,8 +7,8 @@ from dashboards.assets import Assets
 from dashboards.server.row_cache import KEPT_SECONDS, folder, forget
 
 
-def test_what_was_cached_longer_ago_is_deleted_and_the_rest_stays(tmp_path: Path) -> None:
-    forget(tmp_path, 0)  # nothing was cached yet
+def test_expired_rows_are_deleted_and_the_rest_stays(tmp_path: Path) -> None:
+    forget(tmp_path, 0)  # nothing is cached yet
     folder(tmp_path).mkdir(parents=True)
     for name, age in (("old", KEPT_SECONDS + 1), ("new", KEPT_SECONDS - 1)):
         (folder(tmp_path) / name).write_text("rows")

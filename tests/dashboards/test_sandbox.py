@@ -1,4 +1,4 @@
-"""Superset's processes can't change the lake, whatever a query finds in DuckDB, and can't take all memory."""
+"""Superset's processes can't write to the lake, whatever DuckDB allows, or use all memory."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import pytest
 
 from lakehouse.sql.query import _delta_extension
 
-HELD = """
+SANDBOXED = """
 import os, sys
 from pathlib import Path
 import duckdb
@@ -44,17 +44,17 @@ print(connection.execute("SELECT length(repeat('x', 1000))").fetchall())
 """
 
 
-def test_what_a_query_could_write_the_kernel_refuses(tmp_path: Path) -> None:
+def test_the_kernel_refuses_writes_of_a_query(tmp_path: Path) -> None:
     home, lake = tmp_path / "superset", tmp_path / "tables"
     home.mkdir()
     lake.mkdir()
     (lake / "commit.json").write_text("as it was")
-    command = [sys.executable, "-c", HELD, str(home), str(lake), str(_delta_extension())]
-    told = subprocess.run(command, capture_output=True, text=True, check=False)
-    if told.returncode == 77:
+    command = [sys.executable, "-c", SANDBOXED, str(home), str(lake), str(_delta_extension())]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode == 77:
         pytest.skip("this system has no Landlock")
-    assert told.returncode == 0, told.stderr
-    assert told.stdout.splitlines() == [
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines() == [
         "done IOException IOException",
         "IOException",
         "PermissionError PermissionError",

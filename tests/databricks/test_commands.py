@@ -1,4 +1,4 @@
-"""`complaints databricks` says what keeps a deploy from succeeding, and shows, runs and feeds what is deployed."""
+"""`complaints databricks` reports what blocks a deploy, and shows, runs and feeds what is deployed."""
 
 import shutil
 from dataclasses import replace
@@ -36,7 +36,7 @@ EXPORT = SAMPLES / "export-2017-snake-case.csv.gz"
 
 
 class Terminal:
-    """`complaints databricks` as the owner of a workspace."""
+    """Runs `complaints databricks` as the owner of a workspace."""
 
     def __init__(self, workspace: Workspace, complaints: Run, patch: pytest.MonkeyPatch) -> None:
         self.workspace = workspace
@@ -65,11 +65,11 @@ def prod(sandbox: Sandbox, project: Path, run: Run, monkeypatch: pytest.MonkeyPa
 
 
 def line(answer: Answer, what: str) -> str:
-    """What a status says of one thing."""
+    """Return the text of one line of a status."""
     return next(text for text in answer.out.splitlines() if text.startswith(what)).removeprefix(what).strip()
 
 
-def test_before_a_deploy_it_says_that_one_would_succeed(dev: Terminal) -> None:
+def test_the_status_before_a_deploy_is_ok(dev: Terminal) -> None:
     dev.workspace.client.catalogs.create("complaints_dev")
     answer = dev("status")
     assert answer.code == 0, answer.out
@@ -80,7 +80,7 @@ def test_before_a_deploy_it_says_that_one_would_succeed(dev: Terminal) -> None:
     assert line(answer, "deployed").endswith("run `databricks bundle deploy --target dev`.")
 
 
-def test_a_catalog_that_is_not_there_is_named_with_two_ways_out(dev: Terminal) -> None:
+def test_a_missing_catalog_is_named_with_two_remedies(dev: Terminal) -> None:
     answer = dev("status")
     assert answer.code == 1
     assert line(answer, "catalog") == (
@@ -93,7 +93,7 @@ def test_a_catalog_that_is_not_there_is_named_with_two_ways_out(dev: Terminal) -
 
 
 @pytest.mark.parametrize("missing", ["kafka_servers", "notify", "service_principal"])
-def test_a_missing_variable_is_named_with_how_it_is_given(prod: Terminal, missing: str) -> None:
+def test_a_missing_variable_is_named_with_its_environment_variable(prod: Terminal, missing: str) -> None:
     given = {name: value for name, value in prod.workspace.variables.items() if name != missing}
     prod.workspace = replace(prod.workspace, variables=given)
     answer = prod("status")
@@ -103,7 +103,7 @@ def test_a_missing_variable_is_named_with_how_it_is_given(prod: Terminal, missin
     )
 
 
-def test_an_unknown_target_is_refused_with_those_that_there_are(dev: Terminal) -> None:
+def test_an_unknown_target_is_refused_with_a_list_of_targets(dev: Terminal) -> None:
     dev.workspace = replace(dev.workspace, target="production")
     answer = dev("status")
     assert (answer.code, answer.out) == (1, "")
@@ -124,24 +124,26 @@ def test_a_folder_without_a_bundle_and_a_wheel_that_cannot_be_built_are_named(
     )
 
 
-def test_nobody_signed_in_and_a_workspace_that_does_not_answer_are_told_apart(
+def test_missing_credentials_and_an_unreachable_workspace_have_different_messages(
     dev: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lost = replace(dev.workspace.sandbox, host="http://127.0.0.1:9")
-    dev.workspace = replace(dev.workspace, sandbox=lost)
+    unreachable = replace(dev.workspace.sandbox, host="http://127.0.0.1:9")
+    dev.workspace = replace(dev.workspace, sandbox=unreachable)
     monkeypatch.setattr("deployment.workspace.TIMEOUT_SECONDS", 1)
     assert line(dev("status"), "sign-in").startswith("problem  The workspace can't be reached: check DATABRICKS_HOST")
-    dev.workspace = replace(dev.workspace, sandbox=replace(lost, host=""), token="")
+    dev.workspace = replace(dev.workspace, sandbox=replace(unreachable, host=""), token="")
     assert "run `databricks auth login" in line(dev("status"), "sign-in")
 
 
-def test_a_missing_right_is_named_with_the_grant_that_gives_it(dev: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_privilege_is_named_with_the_grant_that_gives_it(
+    dev: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
     administrator = replace(dev.workspace, token=dev.workspace.token.replace("dbapi0", "dbapi1"))
     administrator.client.catalogs.create("complaints_dev")
-    held = {Privilege.USE_CATALOG}
+    granted = {Privilege.USE_CATALOG}
 
-    def effective(*_: object, **__: object) -> EffectivePermissionsList:  # the sandbox has none
-        privileges = [EffectivePrivilege(privilege=privilege) for privilege in held]
+    def effective(*_: object, **__: object) -> EffectivePermissionsList:  # the sandbox has no such endpoint
+        privileges = [EffectivePrivilege(privilege=privilege) for privilege in granted]
         return EffectivePermissionsList(privilege_assignments=[EffectivePrivilegeAssignment(privileges=privileges)])
 
     monkeypatch.setattr(GrantsAPI, "get_effective", effective)
@@ -151,11 +153,11 @@ def test_a_missing_right_is_named_with_the_grant_that_gives_it(dev: Terminal, mo
         "problem  tester@databricks.com may not create schemas: have the owner run "
         "GRANT CREATE SCHEMA ON CATALOG complaints_dev TO `tester@databricks.com`."
     )
-    held.add(Privilege.CREATE_SCHEMA)
+    granted.add(Privilege.CREATE_SCHEMA)
     assert line(dev("status"), "rights") == "ok       tester@databricks.com may create schemas in complaints_dev"
 
 
-def test_what_the_workspace_refuses_is_a_sentence() -> None:
+def test_a_refusal_of_the_workspace_is_one_sentence() -> None:
     answer = PermissionDenied("User anna does not have Manage Run permission.\n  at …")
     with pytest.raises(ComplaintsError) as refused, asking("run the job load"):
         raise answer
@@ -192,7 +194,7 @@ def test_without_kafkas_secrets_the_stream_would_not_start(prod: Terminal) -> No
     )
 
 
-def test_what_is_deployed_can_be_run_read_and_fed(dev: Terminal) -> None:
+def test_deployed_jobs_can_be_run_read_and_given_files(dev: Terminal) -> None:
     answer = dev("run", "setup")
     assert (answer.code, answer.out) == (1, "")
     assert answer.err.startswith(
@@ -224,14 +226,14 @@ def test_what_is_deployed_can_be_run_read_and_fed(dev: Terminal) -> None:
     assert "in which no field of a complaint is named" in answer.err
 
 
-def test_a_sample_of_gold_comes_from_the_deployments_warehouse_or_says_why_not(dev: Terminal) -> None:
+def test_a_sample_of_gold_comes_from_the_warehouse_or_the_error_says_why_not(dev: Terminal) -> None:
     assert dev.workspace.bundle("deploy").returncode == 0
-    answer = dev("sample", "--rows", "3")  # the sandbox keeps no tables
+    answer = dev("sample", "--rows", "3")  # the sandbox stores no tables
     assert (answer.code, answer.out) == (1, "")
     assert answer.err.startswith("Error: The SQL statement did not succeed: unsupported statement")
 
 
-def test_rows_of_a_statement_come_with_their_columns_and_a_failure_with_its_reason() -> None:
+def test_a_statement_returns_rows_with_columns_or_the_reason_of_its_failure() -> None:
     schema = ResultSchema(columns=[ColumnInfo(name="complaint_id"), ColumnInfo(name="urgency")])
     answer = StatementResponse(
         status=StatementStatus(state=StatementState.SUCCEEDED),

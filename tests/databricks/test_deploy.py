@@ -1,4 +1,4 @@
-"""What a deploy brings to a workspace, seen through the SDK: once, completely, and gone after destroy."""
+"""A deploy creates each resource once, a destroy removes all of them; both are checked with the SDK."""
 
 import json
 import re
@@ -24,7 +24,7 @@ LAYERS = {"bronze", "silver", "gold", "ml"}
 
 @pytest.fixture(scope="module")
 def deployed(sandbox: Sandbox, project: Path) -> Workspace:
-    """A workspace to which production was deployed, once; tests look at it."""
+    """A workspace with one production deployment, which tests only read."""
     workspace = new_workspace(sandbox, project, "prod")
     answer = workspace.bundle("deploy")
     assert answer.returncode == 0, answer.stderr
@@ -36,14 +36,14 @@ def job_ids(workspace: Workspace) -> dict[str, int]:
 
 
 def pause_status(workspace: Workspace, name: str) -> PauseStatus | None:
-    """Of the one thing that starts a job: a schedule, arriving files, or that it runs all the time."""
+    """Return the pause status of a job's schedule, file trigger or continuous mode."""
     job = workspace.client.jobs.get(job_ids(workspace)[name]).settings
     assert job
     starter = job.schedule or job.trigger or job.continuous
     return starter.pause_status if starter else None
 
 
-def test_production_has_its_jobs_with_who_runs_and_who_sees_them(deployed: Workspace) -> None:
+def test_production_jobs_have_a_service_principal_and_permissions(deployed: Workspace) -> None:
     client = deployed.client
     ids = job_ids(deployed)
     assert set(ids) == {f"complaints {name}" for name in JOBS}
@@ -53,15 +53,15 @@ def test_production_has_its_jobs_with_who_runs_and_who_sees_them(deployed: Works
         assert job.run_as_user_name == SERVICE_PRINCIPAL or (
             job.settings.run_as and job.settings.run_as.service_principal_name == SERVICE_PRINCIPAL
         )
-        told = client.permissions.get("jobs", str(job_id)).access_control_list or []
+        entries = client.permissions.get("jobs", str(job_id)).access_control_list or []
         levels = {
-            entry.group_name: entry.all_permissions for entry in told if entry.group_name and entry.all_permissions
+            entry.group_name: entry.all_permissions for entry in entries if entry.group_name and entry.all_permissions
         }
         assert [permission.permission_level for permission in levels["operators"]] == [PermissionLevel.CAN_MANAGE_RUN]
     assert {pause_status(deployed, name) for name in ids} <= {None, PauseStatus.UNPAUSED}
 
 
-def test_the_wheel_that_the_jobs_install_holds_code_conf_and_samples_and_no_tests(deployed: Workspace) -> None:
+def test_the_wheel_of_the_jobs_contains_code_conf_and_samples_and_no_tests(deployed: Workspace) -> None:
     client = deployed.client
     jobs = [client.jobs.get(job_id).settings for job_id in job_ids(deployed).values()]
     tasks = [task for job in jobs if job for task in job.tasks or []]
@@ -76,7 +76,7 @@ def test_the_wheel_that_the_jobs_install_holds_code_conf_and_samples_and_no_test
     assert not folders & {"tests", "docs", "resources", "notebooks"}
 
 
-def test_analysts_read_gold_and_nothing_else(deployed: Workspace) -> None:
+def test_analysts_can_only_read_gold(deployed: Workspace) -> None:
     granted = {}
     for layer in LAYERS:
         found = deployed.client.grants.get(SecurableType.SCHEMA.value, f"complaints.{layer}")
@@ -85,7 +85,7 @@ def test_analysts_read_gold_and_nothing_else(deployed: Workspace) -> None:
     assert {name: who for name, who in granted.items() if who} == {"gold": granted["gold"]}
 
 
-def test_two_alerts_go_to_whoever_is_on_call(deployed: Workspace) -> None:
+def test_two_alerts_notify_the_on_call_address(deployed: Workspace) -> None:
     alerts = {str(alert.display_name): alert for alert in deployed.client.alerts_v2.list_alerts()}
     assert set(alerts) == {"complaints refused", "complaints undecided"}
     for alert in alerts.values():
@@ -95,7 +95,7 @@ def test_two_alerts_go_to_whoever_is_on_call(deployed: Workspace) -> None:
         assert [who.user_email for who in notification.subscriptions or []] == [REQUIRED["notify"]]
 
 
-def test_layers_volumes_model_experiment_scope_and_warehouse_are_there(deployed: Workspace) -> None:
+def test_layers_volumes_model_experiment_scope_and_warehouse_exist(deployed: Workspace) -> None:
     client = deployed.client
     for layer in LAYERS:
         assert client.schemas.get(f"complaints.{layer}").comment
@@ -111,7 +111,7 @@ def test_layers_volumes_model_experiment_scope_and_warehouse_are_there(deployed:
 
 
 def counts(printed: str) -> dict[str, int]:
-    """The numbers of a plan or a deployment: added, created, changed, deleted, unchanged."""
+    """Return the counts of a plan or a deployment: added, created, changed, deleted, unchanged."""
     return {word.rstrip(","): int(number) for number, word in re.findall(r"(\d+) (?:to )?(\w+,?)", printed)}
 
 
@@ -143,7 +143,7 @@ def test_a_changed_job_shows_in_the_plan_before_it_is_deployed(deployed: Workspa
     assert all(f"update jobs.{name}" in plan.stdout for name in JOBS)
 
 
-def test_productions_data_is_not_destroyed_by_mistake(deployed: Workspace) -> None:
+def test_production_data_is_protected_from_destroy(deployed: Workspace) -> None:
     answer = deployed.bundle("destroy", "--auto-approve")
     assert answer.returncode == 1
     assert "prevent_destroy" in answer.stderr
@@ -154,16 +154,14 @@ def test_productions_data_is_not_destroyed_by_mistake(deployed: Workspace) -> No
     assert set(job_ids(deployed)) == {f"complaints {name}" for name in JOBS}
 
 
-def test_a_developers_deployment_is_a_world_of_its_own_and_destroy_leaves_nothing(
-    sandbox: Sandbox, project: Path
-) -> None:
+def test_a_developers_deployment_is_isolated_and_destroy_leaves_nothing(sandbox: Sandbox, project: Path) -> None:
     workspace = new_workspace(sandbox, project, "dev")
     client = workspace.client
     assert workspace.bundle("deploy").returncode == 0
     names = set(job_ids(workspace))
     assert names == {f"[dev tester] complaints {name}" for name in JOBS}
-    started_by_themselves = names - {"[dev tester] complaints setup"}
-    assert {pause_status(workspace, name) for name in started_by_themselves} == {PauseStatus.PAUSED}
+    triggered = names - {"[dev tester] complaints setup"}
+    assert {pause_status(workspace, name) for name in triggered} == {PauseStatus.PAUSED}
     for layer in LAYERS:
         assert client.schemas.get(f"complaints_dev.dev_tester_{layer}")
     assert [scope.name for scope in client.secrets.list_scopes()] == ["complaints-tester"]

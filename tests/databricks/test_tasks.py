@@ -1,7 +1,7 @@
-"""Every task of every job runs here as it would there: the wheel's entry point, and the parameters of the deployed job.
+"""Every task of every job runs locally: the wheel's entry point, the deployed job's parameters.
 
-Spark is local, and so is all that the environment names: its catalog stands in for Unity Catalog, folders for volumes,
-sqlite for MLflow, the embedded broker for Kafka. What the tasks are told on their command line is not touched.
+Spark and everything that the environment names is local: Spark's catalog stands in for Unity Catalog, folders for
+volumes, sqlite for MLflow, the embedded broker for Kafka. The tasks' parameters are not changed.
 """
 
 import json
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 
 
 LAYERS = ("bronze", "silver", "gold", "ml")
-MOST_SECONDS = 180.0
+MAX_SECONDS = 180.0
 SENT = 600
 
 
 class Tasks:
-    """The deployed jobs' tasks, each with its parameters and the environment of its cluster."""
+    """The tasks of the deployed jobs, each with its parameters and its cluster's environment."""
 
     def __init__(self, local: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
         self._local = local
@@ -47,7 +47,7 @@ class Tasks:
         self.left: set[str] = set()
 
     def add(self, workspace: Workspace, at: str = "") -> None:
-        """Take in what is deployed there, each task by its job's name and its own, after `at`."""
+        """Add the deployed tasks, each under its job's and its own name, prefixed with `at`."""
         for base in workspace.client.jobs.list():
             job = workspace.client.jobs.get(base.job_id or 0).settings
             assert job
@@ -57,12 +57,12 @@ class Tasks:
                 cluster = clusters[str(task.job_cluster_key)]
                 assert cluster
                 assert task.python_wheel_task
-                given = (task.python_wheel_task, cluster.spark_env_vars or {})
-                self._tasks[f"{at}{name}/{task.task_key}"] = given
+                task_and_environment = (task.python_wheel_task, cluster.spark_env_vars or {})
+                self._tasks[f"{at}{name}/{task.task_key}"] = task_and_environment
         self.left = {name.removeprefix("staging ") for name in self._tasks}
 
     def run(self, name: str) -> None:
-        """Call the task's entry point with its parameters; it must end well."""
+        """Call the task's entry point with its parameters; asserts that it succeeds."""
         wheel, environment = self._tasks[name]
         with self._monkeypatch.context() as patch:
             for variable, value in {**environment, **self._local}.items():
@@ -90,7 +90,7 @@ def deployed(sandbox: Sandbox, project: Path, target: str) -> Workspace:
 
 @pytest.fixture
 def schemas(spark: SparkSession) -> Iterator[dict[str, str]]:
-    """The settings of the layers' schemas, which the bundle makes there and which are made here."""
+    """Settings of the layers' schemas, which the bundle creates on Databricks and this fixture here."""
     names = {f"COMPLAINTS_LAKE__SCHEMAS__{layer.upper()}": f"deployed_{layer}" for layer in LAYERS}
     for name in names.values():
         spark.sql(f"CREATE SCHEMA {name}")
@@ -101,8 +101,8 @@ def schemas(spark: SparkSession) -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def local(tmp_path: Path, schemas: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
-    """What stands in here for what only a workspace has."""
-    monkeypatch.chdir(tmp_path)  # where MLflow keeps models, when nobody says where
+    """Settings that replace what only a workspace has."""
+    monkeypatch.chdir(tmp_path)  # MLflow's default location for models
     registry = f"sqlite:///{tmp_path / 'mlflow.db'}"
     (tmp_path / "landing").mkdir()
     before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
@@ -129,10 +129,10 @@ def local(tmp_path: Path, schemas: dict[str, str], monkeypatch: pytest.MonkeyPat
 
 
 def stopped_once(done: Callable[[], bool]) -> threading.Thread:
-    """A SIGTERM to this process, as a cancelled run gets it, when something is done, or after MOST_SECONDS."""
+    """Send SIGTERM to this process, as for a canceled run, when `done` holds or after MAX_SECONDS."""
 
     def watch() -> None:
-        end = time.monotonic() + MOST_SECONDS
+        end = time.monotonic() + MAX_SECONDS
         while time.monotonic() < end and not done():
             time.sleep(2)
         os.kill(os.getpid(), signal.SIGTERM)
@@ -143,12 +143,12 @@ def stopped_once(done: Callable[[], bool]) -> threading.Thread:
 
 
 def files(spark: SparkSession, table: str) -> int:
-    """How many data files a table's current version has."""
+    """Return the number of data files of a table's current version."""
     return int(spark.sql(f"DESCRIBE DETAIL {table}").select("numFiles").collect()[0][0])
 
 
 def check_sql(spark: SparkSession, prod: Workspace) -> None:
-    """What the warehouse is asked: the terminal's two statements, and the alerts'."""
+    """Run the statements that the warehouse gets: the two of the command line, and the alerts'."""
     decisions = spark.sql(DECISIONS, {"table": "deployed_gold.decisions", "rows": 3})
     assert decisions.count() == 3
     progress = spark.sql(PROGRESS, {"table": "deployed_gold.stream_health"})
@@ -163,7 +163,7 @@ def check_sql(spark: SparkSession, prod: Workspace) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_every_task_of_every_job_runs_by_its_entry_point_with_its_parameters(
+def test_every_task_of_every_job_runs_through_its_entry_point_with_its_parameters(
     sandbox: Sandbox, project: Path, local: dict[str, str], spark: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tasks = Tasks(local, monkeypatch)
@@ -181,7 +181,7 @@ def test_every_task_of_every_job_runs_by_its_entry_point_with_its_parameters(
     loaded = rows("silver.complaints")
     assert loaded == rows("bronze.complaints") == 300
     tasks.run("load/score")
-    assert rows("gold.decisions") == 0, "nobody has trained a model yet"
+    assert rows("gold.decisions") == 0, "no model is trained yet"
     tasks.run("train/train")
     tasks.run("train/evaluate")
     tasks.run("train/promote")
@@ -193,7 +193,7 @@ def test_every_task_of_every_job_runs_by_its_entry_point_with_its_parameters(
     tasks.run("staging smoke/stream")
     assert rows("gold.decisions") == loaded + SENT
 
-    # In staging and production a stream runs all the time: loading only lands there, and leaves the rest to it.
+    # In staging and production a stream is always running: loading only lands rows and leaves the rest to it.
     shutil.copy(SAMPLES / "export-2017-snake-case.csv.gz", landing)
     tasks.run("staging load/load")
     tasks.run("staging load/score")

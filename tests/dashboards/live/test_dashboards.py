@@ -1,4 +1,4 @@
-"""The dashboards in a real browser: all drawn, numbers as in gold, filters that filter, numbers that move alone."""
+"""The dashboards in a real browser: charts are drawn, match gold, filter, and refresh by themselves."""
 
 import os
 import re
@@ -24,7 +24,7 @@ CHARTS = {d.content["slug"]: [c.content["slice_name"] for c in ASSETS.charts_of(
 RATE = (
     "SELECT avg({what}::int) FROM gold.decisions AS d LEFT JOIN silver.outcomes AS o USING (complaint_id) WHERE {only}"
 )
-# Each big number of the overview as plain SQL over gold, beside how it is written.
+# Each big number of the overview as plain SQL over gold, with its format.
 NUMBERS = {
     "Complaints": ("SELECT count(*) FROM gold.decisions AS d WHERE {only}", "{:,.0f}"),
     "Complaints without credit reporting": (
@@ -41,8 +41,8 @@ def expected(server: Server, only: str = "true") -> dict[str, str]:
     return {name: shown.format(server.value(sql.format(only=only))) for name, (sql, shown) in NUMBERS.items()}
 
 
-def eventually(browser: Browser, numbers: dict[str, str]) -> None:
-    """The overview shows these numbers, now or in some seconds."""
+def wait_for_numbers(browser: Browser, numbers: dict[str, str]) -> None:
+    """Wait up to 30 seconds until the overview shows these numbers."""
     end = time.monotonic() + 30
     shown: dict[str, str] = {}
     while shown != numbers and time.monotonic() < end:
@@ -53,9 +53,9 @@ def eventually(browser: Browser, numbers: dict[str, str]) -> None:
 
 @dataclass(frozen=True)
 class Watched:
-    """What was seen of a live run: counts by query, numbers on the page, and the page at the end.
+    """Observations of a live run: counts by query, numbers on the page, and the page at the end.
 
-    `minutes` counts by the minute tables just before and just after each count of the decisions.
+    `minutes` has the total of the minute table just before and just after each count of the decisions.
     """
 
     counts: list[int]
@@ -99,13 +99,13 @@ def test_while_the_stream_runs_every_query_sees_all_commits_made_before_it(watch
 
 
 def test_while_the_stream_runs_the_minutes_are_as_fresh_as_the_decisions(watched: Watched) -> None:
-    """Though they are summarised twice a minute at most: what isn't yet is counted from the decisions, once."""
+    """Minutes are summarised at most twice per minute; later decisions are counted directly, once."""
     for decided, (before, after) in zip(watched.counts, watched.minutes, strict=True):
         assert before <= decided <= after
     assert watched.minutes[-1] == (watched.at_the_end, watched.at_the_end)
 
 
-def test_while_the_stream_runs_the_numbers_move_without_a_reload(watched: Watched) -> None:
+def test_while_the_stream_runs_the_numbers_update_without_a_reload(watched: Watched) -> None:
     assert watched.same_page
     assert len(set(watched.shown)) > 1
     assert {name: state for name, state in watched.charts.items() if state != "drawn"} == {}
@@ -133,35 +133,35 @@ def test_a_command_takes_a_snapshot_of_each(server: Server, file: str, tmp_path:
     assert path.stat().st_size > 20_000
 
 
-def test_the_numbers_are_those_of_gold(browser: Browser, server: Server) -> None:
+def test_the_numbers_match_gold(browser: Browser, server: Server) -> None:
     browser.open("complaint-overview", len(CHARTS["complaint-overview"]))
-    eventually(browser, expected(server))
+    wait_for_numbers(browser, expected(server))
 
 
-def test_a_filter_changes_the_numbers_to_those_of_gold_under_it(browser: Browser, server: Server) -> None:
+def test_filtered_numbers_match_gold_with_the_same_filter(browser: Browser, server: Server) -> None:
     browser.open("complaint-overview", len(CHARTS["complaint-overview"]))
     browser.choose("product", "Debt collection")
-    eventually(browser, expected(server, "d.product_family = 'Debt collection'"))
+    wait_for_numbers(browser, expected(server, "d.product_family = 'Debt collection'"))
     browser.choose("state", "CA")
-    eventually(browser, expected(server, "d.product_family = 'Debt collection' AND d.state = 'CA'"))
+    wait_for_numbers(browser, expected(server, "d.product_family = 'Debt collection' AND d.state = 'CA'"))
     browser.clear()
-    eventually(browser, expected(server))
+    wait_for_numbers(browser, expected(server))
 
 
 def test_a_click_on_a_state_filters_the_rest(browser: Browser, server: Server) -> None:
     browser.open("complaint-overview", len(CHARTS["complaint-overview"]))
     cells = browser.driver.find_elements(By.CSS_SELECTOR, "[data-test-chart-name='Complaints by state'] td")
     next(cell for cell in cells if cell.text == "TX").click()
-    eventually(browser, expected(server, "d.state = 'TX'"))
+    wait_for_numbers(browser, expected(server, "d.state = 'TX'"))
 
 
 def test_a_click_on_a_product_filters_the_rest(browser: Browser, server: Server) -> None:
     browser.open("complaint-overview", len(CHARTS["complaint-overview"]))
     everything = browser.number("Complaints")
-    pie = browser.wait_for("[data-test-chart-name='Complaints by product'] canvas")
-    ring = 0.5 * min(pie.size["width"], pie.size["height"]) * 0.5  # between the inner and the outer radius
-    action = browser.action().move_to_element_with_offset(pie, int(ring * 0.7), int(-ring * 0.7))
+    donut = browser.wait_for("[data-test-chart-name='Complaints by product'] canvas")
+    ring = 0.5 * min(donut.size["width"], donut.size["height"]) * 0.5  # between the inner and the outer radius
+    action = browser.action().move_to_element_with_offset(donut, int(ring * 0.7), int(-ring * 0.7))
     action.pause(0.5).click().perform()
     largest = server.value("SELECT product_family FROM gold.decisions GROUP BY 1 ORDER BY count(*) DESC LIMIT 1")
-    eventually(browser, expected(server, f"d.product_family = '{largest}'"))
+    wait_for_numbers(browser, expected(server, f"d.product_family = '{largest}'"))
     assert browser.number("Complaints") != everything

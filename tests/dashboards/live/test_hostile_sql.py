@@ -1,4 +1,4 @@
-"""A hostile analyst of a running Superset writes nothing, reads gold alone, and stops nobody else from working."""
+"""A hostile analyst can write nothing, read only gold, and not block other users of Superset."""
 
 import json
 import time
@@ -15,19 +15,19 @@ from tests.dashboards.live.conftest import Server, SqlLab
 
 pytestmark = pytest.mark.superset
 
-SECONDS = 3.0  # of a query, in place of the settings'
+SECONDS = 3.0  # query timeout, instead of the one in the settings
 WRITES = "write_blob('{file}', 'x'::BLOB)"
 
 
 @pytest.fixture
 def words(server: Server) -> dict[str, str]:
-    """A file that must not appear in a folder of the lake, and texts that must not be read."""
+    """Values for the statements: a file that must not be created, and folders that must not be read."""
     tables = server.settings.folder / "tables"
     return {"file": str(tables / "gold/decisions/forged"), "tables": str(tables), "root": str(server.settings.folder)}
 
 
 def files(server: Server) -> set[Path]:
-    """All files but those that Superset itself writes as it is asked."""
+    """Return all files except those that Superset itself writes during queries."""
     own = ("cache", "metadata.db", "server.log", "views", "sql_lab", "spill", "tmp")
     root = server.settings.folder
     below = (path for path in root.rglob("*") if path.is_file())
@@ -80,7 +80,7 @@ def files(server: Server) -> set[Path]:
         "SELECT '{{{{ current_user_id() }}}}' AS x, {write}",
     ],
 )
-def test_sql_lab_writes_nothing_and_reads_gold_alone(
+def test_sql_lab_writes_nothing_and_reads_only_gold(
     server: Server, sql_lab: SqlLab, words: dict[str, str], statement: str
 ) -> None:
     before, write = files(server), WRITES.format(**words)
@@ -93,8 +93,8 @@ def adhoc(sql: str) -> dict[str, str]:
     return {"expressionType": "SQL", "sqlExpression": sql, "label": "mine"}
 
 
-def asked(sql_lab: SqlLab, query: dict[str, Any]) -> requests.Response:
-    """The request by which a chart gets its rows."""
+def request_chart(sql_lab: SqlLab, query: dict[str, Any]) -> requests.Response:
+    """Send the request by which a chart gets its rows."""
     number = next(d["id"] for d in sql_lab.get("/api/v1/dataset/") if d["table_name"] == "complaints")
     counted = {**adhoc("count(*)"), "label": "n"}
     base = {"columns": [], "metrics": [counted], "orderby": [], "filters": [], "row_limit": 10}
@@ -102,7 +102,7 @@ def asked(sql_lab: SqlLab, query: dict[str, Any]) -> requests.Response:
     return sql_lab.post("/api/v1/chart/data", {**body, "result_format": "json", "result_type": "full"})
 
 
-# Where a chart takes SQL of whoever asks.
+# The places where a chart accepts SQL from the user.
 CHARTS: dict[str, Any] = {
     "metric": lambda sql: {"metrics": [adhoc(f"max({sql})")]},
     "column": lambda sql: {"columns": [adhoc(sql)]},
@@ -114,10 +114,10 @@ CHARTS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("place", CHARTS)
-def test_a_chart_of_ones_own_writes_nothing_and_reads_gold_alone(
+def test_a_custom_chart_writes_nothing_and_reads_only_gold(
     server: Server, sql_lab: SqlLab, words: dict[str, str], place: str
 ) -> None:
-    fine = asked(sql_lab, CHARTS[place]("upper(state)"))
+    fine = request_chart(sql_lab, CHARTS[place]("upper(state)"))
     assert fine.status_code == 200, fine.text
     before = files(server)
     for sql in (
@@ -127,14 +127,14 @@ def test_a_chart_of_ones_own_writes_nothing_and_reads_gold_alone(
         "(SELECT max(content) FROM read_text('{root}/superset/secret_key'))",
         'state) FROM "{tables}/silver/quarantine/*".parquet --',
     ):
-        answer = asked(sql_lab, CHARTS[place](sql.format(**words)))
+        answer = request_chart(sql_lab, CHARTS[place](sql.format(**words)))
         assert answer.status_code >= 400, answer.text
     assert files(server) == before
 
 
 @pytest.fixture
-def hurried(server: Server) -> Iterator[None]:
-    """The server with less time for a query; it reads its description for each."""
+def short_timeout(server: Server) -> Iterator[None]:
+    """Shorten the query timeout; the server reads its configuration for every query."""
     path = server.settings.folder / "superset" / "views.json"
     text = path.read_text()
     described = json.loads(text)
@@ -152,22 +152,22 @@ BAD = [
 ]
 
 
-def run_apart(sql_lab: SqlLab, statement: str) -> tuple[int, str]:
-    """As `SqlLab.run`, under a name that no other query of the same moment has."""
+def run_with_unique_id(sql_lab: SqlLab, statement: str) -> tuple[int, str]:
+    """Run a statement as `SqlLab.run` does, with a client id that is unique among concurrent queries."""
     body = {"database_id": sql_lab.databases["lakehouse"], "sql": statement, "runAsync": False, "schema": "serving"}
     answer = sql_lab.post("/api/v1/sqllab/execute/", {**body, "client_id": uuid.uuid4().hex[:10]})
     return answer.status_code, answer.text
 
 
-@pytest.mark.usefixtures("hurried")
+@pytest.mark.usefixtures("short_timeout")
 def test_sixteen_bad_queries_end_and_leave_dashboards_answering(server: Server, sql_lab: SqlLab) -> None:
-    asked(sql_lab, {"columns": ["state"]})
-    began = time.monotonic()
+    request_chart(sql_lab, {"columns": ["state"]})
+    start = time.monotonic()
     with ThreadPoolExecutor(16) as pool:
-        bad = [pool.submit(run_apart, sql_lab, BAD[number % len(BAD)]) for number in range(16)]
+        bad = [pool.submit(run_with_unique_id, sql_lab, BAD[number % len(BAD)]) for number in range(16)]
         answered = 0
-        while time.monotonic() < began + SECONDS:
-            assert asked(sql_lab, {"columns": ["state"]}).status_code == 200
+        while time.monotonic() < start + SECONDS:
+            assert request_chart(sql_lab, {"columns": ["state"]}).status_code == 200
             assert requests.get(f"{server.url}/health", timeout=60).status_code == 200
             answered += 1
         answers = [each.result(60) for each in bad]
@@ -176,10 +176,10 @@ def test_sixteen_bad_queries_end_and_leave_dashboards_answering(server: Server, 
     assert [text for _, text in answers if "was stopped after 3 seconds" in text]
 
 
-@pytest.mark.usefixtures("hurried")
+@pytest.mark.usefixtures("short_timeout")
 def test_a_bad_chart_ends_too(sql_lab: SqlLab) -> None:
-    began = time.monotonic()
+    start = time.monotonic()
     endless = "count(*) + list_sum(list_transform(range(100000000), lambda e: e))"
-    answer = asked(sql_lab, {"metrics": [adhoc(endless)]})
+    answer = request_chart(sql_lab, {"metrics": [adhoc(endless)]})
     assert answer.status_code >= 400, answer.text
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - start < 60

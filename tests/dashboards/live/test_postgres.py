@@ -1,4 +1,4 @@
-"""Superset's own metadata in PostgreSQL, by one setting. Left out where PostgreSQL is not installed."""
+"""Superset's metadata in PostgreSQL, by one setting; skipped where PostgreSQL is not installed."""
 
 import json
 import os
@@ -22,7 +22,7 @@ OWNER = "postgres" if os.geteuid() == 0 else None  # PostgreSQL refuses to run a
 
 @pytest.fixture
 def postgres() -> Iterator[str]:
-    """The address of a PostgreSQL of this test's own."""
+    """The address of a PostgreSQL server for one test."""
     if not (PROGRAMS / "initdb").is_file():
         pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
     folder, port = tempfile.mkdtemp(prefix="postgres-"), free_port()
@@ -42,7 +42,7 @@ def postgres() -> Iterator[str]:
 
 
 @pytest.mark.timeout(300)
-def test_metadata_lie_in_postgresql_when_it_is_set(postgres: str, tmp_path: Path) -> None:
+def test_metadata_is_stored_in_postgresql_if_configured(postgres: str, tmp_path: Path) -> None:
     root, port, setting = tmp_path / "lake", free_port(), {"COMPLAINTS_SUPERSET__METADATA": postgres}
     started = run(root, port, "superset", "start", "--json", **setting)
     assert started.returncode == 0, started.stderr

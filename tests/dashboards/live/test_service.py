@@ -1,4 +1,4 @@
-"""Superset on a laptop: whatever is missing, killed or taken is said in a sentence, and `start` mends what it can."""
+"""Superset on a laptop: problems are reported in one sentence, and `start` fixes what it can."""
 
 import json
 import os
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.superset
 
 OVERVIEW, _, HEALTH = Assets().dashboards
 CHANGED = "Relief rate"
-KEPT_SECONDS = 6  # longer than a real-time answer is kept
+KEPT_SECONDS = 6  # longer than a real-time result is cached
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def status(server: Server) -> dict[str, object]:
     return found
 
 
-def test_over_an_empty_lake_dashboards_open_and_say_that_there_is_no_data_yet(empty: Server) -> None:
+def test_over_an_empty_lake_dashboards_open_and_show_no_data_yet(empty: Server) -> None:
     with Browser(empty.url) as browser:
         browser.log_in("analyst", empty.passwords["analyst"])
         shown = browser.open("complaint-overview", len(Assets().charts_of(OVERVIEW)))
@@ -54,7 +54,7 @@ def test_over_an_empty_lake_dashboards_open_and_say_that_there_is_no_data_yet(em
     assert page.count("no data yet") == 5
 
 
-def test_a_table_that_is_gone_is_named_by_its_charts_and_the_others_stay(
+def test_a_missing_table_is_named_by_its_charts_and_the_others_are_drawn(
     empty: Server, scored_lake: Settings, tmp_path: Path
 ) -> None:
     for table in (STREAM_HEALTH, EXPECTATIONS):
@@ -72,28 +72,28 @@ def test_a_table_that_is_gone_is_named_by_its_charts_and_the_others_stay(
     assert shown["Expectations failed by rule"] == "drawn"
 
 
-def test_three_accounts_are_made_with_passwords_of_their_own_and_are_never_made_again(empty: Server) -> None:
+def test_three_accounts_are_created_once_with_different_passwords(empty: Server) -> None:
     assert set(empty.passwords) == {"admin", "operator", "analyst"}
     assert len(set(empty.passwords.values())) == 3
     again = run(empty.settings.folder, empty.port, "superset", "configure", "--json")
     assert json.loads(again.stdout) == {"passwords": {}}
 
 
-def test_no_secret_lies_where_others_can_read_it_or_in_the_repository(empty: Server) -> None:
+def test_the_secret_key_is_readable_by_its_owner_only_and_outside_the_repository(empty: Server) -> None:
     key = empty.settings.folder / "superset" / "secret_key"
     assert key.stat().st_mode & 0o077 == 0
     assert len(key.read_text()) > 40
     assert not key.is_relative_to(FOLDER.parents[1])
 
 
-def test_importing_again_changes_nothing_and_an_export_gives_the_files_back(empty: Server) -> None:
+def test_importing_again_changes_nothing_and_an_export_returns_the_same_files(empty: Server) -> None:
     before = {path: path.read_bytes() for path in FOLDER.rglob("*.yaml")}
     done = run(empty.settings.folder, empty.port, "superset", "export")
     assert done.stdout.strip() == "0 files changed."
     assert {path: path.read_bytes() for path in FOLDER.rglob("*.yaml")} == before
 
 
-def test_a_change_made_in_superset_comes_back_to_its_file_and_not_everybody_may_make_it(empty: Server) -> None:
+def test_a_change_in_superset_is_exported_to_its_file_and_only_an_admin_can_make_it(empty: Server) -> None:
     operator, admin = SqlLab(empty, "operator"), SqlLab(empty, "admin")
     charts = admin.get("/api/v1/chart/?q=(page_size:100)")
     path, before = next((f"/api/v1/chart/{c['id']}", c["description"]) for c in charts if c["slice_name"] == CHANGED)
@@ -119,13 +119,13 @@ def test_the_server_listens_on_loopback_sends_secure_headers_and_loads_nothing_f
     assert "SameSite=Lax" in headers["Set-Cookie"]
 
 
-def test_a_visitor_without_account_sees_nothing(empty: Server) -> None:
+def test_a_visitor_without_an_account_sees_nothing(empty: Server) -> None:
     assert requests.get(f"{empty.url}/api/v1/dashboard/", timeout=60).status_code == 401
     page = requests.get(f"{empty.url}/superset/dashboard/complaint-overview/", timeout=60)
     assert "/login" in page.url
 
 
-def test_a_wrong_password_is_refused_and_a_new_one_works(empty: Server) -> None:
+def test_an_old_password_is_refused_and_a_new_one_works(empty: Server) -> None:
     done = run(empty.settings.folder, empty.port, "superset", "password", "operator", "--json")
     new = json.loads(done.stdout)["passwords"]["operator"]
     for password, code in ((empty.passwords["operator"], 401), (new, 200)):
@@ -133,18 +133,18 @@ def test_a_wrong_password_is_refused_and_a_new_one_works(empty: Server) -> None:
         assert requests.post(f"{empty.url}/api/v1/security/login", json=login, timeout=60).status_code == code
 
 
-def test_a_killed_server_is_told_by_status_and_mended_by_start(empty: Server) -> None:
+def test_a_killed_server_is_reported_by_status_and_restarted_by_start(empty: Server) -> None:
     assert status(empty)["healthy"]
     os.killpg(int(str(status(empty)["pid"])), signal.SIGKILL)
-    wait_until(lambda: not status(empty)["running"], 10, "the server's end")
+    wait_until(lambda: not status(empty)["running"], 10, "the server's exit")
     assert not status(empty)["healthy"]
-    began = time.monotonic()
+    start = time.monotonic()
     assert run(empty.settings.folder, empty.port, "superset", "start").returncode == 0
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - start < 60
     assert status(empty)["healthy"]
 
 
-def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported(tmp_path: Path) -> None:
     port = free_port()
     with socket.socket() as other:
         other.bind(("127.0.0.1", port))

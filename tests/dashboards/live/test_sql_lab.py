@@ -1,4 +1,4 @@
-"""An analyst's SQL Lab reads gold and the views over it, and nothing else; it writes nothing anywhere."""
+"""An analyst's SQL Lab can read only gold and the views over it, and write nothing."""
 
 from pathlib import Path
 
@@ -9,15 +9,15 @@ from tests.dashboards.live.conftest import Server, SqlLab
 pytestmark = pytest.mark.superset
 
 
-def test_gold_and_the_views_are_read(server: Server, sql_lab: SqlLab) -> None:
-    there = server.value("SELECT count(*) FROM gold.decisions")
-    assert there > 0
-    assert sql_lab.value("SELECT count(*) FROM gold.decisions") == there
-    assert sql_lab.value("SELECT count(*) FROM serving.complaints") == there
+def test_gold_and_the_views_can_be_read(server: Server, sql_lab: SqlLab) -> None:
+    decided = server.value("SELECT count(*) FROM gold.decisions")
+    assert decided > 0
+    assert sql_lab.value("SELECT count(*) FROM gold.decisions") == decided
+    assert sql_lab.value("SELECT count(*) FROM serving.complaints") == decided
 
 
 def test_an_analyst_drills_from_a_number_to_its_rows(server: Server, sql_lab: SqlLab) -> None:
-    """By the request that the menu of a chart makes."""
+    """Uses the request that a chart's menu sends."""
     number = next(d["id"] for d in sql_lab.get("/api/v1/dataset/") if d["table_name"] == "complaints")
     path = f"/datasource/samples?force=true&datasource_type=table&datasource_id={number}&per_page=1000&page=1"
     answer = sql_lab.post(path, {"filters": [{"col": "state", "op": "==", "val": "TX"}]})
@@ -51,7 +51,7 @@ def test_an_analyst_drills_from_a_number_to_its_rows(server: Server, sql_lab: Sq
         "SELECT 1; COPY (SELECT 1) TO '{tables}/gold/decisions/mine.csv'",
     ],
 )
-def test_nothing_is_written(server: Server, sql_lab: SqlLab, statement: str) -> None:
+def test_nothing_can_be_written(server: Server, sql_lab: SqlLab, statement: str) -> None:
     before = files(server)
     status, text = sql_lab.run(statement.format(tables=server.settings.folder / "tables"))
     assert status >= 400, text
@@ -86,7 +86,7 @@ def files(server: Server) -> set[Path]:
         "SELECT * FROM duckdb_settings()",
     ],
 )
-def test_nothing_but_gold_is_read(server: Server, sql_lab: SqlLab, statement: str) -> None:
+def test_only_gold_can_be_read(server: Server, sql_lab: SqlLab, statement: str) -> None:
     status, text = sql_lab.run(statement.format(root=server.settings.folder))
     assert status >= 400, text
     assert (server.settings.folder / "superset" / "secret_key").read_text() not in text
@@ -101,11 +101,13 @@ def test_nothing_but_gold_is_read(server: Server, sql_lab: SqlLab, statement: st
         ("/api/v1/database/", {"database_name": "mine", "sqlalchemy_uri": "duckdb:///:memory:"}),
     ],
 )
-def test_an_analyst_makes_nothing_that_others_would_see(sql_lab: SqlLab, path: str, body: dict[str, object]) -> None:
+def test_an_analyst_can_create_nothing_that_others_would_see(
+    sql_lab: SqlLab, path: str, body: dict[str, object]
+) -> None:
     assert sql_lab.post(path, body).status_code == 403
 
 
-def test_a_request_without_the_pages_token_is_refused(sql_lab: SqlLab) -> None:
+def test_a_request_without_a_csrf_token_is_refused(sql_lab: SqlLab) -> None:
     answer = sql_lab.post("/api/v1/sqllab/execute/", {"database_id": 1, "sql": "SELECT 1"}, **{"X-CSRFToken": ""})
     assert answer.status_code == 400
     assert "CSRF" in answer.text
