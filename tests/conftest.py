@@ -1,4 +1,4 @@
-"""What tests share: one Spark session a process, and a lake of their own each."""
+"""Shared fixtures: one Spark session per process, and a separate lake per test."""
 
 import os
 import pickle
@@ -41,19 +41,21 @@ pytest_plugins = ["tests.stream_fixtures"]
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 
 for name in [name for name in os.environ if name.startswith("COMPLAINTS_") and name != "COMPLAINTS_JARS"]:
-    del os.environ[name]  # a developer's own settings must not change what the tests say
+    del os.environ[name]  # a developer's own settings must not affect the tests
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Options of this project's tests."""
-    parser.addoption("--seed", type=int, help="of the faults that are drawn with -m faults (default: the clock)")
-    parser.addoption("--hours", type=float, default=1.0, help="how long faults are drawn with -m faults (default: 1)")
-    parser.addoption("--faults", help="draw only from these, separated by commas (default: from all)")
-    parser.addoption("--store-seconds", action="store_true", help="note in seconds.yaml what each test file took")
+    """Add the options of this project's tests."""
+    parser.addoption("--seed", type=int, help="seed of the random faults of -m faults (default: the clock)")
+    parser.addoption("--hours", type=float, default=1.0, help="duration of the random faults of -m faults (default: 1)")
+    parser.addoption("--faults", help="inject only these faults, separated by commas (default: all)")
+    parser.addoption(
+        "--store-seconds", action="store_true", help="store the duration of each test file in seconds.yaml"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Say what is done and how long is left, unless each test is to be named (`-v`) or this is a worker."""
+    """Report progress and the time left, unless tests are listed (`-v`) or this is a worker."""
     is_worker = hasattr(config, "workerinput")
     if not is_worker and config.option.verbose == 0:
         workers = config.getoption("numprocesses", None) or 1
@@ -61,32 +63,32 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Name the test's group: with `-n 2` each group runs in one process."""
+    """Assign a test to its group: with `-n 2` each group runs in one process."""
     item.add_marker(pytest.mark.xdist_group(group_of(item)))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest group first."""
+    """Run the longest group first."""
     items[:] = grouped(items)
 
 
 @pytest.fixture(scope="session")
 def session_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Settings of the session that all tests share."""
+    """Settings of the Spark session that all tests share."""
     return load_settings(root=tmp_path_factory.mktemp("session"))
 
 
 @pytest.fixture(scope="session")
 def spark(session_settings: Settings) -> Iterator[SparkSession]:
-    """The one Spark session of a test run, as local runs have it."""
+    """The Spark session of a test process, configured as in local runs."""
     session = start_session(session_settings)
     yield session
     session.stop()
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _tables_made_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Make each declared table once and copy its empty folder after that: making one takes Delta 0.3 s."""
+def _tables_created_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Create each declared table once and copy its empty folder after that: Delta takes 0.3 s for one."""
     made: dict[tuple[Table, str], Path] = {}
     make: Callable[[Lake, Table], None] = Lake._make
 
@@ -98,9 +100,8 @@ def _tables_made_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
             shutil.copytree(made[key], lake.path(table))
             commit = lake.path(table) / "_delta_log" / f"{0:020}.json"
             text = commit.read_text(encoding="utf-8")
-            own_id = re.sub(
-                r'(?<="metaData":{"id":")[^"]+', str(uuid4()), text
-            )  # by which a checkpoint knows its table
+            # Checkpoints identify a table by this id.
+            own_id = re.sub(r'(?<="metaData":{"id":")[^"]+', str(uuid4()), text)
             commit.write_text(own_id, encoding="utf-8")
         else:
             make(lake, table)
@@ -114,9 +115,9 @@ def _tables_made_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 
 @pytest.fixture(scope="session", autouse=True)
 def _steps_planned_once() -> Iterator[None]:
-    """Plan each step of a stream once a process, whichever lake it is for: a plan takes seconds and knows no lake.
+    """Plan each step of a stream once per process: a plan takes seconds and depends on no lake.
 
-    What refining does depends on the rules' files and a setting; any other step is the same when it is the same object.
+    The refine step depends on the rule files and a setting; any other step is cached by identity.
     """
     planned: dict[Step, Planned] = {}
     refinings: dict[str, Step] = {}
@@ -138,35 +139,35 @@ def _steps_planned_once() -> Iterator[None]:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    """Settings whose folder is this test's own."""
+    """Settings with a separate folder for each test."""
     return load_settings(root=tmp_path / "lake")
 
 
 @pytest.fixture
 def lake(spark: SparkSession, settings: Settings) -> Lake:
-    """An empty lake of this test's own; its tables are made by the test."""
+    """An empty lake for each test, which creates the tables that it needs."""
     return Lake(spark, settings)
 
 
 @pytest.fixture(scope="session")
 def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that all processes of a run share; without `-n` the one process has it alone."""
+    """A folder that all processes of a test run share."""
     own = tmp_path_factory.getbasetemp()
     return own.parent if os.environ.get("PYTEST_XDIST_WORKER") else own
 
 
-def made_once(folder: Path, make: Callable[[], None]) -> None:
-    """Have a shared folder filled by the process that needs it first; the others wait until it is whole."""
-    whole = folder / "whole"
+def create_once(folder: Path, make: Callable[[], None]) -> None:
+    """Let the first process that needs a shared folder fill it; the others wait until it is complete."""
+    complete = folder / "complete"
     with FileLock(folder.with_suffix(".lock")):
-        if not whole.is_file():
+        if not complete.is_file():
             make()
-            whole.touch()
+            complete.touch()
 
 
 @pytest.fixture(scope="session")
 def trained_lake(shared_folder: Path, request: pytest.FixtureRequest) -> Settings:
-    """Settings of a loaded and trained lake, made once a run; needs Spark in this process only to make it."""
+    """Settings of a loaded and trained lake, created once per run; only creating it needs Spark."""
     folder = shared_folder / "trained"
     small = {"grid": {"regularisation": [0.003]}, "min_document_frequency": 3}
     settings = load_settings(root=folder / "lake", ml=small)
@@ -178,13 +179,13 @@ def trained_lake(shared_folder: Path, request: pytest.FixtureRequest) -> Setting
         training = train(lake, Registry(settings), lambda _: None)
         (folder / "training.pickle").write_bytes(pickle.dumps(training))
 
-    made_once(folder, make)
+    create_once(folder, make)
     return settings
 
 
 @pytest.fixture(scope="session")
 def scored_lake(shared_folder: Path, trained_lake: Settings, request: pytest.FixtureRequest) -> Settings:
-    """Settings of a lake with some hundred decided and assessed complaints, made once a run; tests read it."""
+    """Settings of a lake with a few hundred scored complaints, created once per run; read-only."""
     folder = shared_folder / "scored"
 
     def make() -> None:
@@ -195,13 +196,13 @@ def scored_lake(shared_folder: Path, trained_lake: Settings, request: pytest.Fix
         broken = {**rule, "query_id": "q", "batch_id": 1, "refined_at": datetime.now(UTC)}
         lake.append(lake.frame([broken], EXPECTATIONS), EXPECTATIONS, "test:1")
 
-    made_once(folder, make)
+    create_once(folder, make)
     return load_settings(root=folder / "lake")
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A lake with real complaints in bronze and silver, and a small real champion in its registry."""
+    """A lake with real complaints in bronze and silver, and a small trained champion in its registry."""
 
     lake: Lake
     training: Training
@@ -210,31 +211,31 @@ class Trained:
 
 @pytest.fixture(scope="session")
 def trained(spark: SparkSession, trained_lake: Settings) -> Trained:
-    """The trained lake, with its training and its champion; tests read it, and copy it when they want to write."""
-    training: Training = pickle.loads((trained_lake.folder.parent / "training.pickle").read_bytes())  # noqa: S301 - ours
+    """The trained lake, with its training and champion; read-only, tests copy it to write to it."""
+    training: Training = pickle.loads((trained_lake.folder.parent / "training.pickle").read_bytes())  # noqa: S301 - written by `trained_lake`
     return Trained(Lake(spark, trained_lake), training, Registry(trained_lake).champion())
 
 
 @pytest.fixture(scope="session")
 def scored(spark: SparkSession, scored_lake: Settings) -> Lake:
-    """The scored lake; tests read it."""
+    """The scored lake; read-only."""
     return Lake(spark, scored_lake)
 
 
 def copied(settings: Settings, root: Path) -> Settings:
-    """Settings of a copy of a lake that a test may write to."""
-    left = shutil.ignore_patterns("scratch", "logs", "writer.lock")
-    shutil.copytree(settings.folder, root, ignore=left)
+    """Return the settings of a copy of a lake, which a test may write to."""
+    ignored = shutil.ignore_patterns("scratch", "logs", "writer.lock")
+    shutil.copytree(settings.folder, root, ignore=ignored)
     return load_settings(root=root)
 
 
 def copy_of(trained: Trained, root: Path) -> Lake:
-    """A copy of the trained lake that a test may write to."""
+    """Return a copy of the trained lake, which a test may write to."""
     return Lake(trained.lake.spark, copied(trained.lake.settings, root))
 
 
 def copied_version(lake: Lake, folder: Path) -> Path:
-    """Register the first version's files once more, as the next version, in a folder of their own; gives it."""
+    """Register a copy of the first version's files as the next version; returns the new folder."""
     registry, client = Registry(lake.settings), MlflowClient()
     run_id = client.get_model_version(registry.name, "1").run_id
     shutil.copytree(mlflow.artifacts.download_artifacts(f"models:/{registry.name}/1"), folder)
@@ -243,10 +244,10 @@ def copied_version(lake: Lake, folder: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _spark_as_it_was(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Stop the streams that a test left running, and have a test that starts Spark take the fixture of its name.
+def _stop_streams(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Stop streams that a test left running; fail tests that start Spark without the fixture `spark`.
 
-    Otherwise it would start a second Spark, in the process that has the tests without (tests/groups.py).
+    Such a test would start a second Spark in a process that runs tests without Spark (see tests/groups.py).
     """
     was_running = SparkContext._active_spark_context is not None
     yield

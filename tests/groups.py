@@ -1,8 +1,8 @@
-"""Which tests run one after another in one process, when two processes share them (`-n 2 --dist loadgroup`).
+"""Groups of tests that run in the same process when two share them (`-n 2 --dist loadgroup`).
 
-A process that starts Spark needs minutes until its code is compiled. So the tests that call Spark in their own process
-are in two groups, one for each process: what streams, and the rest. Those that start programs of their own, and those
-that need no Spark, go by file to whichever process has time.
+A process that starts Spark needs minutes to warm up the JVM. So the tests that call Spark in their own process form two
+groups, one for each process: streaming, and everything else. Tests that start separate programs and tests without Spark
+are distributed by file.
 """
 
 from collections import Counter, defaultdict
@@ -14,21 +14,21 @@ from tests.progress import expected_seconds, file_of
 
 STREAMING, SPARK = "spark, streaming", "spark"
 STREAMS = ("tests/streaming/", "tests/stewardship/", "tests/monitoring/", "tests/databricks/")
-CALLS_SPARK = {"spark", "lake"}  # where a module has a `lake` of its own, pytest does not name what that stands on
+CALLS_SPARK = {"spark", "lake"}  # a module's own `lake` hides the fixtures behind it
 LAKES = {"trained_lake", "scored_lake"}
 
 
 def group_of(item: pytest.Item) -> str:
-    """The group of a test."""
+    """Return the group of a test."""
     if CALLS_SPARK & _fixtures(item):
         return STREAMING if item.nodeid.startswith(STREAMS) else SPARK
     return file_of(item.nodeid)
 
 
 def grouped(items: Sequence[pytest.Item]) -> list[pytest.Item]:
-    """The tests in order: first those that call Spark, then the others, each the longest first.
+    """Return the tests in order: those that call Spark first, then the others, longest groups first.
 
-    Lakes that tests share are made by one process while the other runs what needs none.
+    One process creates the shared lakes while the other runs tests that need none.
     """
     tests = Counter(file_of(item.nodeid) for item in items)
     expected = expected_seconds(tests)

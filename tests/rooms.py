@@ -1,7 +1,7 @@
-"""The rooms of the project, and which way imports point; run as a module it draws them into docs/architecture.md.
+"""The rooms of the project and their allowed imports; run as a module it draws docs/architecture.md.
 
-A room is a folder of modules. `KNOWS` says which other rooms its modules may import: no two rooms know each other, in
-whatever roundabout way, and `test_architecture` holds every import to it.
+A room is a folder of modules. `KNOWS` lists the rooms that its modules may import from. No two rooms import each
+other, directly or through others, and `test_architecture` checks every import.
 """
 
 import ast
@@ -58,22 +58,22 @@ MODULES = sorted(path for package in PACKAGES for path in (PROJECT / package).rg
 
 
 def named(path: Path) -> str:
-    """A module's path from the project's root."""
+    """Return a module's path relative to the project's root."""
     return path.relative_to(PROJECT).as_posix()
 
 
 def room_of(path: Path) -> str:
-    """The room that a module is in."""
+    """Return the room of a module."""
     return named(path.parent)
 
 
 def tree(path: Path) -> ast.Module:
-    """A module as Python reads it."""
+    """Return the syntax tree of a module."""
     return ast.parse(path.read_text(encoding="utf-8"), named(path))
 
 
 def imported(module: ast.Module) -> Iterator[str]:
-    """The rooms that a module imports from, wherever in it; conditional imports and those inside functions too."""
+    """Yield the rooms that a module imports from, including conditional imports and those in functions."""
     for node in ast.walk(module):
         if isinstance(node, ast.Import):
             yield from (_room(alias.name) for alias in node.names)
@@ -83,14 +83,14 @@ def imported(module: ast.Module) -> Iterator[str]:
 
 
 def _room(name: str) -> str:
-    """The innermost room that a dotted name lies in; its first part when that is no package of the project."""
+    """Return the innermost room of a dotted name, or its first part if it is not of this project."""
     parts = name.split(".")
     rooms = ["/".join(parts[:length]) for length in range(len(parts), 0, -1)]
     return next((room for room in rooms if room in KNOWS), parts[0])
 
 
 def imports() -> dict[str, set[str]]:
-    """For each room the others that its modules do import from."""
+    """Return, for each room, the other rooms that its modules import from."""
     found: dict[str, set[str]] = {room: set() for room in KNOWS}
     for path in MODULES:
         found[room_of(path)] |= set(imported(tree(path))) & KNOWS.keys() - {room_of(path)}
@@ -98,7 +98,7 @@ def imports() -> dict[str, set[str]]:
 
 
 def reached(graph: Mapping[str, set[str]], start: str) -> set[str]:
-    """All that one comes to from a node by one arrow or more."""
+    """Return all nodes that can be reached from a node by one or more arrows."""
     found: set[str] = set()
     waiting = [start]
     while waiting:
@@ -109,7 +109,7 @@ def reached(graph: Mapping[str, set[str]], start: str) -> set[str]:
 
 
 def without_shortcuts(graph: Mapping[str, set[str]]) -> dict[str, set[str]]:
-    """The same graph without the arrows that longer ways stand for."""
+    """Return the graph without the arrows that a longer path implies."""
     return {
         node: {to for to in known if not any(to in reached(graph, other) for other in known - {to})}
         for node, known in graph.items()
@@ -134,9 +134,9 @@ def _mermaid(graph: Mapping[str, set[str]]) -> str:
 
 
 def drawn() -> str:
-    """The pictures: of the packages, and of the rooms within those that have several."""
+    """Return the diagrams: of the packages, and of the rooms of packages with more than two."""
     graph = imports()
-    parts = ["An arrow means *imports*; one that a longer way stands for is left out.", _mermaid(_by_package(graph))]
+    parts = ["An arrow means *imports*; arrows that a longer path implies are left out.", _mermaid(_by_package(graph))]
     for package in PACKAGES:
         rooms = [room for room in graph if room.split("/")[0] == package]
         if len(rooms) > 2:
@@ -146,7 +146,7 @@ def drawn() -> str:
 
 
 def page(text: str) -> str:
-    """The page with the pictures drawn anew."""
+    """Return the page with its diagrams drawn again."""
     before, after = text.split(BEGIN, 1)[0], text.split(END, 1)[1]
     return f"{before}{BEGIN}\n\n{drawn()}\n\n{END}{after}"
 
