@@ -16,18 +16,17 @@ from complaints import COMMANDS
 from tests.databricks.conftest import PROJECT
 from tests.rooms import PACKAGES
 
-IMPORTED = """
+IMPORTED = f"""
 import importlib, json, pkgutil
-import bronze, dashboards, gold, lakehouse, ml, silver, streaming
 from complaints.load import SAMPLES
 from lakehouse.settings import load_settings
-packages = (bronze, dashboards, gold, lakehouse, ml, silver, streaming)
+packages = [importlib.import_module(name) for name in {PACKAGES}]
 names = [m.name for p in packages for m in pkgutil.walk_packages(p.__path__, p.__name__ + ".")]
-print(json.dumps({
-    "files": {name: importlib.import_module(name).__file__ for name in names},
+print(json.dumps({{
+    "files": {{name: importlib.import_module(name).__file__ for name in names}},
     "catalog": load_settings(environment="prod").lake.catalog,
     "samples": sorted(path.name for path in SAMPLES.iterdir()),
-}))
+}}))
 """
 
 # A cluster has its own Spark and Java, and none of the packages that serve SQL locally.

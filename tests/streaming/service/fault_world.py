@@ -32,10 +32,11 @@ from streaming.kafka.producer import Producer
 from streaming.kafka.topics import client_config
 from streaming.tables import TABLES
 from tests.conftest import SAMPLES
+from tests.rooms import PACKAGES
 from tests.stream_fixtures import wait_until
 
 PROJECT = SAMPLES.parent
-COPIED = ("bronze", "silver", "gold", "ml", "streaming", "lakehouse", "dashboards", "conf", "samples")
+COPIED = (*PACKAGES, "conf", "samples")
 START_SECONDS = 180  # upper bound for a start on a busy machine
 SETTLE_SECONDS = 240
 EXIT_SECONDS = 60
