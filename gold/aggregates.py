@@ -1,7 +1,7 @@
-"""The aggregates of gold: what to add to them for some new decisions.
+"""Incremental aggregates of gold: the rows to append for a set of new decisions.
 
-Reads rows of gold.decisions; gives increments of gold.complaints_by_minute and gold.complaints_by_day. An increment is
-appended, so the cost is that of the new decisions; every measure can be added up, or has a greatest.
+Reads rows of gold.decisions; returns increments of gold.complaints_by_minute and gold.complaints_by_day. Increments are
+appended, so the cost depends only on the new decisions; every measure is combined by sum or by max.
 """
 
 from pyspark.sql import Column, DataFrame
@@ -16,7 +16,7 @@ KEYS: dict[Table, tuple[str, ...]] = {
 }
 TIME = {BY_MINUTE: "minute", BY_DAY: "date_received"}
 GREATEST = frozenset({"latency_ms_max", "scored_batch"})
-NEEDED = (  # of a decision
+NEEDED = (  # columns of a decision
     "batch_id",
     "date_received",
     "product_family",
@@ -34,7 +34,7 @@ NEEDED = (  # of a decision
 
 
 def by_minute(decisions: DataFrame) -> DataFrame:
-    """Increments of gold.complaints_by_minute for these decisions."""
+    """Compute the increments of gold.complaints_by_minute for these decisions."""
     arrived = F.coalesce("kafka_timestamp", "ingested_at")
     latency = F.unix_millis("scored_at") - F.unix_millis("kafka_timestamp")
     return (
@@ -50,7 +50,7 @@ def by_minute(decisions: DataFrame) -> DataFrame:
 
 
 def by_day(decisions: DataFrame) -> DataFrame:
-    """Increments of gold.complaints_by_day for these decisions."""
+    """Compute the increments of gold.complaints_by_day for these decisions."""
     names = (F.coalesce(name, F.lit("")).alias(name) for name in ("issue", "company", "state"))
     keys = (F.col("date_received"), F.col("product_family"), *names)
     return decisions.groupBy(*keys).agg(*_measures()).select(BY_DAY.column_names)
@@ -60,21 +60,21 @@ INCREMENTS = {BY_MINUTE: by_minute, BY_DAY: by_day}
 
 
 def _measures() -> list[Column]:
-    def share(condition: Column, name: str) -> Column:
+    def count_where(condition: Column, name: str) -> Column:
         return F.count(F.when(condition, 1)).alias(name)
 
     return [
         F.count("*").alias("complaints"),
-        share(F.col("escalate"), "escalated"),
-        share(F.col("urgency") == "critical", "critical"),
-        share(F.col("urgency") == "high", "high"),
-        share(F.col("scored_with") == "structure", "without_text"),
+        count_where(F.col("escalate"), "escalated"),
+        count_where(F.col("urgency") == "critical", "critical"),
+        count_where(F.col("urgency") == "high", "high"),
+        count_where(F.col("scored_with") == "structure", "without_text"),
         F.sum("probability").alias("probability_sum"),
     ]
 
 
 def consolidated(rows: DataFrame, table: Table) -> DataFrame:
-    """Rows of an aggregate with those of one key put together; a key that counts nothing any more goes."""
+    """Merge an aggregate's rows to one row per key; drop keys whose count is zero."""
     measures = [name for name in table.column_names if name not in KEYS[table]]
-    together = [(F.max if name in GREATEST else F.sum)(name).alias(name) for name in measures]
-    return rows.groupBy(*KEYS[table]).agg(*together).where("complaints <> 0").select(table.column_names)
+    merged = [(F.max if name in GREATEST else F.sum)(name).alias(name) for name in measures]
+    return rows.groupBy(*KEYS[table]).agg(*merged).where("complaints <> 0").select(table.column_names)

@@ -1,6 +1,7 @@
-"""Decisions: what to do with a scored complaint, by the rules of conf/decisions.yaml compiled to Spark expressions.
+"""Decision rules: conf/decisions.yaml compiled to Spark expressions.
 
-Reads scored complaints (the columns of silver.complaints with `probability`); adds the decision. One row in, one out.
+Reads scored complaints (the columns of silver.complaints with `probability`); adds the decision: what to do with each
+complaint. One row in, one row out.
 """
 
 import datetime as dt
@@ -24,7 +25,7 @@ from lakehouse.step import Step
 
 URGENCIES = ("critical", "high", "medium", "low")
 SCORE = ("probability", "scored_with")
-END = ""  # marks, in a tree of letters, that a phrase ends
+END = ""  # marks the end of a phrase in the trie
 EFFECT = (
     "struct<urgency:string,escalate:boolean,team:string,action:string,calendar_days:int,business_days:int,"
     f"why:{REASON}>"
@@ -32,7 +33,7 @@ EFFECT = (
 
 
 class Deadline(BaseModel):
-    """Days from date_received; business days leave out weekends, but not holidays."""
+    """Days from date_received; business days skip weekends, but not holidays."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -41,7 +42,7 @@ class Deadline(BaseModel):
 
 
 class Effect(Rule):
-    """What a rule or a band asks for when it fires."""
+    """What a rule or a band requires when it fires."""
 
     id: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     urgency: Literal["critical", "high", "medium", "low"]
@@ -54,7 +55,7 @@ class Effect(Rule):
 
 
 class Decision(Effect):
-    """A rule over what is known at intake."""
+    """A rule over intake columns."""
 
     when: str
     effective_from: dt.date | None = None
@@ -69,7 +70,7 @@ class Decision(Effect):
 
 
 class Band(Effect):
-    """A rule over the probability: it fires from a threshold up, so a higher score never asks for less."""
+    """A rule over the probability, with a minimum only: a higher score never lowers the response."""
 
     at_least: Annotated[float, Field(ge=0, le=1)]
 
@@ -79,10 +80,10 @@ class DecisionRules:
     """The checked content of conf/decisions.yaml.
 
     Attributes:
-        default_team: the team of products without one.
+        default_team: the team for products without their own.
         teams: product family to team.
         text: name to phrases in lower case.
-        rules: decisions and bands, the most urgent first, then in the order of the file.
+        rules: decisions and bands, most urgent first, then in file order.
     """
 
     default_team: str
@@ -92,15 +93,15 @@ class DecisionRules:
 
 
 def load_decisions(spark: SparkSession, schema: StructType, path: Path = CONF / "decisions.yaml") -> DecisionRules:
-    """The decision rules, checked.
+    """Load and check the decision rules.
 
     Args:
         spark: the session whose analyzer checks the conditions.
-        schema: columns of the frame that `decided` will get; conditions may use all but the score.
-        path: the file of rules.
+        schema: columns of the frame passed to `decided`; conditions may use all but the score.
+        path: the rules file.
 
     Raises:
-        ComplaintsError: a key, value, phrase, team or condition is wrong; names file, line and rule.
+        ComplaintsError: if a key, value, phrase, team or condition is wrong; names file, line and rule.
     """
     file = read_rules(path)
     file.only("teams", "text", "rules", "bands")
@@ -127,22 +128,23 @@ def load_decisions(spark: SparkSession, schema: StructType, path: Path = CONF / 
 
 
 def decided(rules: DecisionRules) -> Step:
-    """Adds the decision to scored complaints.
+    """Return the step that adds the decision to scored complaints.
 
     Returns:
-        A function of a frame with the schema that the rules were checked against. It adds urgency, escalate, team,
-        recommended_action, due_on, rules and reasons, as `gold.tables.DECISIONS` describes them.
+        A step over frames with the schema that the rules were checked against. It adds urgency, escalate, team,
+        recommended_action, due_on, rules and reasons, as described in `gold.tables.DECISIONS`.
     """
     effects = F.from_json(F.lit(json.dumps({r.id: _effect(r) for r in rules.rules})), f"map<string,{EFFECT}>")
     fired = _fired(rules.rules)
     team = F.from_json(F.lit(json.dumps(dict(rules.teams))), "map<string,string>")[F.col("product_family")]
 
     def with_decision(scored: DataFrame) -> DataFrame:
-        # A column a step: Spark doesn't merge steps that use a costly column twice, so each condition runs once.
+        # One withColumn per column: Spark doesn't merge projections that use a costly column twice, so each condition
+        # is evaluated once.
         return (
             scored.transform(_with_text(rules.text))
             .withColumn("rules", fired.cast("array<string>"))
-            # On a column that is there: what a lambda is applied to is not compiled, like the lambda.
+            # On a materialized column: neither a lambda nor its argument gets code generation.
             .withColumn("_fired", F.transform("rules", lambda rule: effects[rule]))
             .withColumns(
                 {
@@ -164,11 +166,11 @@ def decided(rules: DecisionRules) -> Step:
 
 
 def _with_text(text: Mapping[str, tuple[str, ...]]) -> Step:
-    """Adds the struct `text`: a boolean a name, true when one of its phrases is in the narrative."""
+    """Add the struct `text`: one boolean per name, true when the narrative contains one of its phrases."""
     pattern = _pattern(phrase for phrases in text.values() for phrase in phrases)
 
     def with_text(complaints: DataFrame) -> DataFrame:
-        # One pass over the narrative finds all phrases; a pass a rule would take ten times as long.
+        # One pass over the narrative finds all phrases; one pass per rule would take ten times as long.
         found = F.concat_ws("|", F.regexp_extract_all(F.lower("narrative"), F.lit(pattern), 0))
         phrases = F.split(F.regexp_replace(found, r"\s+", " "), r"\|")
         flags = (F.arrays_overlap("_phrases", F.split(F.lit("|".join(text[name])), r"\|")).alias(name) for name in text)
@@ -178,7 +180,7 @@ def _with_text(text: Mapping[str, tuple[str, ...]]) -> Step:
 
 
 def _pattern(phrases: Iterable[str]) -> str:
-    """A regular expression for whole phrases, as a tree by letter: a hundred alternatives side by side are slow."""
+    """A regular expression for whole phrases, built as a trie: a hundred flat alternatives are slow."""
     tree: dict[str, Any] = {}
     for phrase in phrases:
         node = tree
@@ -201,7 +203,7 @@ def _branches(tree: dict[str, Any]) -> str:
 
 
 def _fired(rules: Iterable[Decision | Band]) -> Column:
-    """The ids of the rules that fire: joined and split again, since that compiles, unlike a filter with a lambda."""
+    """The ids of the rules that fire, joined and split: unlike a filter lambda, that gets code generation."""
     ids = (F.when(_condition(rule), F.lit(rule.id)) for rule in rules)
     return F.array_remove(F.split(F.concat_ws(",", *ids), ","), "")
 
@@ -231,7 +233,7 @@ def _effect(rule: Decision | Band) -> dict[str, Any]:
 
 
 def _after_business_days(date: str, days: Column) -> Column:
-    """The day that many weekdays later; from a weekend it counts from the Friday before. Holidays count as weekdays."""
+    """Add business days to a date; a weekend counts from the Friday before. Holidays are weekdays."""
     since_monday = F.weekday(date)
     weekday = F.least(since_monday, F.lit(4))
     weekends = F.floor((weekday + days) / 5)

@@ -1,6 +1,6 @@
-"""gold.decisions: scored complaints with what to do about them.
+"""gold.decisions: scored complaints with the decision for each.
 
-Reads scored complaints (`ml.scoring.scoring`); gives rows of gold.decisions. Grain: one scored complaint.
+Reads scored complaints (`ml.scoring.scoring`); returns rows of gold.decisions. Grain: one scored complaint.
 """
 
 from pyspark.sql import DataFrame
@@ -10,16 +10,19 @@ from gold.decide import DecisionRules, decided
 from gold.tables import DECISIONS, SHADOW
 from lakehouse.step import Step
 
-STAMPED = ("scored_at", "batch_id")  # where the batch is written
+STAMPED = ("scored_at", "batch_id")  # added by the batch writer
 
 
 def decisions(rules: DecisionRules) -> Step:
-    """The step from scored complaints to rows of gold.decisions, short of `STAMPED`; `SHADOW` null where it is not."""
+    """Return the step from scored complaints to gold.decisions rows, without the `STAMPED` columns.
+
+    `SHADOW` columns are null when the complaints have no challenger's score.
+    """
     types = {column.name: column.type for column in DECISIONS.columns}
 
     def decide(scored: DataFrame) -> DataFrame:
-        unshadowed = {name: F.lit(None).cast(types[name]) for name in SHADOW if name not in scored.columns}
-        rows = scored.transform(decided(rules)).withColumns(unshadowed)
+        no_shadow = {name: F.lit(None).cast(types[name]) for name in SHADOW if name not in scored.columns}
+        rows = scored.transform(decided(rules)).withColumns(no_shadow)
         return rows.select([name for name in DECISIONS.column_names if name not in STAMPED])
 
     return decide

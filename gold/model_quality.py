@@ -1,6 +1,6 @@
-"""gold.model_quality: how good each version was, week by week, and whether complaints still look as in its training.
+"""gold.model_quality: weekly quality of each model version, and drift against its training data.
 
-Reads rows of gold.decisions (`decided`, with `label` where the outcome is known); gives rows of gold.model_quality.
+Reads rows of gold.decisions (`decided`, with `label` where the outcome is known); returns rows of gold.model_quality.
 Grain: model version, week of receipt, measure, feature.
 """
 
@@ -12,25 +12,25 @@ from pyspark.sql import functions as F
 
 from lakehouse.step import Step
 
-ALERT = 0.2  # of the population stability index, from which a change is large (Siddiqi 2006)
+ALERT = 0.2  # population stability index above which a change is large (Siddiqi 2006)
 TOLERATED_ECE = 0.1
-FEWEST = 30  # rows of a week, below which a figure would be chance
-LEAST = 1e-4  # share that stands for none, as the logarithm of none has no value
+FEWEST = 30  # rows per week, below which a metric would be noise
+MIN_SHARE = 1e-4  # stands for a share of zero, whose logarithm is undefined
 BINS = 10
 KEYS = ("model_name", "model_version", "week")
 
 
 def with_week(decided: DataFrame) -> DataFrame:
-    """Adds `week`, the Monday of the week in which a complaint was received."""
+    """Add `week`, the Monday of the week in which a complaint was received."""
     return decided.withColumn("week", F.to_date(F.date_trunc("week", "date_received")))
 
 
 def quality(decided: DataFrame) -> DataFrame:
-    """AUC-ROC, expected calibration error and base rate by version and week.
+    """Compute AUC-ROC, expected calibration error and base rate by version and week.
 
     Args:
-        decided: decisions with `week` and `label` (1.0, 0.0, or null while unknown) on complaints that the version did
-            not learn from.
+        decided: decisions with `week` and `label` (1.0, 0.0, or null while unknown) on complaints that the version was
+            not trained on.
     """
     known = decided.where("label IS NOT NULL")
     by = Window.partitionBy(*KEYS)
@@ -44,11 +44,11 @@ def quality(decided: DataFrame) -> DataFrame:
     gaps = ranked.groupBy(*KEYS, "_bin").agg(F.abs(F.sum(F.col("probability") - F.col("label"))).alias("_gap"))
     errors = gaps.groupBy(*KEYS).agg(F.sum("_gap").alias("_gaps"))
     positive, rows = F.sum("label"), F.count("*")
-    # The rank statistic of Mann and Whitney (1947), ties counted half.
+    # The rank statistic of Mann and Whitney (1947), with ties counted as half.
     pairs = positive * (rows - positive)
     auc = F.when(pairs > 0, (F.sum(F.col("_rank") * F.col("label")) - positive * (positive + 1) / 2) / pairs)
-    figures = ranked.groupBy(*KEYS).agg(rows.alias("rows"), auc.alias("auc_roc"), F.avg("label").alias("base_rate"))
-    together = figures.join(errors, on=list(KEYS)).withColumn("ece", F.col("_gaps") / F.col("rows"))
+    metrics = ranked.groupBy(*KEYS).agg(rows.alias("rows"), auc.alias("auc_roc"), F.avg("label").alias("base_rate"))
+    combined = metrics.join(errors, on=list(KEYS)).withColumn("ece", F.col("_gaps") / F.col("rows"))
     long = F.explode(
         F.array(
             _entry("auc_roc", F.col("auc_roc"), F.lit(col=False)),
@@ -57,7 +57,7 @@ def quality(decided: DataFrame) -> DataFrame:
         )
     )
     return (
-        together.where(F.col("rows") >= FEWEST)
+        combined.where(F.col("rows") >= FEWEST)
         .select(*KEYS, "rows", long.alias("m"))
         .select(*KEYS, "m.measure", F.lit("").alias("feature"), "rows", "m.value", "m.is_alert")
         .where("value IS NOT NULL")
@@ -65,14 +65,14 @@ def quality(decided: DataFrame) -> DataFrame:
 
 
 def stability(edges: Sequence[float], shares: Mapping[str, Mapping[str, float]], other: str) -> Step:
-    """The step from decisions of one version to the population stability index of its scores and features.
+    """Return the step that computes the population stability index of one version's scores and features.
 
     The index is the sum over a feature's values of (share now - share then) * ln(share now / share then).
 
     Args:
-        edges: of the probability's deciles.
+        edges: edges of the probability deciles.
         shares: feature to value to share in training; `probability` by decile, from "0".
-        other: stands for all values that `shares` does not name.
+        other: stands for all values that are not in `shares`.
     """
     decile = sum((F.when(F.col("probability") >= edge, 1).otherwise(0) for edge in edges), F.lit(0)).cast("string")
     then = F.from_json(F.lit(json.dumps({name: dict(values) for name, values in shares.items()})), _MAPS)
@@ -113,7 +113,7 @@ def _value(name: str) -> Column:
 
 
 def _term(now: Column, then: Column) -> Column:
-    now, then = F.greatest(F.coalesce(now, F.lit(0.0)), F.lit(LEAST)), F.greatest(then, F.lit(LEAST))
+    now, then = F.greatest(F.coalesce(now, F.lit(0.0)), F.lit(MIN_SHARE)), F.greatest(then, F.lit(MIN_SHARE))
     return (now - then) * F.ln(now / then)
 
 

@@ -1,4 +1,4 @@
-"""The tables of gold."""
+"""The gold tables."""
 
 from lakehouse.tables.declaration import STATISTICS, Column, Table
 
@@ -60,7 +60,7 @@ DECISIONS = Table(
     },
 )
 
-SHADOW = ("shadow_probability", "shadow_version")  # of DECISIONS: what the challenger says; it stays in the table
+SHADOW = ("shadow_probability", "shadow_version")  # the challenger's columns in DECISIONS; they stay in the table
 
 MEASURES = (
     Column("complaints", "bigint", "Complaints.", nullable=False),

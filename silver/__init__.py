@@ -1,1 +1,1 @@
-"""Parse, type, standardise, check, deduplicate and featurise: bronze rows become complaints, outcomes or quarantine."""
+"""Parse, standardize, check and deduplicate bronze rows into complaints, outcomes and quarantine."""

@@ -1,4 +1,4 @@
-"""What silver expects of a complaint: the rules of conf/expectations.yaml as Spark expressions.
+"""Data quality rules for complaints: conf/expectations.yaml compiled to Spark expressions.
 
 Reads parsed complaints with their standard columns; adds the rules that each row breaks. One row in, one row out.
 """
@@ -20,7 +20,7 @@ from silver.standardize import load_taxonomy, standardized
 
 Severity = Literal["quarantine", "warn"]
 
-# What the rules may use besides the standard columns: a row of bronze, parsed.
+# The schema that rules may use besides the standard columns: a parsed bronze row.
 PARSED = (
     "record_id string, payload string, payload_bytes binary, source string, topic string, partition int, "
     "offset bigint, kafka_timestamp timestamp, file string, line bigint, replay_of string, ingested_at timestamp, "
@@ -31,7 +31,7 @@ PARSED = (
 
 
 class Expectation(Rule):
-    """One rule: what is expected of a field, and what happens to a row that breaks it."""
+    """One rule: what a field must satisfy, and what happens to a row that breaks it."""
 
     id: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     field: str
@@ -50,10 +50,10 @@ class Expectation(Rule):
 
 
 def load_expectations(spark: SparkSession, path: Path = CONF / "expectations.yaml") -> tuple[Expectation, ...]:
-    """The expectations in the order of their file, checked.
+    """Load and check the expectations, in file order.
 
     Raises:
-        ComplaintsError: a key, value or SQL expression is wrong; names file, line and rule.
+        ComplaintsError: if a key, value or SQL expression is wrong; names file, line and rule.
     """
     file = read_rules(path)
     file.only("expectations")
@@ -64,11 +64,11 @@ def load_expectations(spark: SparkSession, path: Path = CONF / "expectations.yam
 
 
 def judged(expectations: Iterable[Expectation]) -> Step:
-    """Adds the rules that each complaint breaks.
+    """Return the step that adds the rules each complaint breaks.
 
     Returns:
-        A function of a frame of parsed complaints with standard columns. It adds ``reasons`` and ``warnings``, the ids
-        of the broken rules of severity quarantine and warn in the order of the file; empty, never null.
+        A step over parsed complaints with standard columns. It adds ``reasons`` and ``warnings``: the ids of the broken
+        rules with severity quarantine and warn, in file order; empty, never null.
     """
     rules = tuple(expectations)
     columns = {
@@ -83,7 +83,7 @@ def judged(expectations: Iterable[Expectation]) -> Step:
 
 
 def broken_counts(expectations: Iterable[Expectation]) -> list[Column]:
-    """How many rows broke each rule: an aggregate a rule, named by its id, over the columns that `judged` added."""
+    """Return one aggregate per rule, named by its id, that counts the rows marked as broken by `judged`."""
     column = {"quarantine": "reasons", "warn": "warnings"}
     return [
         F.count(F.when(F.array_contains(column[rule.severity], rule.id), 1)).alias(rule.id) for rule in expectations
@@ -91,6 +91,6 @@ def broken_counts(expectations: Iterable[Expectation]) -> list[Column]:
 
 
 def _broken(rules: Iterable[Expectation]) -> Column:
-    """The ids of the broken rules: joined and split again, since that compiles, unlike a filter with a lambda."""
+    """The ids of the broken rules, joined and split: unlike a filter lambda, that gets code generation."""
     ids = (F.when(~as_column(rule.expect), F.lit(rule.id)) for rule in rules)
     return F.array_remove(F.split(F.concat_ws(",", *ids), ","), "")

@@ -1,20 +1,21 @@
-"""Date and text features of a complaint, from intake alone.
+"""Date and text features of a complaint, from intake fields only.
 
 Reads typed complaints (`date_received`, `narrative`); adds the columns of `silver.tables.FEATURES`. Grain unchanged.
-The CFPB's redactions are data, not words: XXXX runs and {$1,234.00} amounts are counted here and leave the text in ml.
+The CFPB's redactions are data, not words: XXXX runs and {$1,234.00} amounts are counted here; ml removes them from the
+text.
 """
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-# Possessive (the second plus): a plain repeated group recurses once a repeat, and a long row of XXXX would overflow the
-# stack, which ends the whole Java process.
+# Possessive (the second plus): a plain repeated group recurses once per repetition, and a long run of XXXX would
+# overflow the stack, which ends the whole Java process.
 REDACTION = r"X{2,}+(?:[/ -]X{2,}+)*+"
-AMOUNT = r"\{\$([0-9,]{0,20}\.?[0-9]{0,20})\}"  # of more digits a double would make infinity
+AMOUNT = r"\{\$([0-9,]{0,20}\.?[0-9]{0,20})\}"  # with more digits a double would become infinity
 
 
 def with_date_features(complaints: DataFrame) -> DataFrame:
-    """Adds year, month, weekday (1 = Sunday) and is_weekend of `date_received`."""
+    """Add year, month, weekday (1 = Sunday) and is_weekend of `date_received`."""
     weekday = F.dayofweek("date_received")
     return complaints.withColumns(
         {
@@ -27,7 +28,7 @@ def with_date_features(complaints: DataFrame) -> DataFrame:
 
 
 def with_narrative_features(complaints: DataFrame) -> DataFrame:
-    """Adds the shape of `narrative`: length, words, redactions, amounts, capitals, marks; zeros without a narrative."""
+    """Add the `narrative` features: length, words, redactions, amounts, capitals, marks; zero without one."""
     text = F.coalesce("narrative", F.lit(""))
     return (
         complaints.withColumn("_bare", F.regexp_replace(text, REDACTION, ""))

@@ -1,7 +1,7 @@
-"""The 18 fields of a CFPB complaint, declared once: names, types, when they are known, the names they go by, meaning.
+"""The 18 fields of a CFPB complaint, declared once: name, type, when it is known, aliases, meaning.
 
 Sources: the CFPB's field reference for the public Consumer Complaint Database (18 columns until June 2026, 16 until
-September 2026, 15 since), its search API's keys, and exports that people saved.
+September 2026, 15 since), the keys of its search API, and saved exports.
 """
 
 import re
@@ -19,9 +19,9 @@ class Field:
         name: the column in silver.
         display: the column's title in the CFPB's export.
         type: SQL type in silver.
-        known: at intake, or only with the outcome.
-        aliases: other names in the layouts that exist; case, spaces and punctuation never matter.
-        meaning: for the data dictionary.
+        known: whether it is known at intake or only with the outcome.
+        aliases: other names in existing layouts; case, spaces and punctuation never matter.
+        meaning: description for the data dictionary.
     """
 
     name: str
@@ -33,12 +33,12 @@ class Field:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The normalised names under which the field may arrive, the most usual first."""
+        """The normalized names under which the field may arrive, most common first."""
         return tuple(dict.fromkeys(normalized(name) for name in (self.display, self.name, *self.aliases)))
 
 
 def normalized(name: str) -> str:
-    """A column's title as it is compared: lower case, letters and digits only."""
+    """Normalize a column title for comparison: lower case, letters and digits only."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 

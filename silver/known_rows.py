@@ -1,8 +1,8 @@
-"""Rows of a batch that may be in silver already: where each of them is, and what is still to be written of it.
+"""Batch rows that silver may already hold: which table each row is in, and what remains to be written.
 
-A row of bronze is in one of silver.complaints, silver.duplicates and silver.quarantine, once. A batch that was cut off
-by a kill, or is read again from a checkpoint that lies further back, leaves what is there as it is, whatever the rules
-say of it by now; the other rows are sorted out beside it. Grain: one row of bronze.
+A bronze row is in exactly one of silver.complaints, silver.duplicates and silver.quarantine. When a batch was killed
+midway, or is replayed from an older checkpoint, rows already written stay as they are, even if the rules have changed
+since; only the other rows are routed. Grain: one bronze row.
 """
 
 from functools import reduce
@@ -18,29 +18,31 @@ REFUSED_BEFORE = "refused_before"
 
 
 def placed(complaints: DataFrame, duplicates: DataFrame, quarantine: DataFrame) -> Step:
-    """The step that adds `place`, the table that a row is in, and `placed_at`, since when; null for a row in none.
+    """Return the step that adds `place`, the table a row is in, and `placed_at`, since when.
+
+    Both are null for a row that is in no table.
 
     Args:
-        complaints: rows of silver.complaints, those of the batch among them; as also the others.
-        duplicates: rows of silver.duplicates.
-        quarantine: rows of silver.quarantine.
+        complaints: rows of silver.complaints, including all that belong to the batch.
+        duplicates: rows of silver.duplicates, likewise.
+        quarantine: rows of silver.quarantine, likewise.
 
-    The returned step takes refined rows with `position`. A row in a table keeps the verdict that put it there: a
-    complaint comes first of its number.
+    The returned step takes refined rows with `position`. A row already in a table stays routed to it: a stored
+    complaint gets position 0, so it is the first row with its complaint id.
     """
     tables = zip(PLACES, (complaints, duplicates, quarantine), strict=True)
     places = [
         rows.select("record_id", F.lit(table.name).alias("place"), F.col("refined_at").alias("placed_at"))
         for table, rows in tables
     ]
-    there = reduce(DataFrame.unionByName, places)
-    none = F.array().cast("array<string>")
+    stored = reduce(DataFrame.unionByName, places)
+    no_reasons = F.array().cast("array<string>")
 
     def place(rows: DataFrame) -> DataFrame:
-        return rows.join(there, "record_id", "left").withColumns(
+        return rows.join(stored, "record_id", "left").withColumns(
             {
                 "reasons": F.when(is_in(QUARANTINE.name), F.array(F.lit(REFUSED_BEFORE)))
-                .when(F.col("place").isNotNull(), none)
+                .when(F.col("place").isNotNull(), no_reasons)
                 .otherwise(F.col("reasons")),
                 "position": F.when(is_in(COMPLAINTS.name), 0).otherwise(F.col("position")).cast("bigint"),
             }
@@ -50,7 +52,7 @@ def placed(complaints: DataFrame, duplicates: DataFrame, quarantine: DataFrame) 
 
 
 def is_in(name: str) -> Column:
-    """Whether a row is in the table of this name."""
+    """Whether a row is in the table with this name."""
     return F.coalesce(F.col("place") == name, F.lit(col=False))
 
 
@@ -60,14 +62,14 @@ def is_nowhere() -> Column:
 
 
 def not_applied(rows: DataFrame, outcomes: DataFrame) -> DataFrame:
-    """The placed rows whose outcome silver.outcomes may not have.
+    """Return the placed rows whose outcome silver.outcomes may be missing.
 
-    What was written later than a row was placed has it, and may be newer than that. When it stems from one of these
-    rows itself, all of them are given: in their order they come to the same, and to what is missing.
+    An outcome written after a row was placed already includes that row, and may be newer. If the stored outcome came
+    from one of these rows, all of them are returned: merged in order they give the same result plus what is missing.
 
     Args:
-        rows: placed rows, all that a batch has of a complaint.
-        outcomes: rows of silver.outcomes of these complaints.
+        rows: placed rows, all that the batch has for each complaint.
+        outcomes: rows of silver.outcomes for these complaints.
     """
     last = outcomes.select("complaint_id", F.col("record_id").alias("last"), F.col("observed_at").alias("last_at"))
     from_here = F.max(F.col("record_id") == F.col("last")).over(Window.partitionBy("complaint_id"))

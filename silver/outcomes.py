@@ -1,6 +1,6 @@
-"""Outcomes: what became known after a complaint arrived, and what follows from it.
+"""Outcomes: what became known after a complaint arrived, and the facts derived from it.
 
-Reads refined rows; gives rows of silver.outcomes. Grain: one complaint with an outcome. No column here may reach the
+Reads refined rows; returns rows of silver.outcomes. Grain: one complaint with an outcome. No column here may reach the
 model as a feature.
 """
 
@@ -15,7 +15,7 @@ RELIEF = ("monetary_relief", "non_monetary_relief", "relief")
 NOT_FINAL = "in_progress"
 
 REPORTED = tuple(field.name for field in OUTCOME)
-ANSWER = ("company_response", "response_class")  # of one row, so that the class is that of the text beside it
+ANSWER = ("company_response", "response_class")  # taken from the same row, so the class always matches the text
 _MERGED = (
     "complaint_id", *REPORTED, "response_class", "is_final", "record_id", "observed_at", "reported_at", "stored",
     "position",
@@ -23,7 +23,7 @@ _MERGED = (
 
 
 def with_outcome_facts(successful_resolution: str) -> Step:
-    """The step that derives facts from the outcome fields.
+    """Return the step that derives facts from the outcome fields.
 
     Args:
         successful_resolution: SQL over the outcome columns, the setting `silver.successful_resolution`.
@@ -52,7 +52,7 @@ def has_outcome() -> Column:
 
 
 def outcomes(rows: DataFrame) -> DataFrame:
-    """Refined rows with an outcome as rows of silver.outcomes, one a row."""
+    """Refined rows with an outcome as rows of silver.outcomes, one per input row."""
     about = {name: F.col(intake) for name, intake in ABOUT.items()}
     observed = rows.where(has_outcome()).withColumns({**_times(), **about})
     return observed.select(OUTCOMES.column_names)
@@ -63,29 +63,29 @@ def _times() -> dict[str, Column]:
 
 
 def last_reported() -> Column:
-    """When the newest report in a row of silver.outcomes arrived; a row of an earlier version says when it was read."""
+    """When the newest report in a silver.outcomes row arrived; the read time if an older version wrote it."""
     return F.coalesce("reported_at", "observed_at")
 
 
 def is_stale(known_is_final: Column) -> Column:
-    """Whether a row's answer is in progress though a final one is known: it is older, whenever it arrived."""
+    """Whether a row is "in progress" although a final answer is known: it is older, whenever it arrived."""
     return F.coalesce((F.col("response_class") == NOT_FINAL) & known_is_final, F.lit(col=False))
 
 
 def latest_outcomes(rows: DataFrame, stored: DataFrame, successful_resolution: str) -> DataFrame:
-    """What silver.outcomes should say of the complaints of these rows, where that is new.
+    """Merge the outcomes of these rows into the stored ones; return what is new or changed.
 
     Args:
-        rows: refined rows of complaints known or new, several of one complaint at will, with `position`, their order
-            of arrival, and `first_received`, the date of receipt that the complaint has in silver.
-        stored: rows of silver.outcomes of these complaints.
-        successful_resolution: the setting.
+        rows: refined rows of known or new complaints, any number per complaint, with `position`, their order of
+            arrival, and `first_received`, the date of receipt that silver holds for the complaint.
+        stored: rows of silver.outcomes for these complaints.
+        successful_resolution: the setting `silver.successful_resolution`.
 
     Returns:
-        Rows of silver.outcomes, one a complaint whose outcome is new or has changed. A field not reported leaves what
-        was known; a row that arrived before the newest report that is known adds what was not reported, and replaces
-        nothing; what was said while the answer was in progress never replaces what was said with a final one. What the
-        complaint is about stays as it was reported first.
+        Rows of silver.outcomes, one per complaint whose outcome is new or has changed. A field that is not reported
+        keeps its known value. A row that arrived before the newest known report fills in missing fields and replaces
+        nothing. Values reported while the answer was in progress never replace those reported with a final answer. The
+        columns that describe the complaint keep the values that were reported first.
     """
     reported = rows.where(has_outcome()).withColumns({**_times(), "stored": F.lit(col=False)})
     before = {"stored": F.lit(col=True), "position": F.lit(-1).cast("bigint"), "reported_at": last_reported()}
@@ -129,6 +129,6 @@ def _last(name: str, order: Column) -> Column:
 
 
 def in_order(rows: DataFrame) -> DataFrame:
-    """Adds `position` (bigint): a row's place among those of its complaint, by arrival, then by file or partition."""
+    """Add `position` (bigint): a row's rank within its complaint, by arrival, then file or partition."""
     order = Window.partitionBy("complaint_id").orderBy("arrived_at", "file", "partition", "offset", "record_id")
     return rows.withColumn("position", F.row_number().over(order).cast("bigint"))

@@ -1,7 +1,7 @@
-"""Bronze payloads to the 18 fields: raw text under one name each, and typed values.
+"""Parse bronze payloads into the 18 fields: raw text under one name each, and typed values.
 
-Reads rows of bronze.complaints. Adds `oversized`, `followed`, `keys`, `raw` and `typed`; drops no row. Grain: one row
-of bronze.
+Reads rows of bronze.complaints. Adds `oversized`, `followed`, `keys`, `raw` and `typed`; drops no rows. Grain: one
+bronze row.
 """
 
 import string
@@ -19,9 +19,9 @@ FALSE = ("no", "false", "n", "0")
 PUNCTUATION = string.punctuation + string.whitespace + "\u00a0"
 BLANKS = " \t\r\n\u00a0"
 
-MAX_PAYLOAD_BYTES = 1 << 20  # a narrative of 100,000 characters fits, even with each written as an escape
+MAX_PAYLOAD_BYTES = 1 << 20  # fits a narrative of 100,000 characters, even if each is written as an escape
 _END = f"end-{uuid4().hex}"  # a key that no payload has
-OVERSIZED_SHOWN = 1_000  # characters of a larger payload that go on to quarantine
+OVERSIZED_SHOWN = 1_000  # characters of a larger payload that are passed on to quarantine
 
 _US_DATE = r"^(\d{1,2})/(\d{1,2})/(\d{4})(?: .*)?$"
 _SHORT_US_DATE = r"^(\d{1,2})/(\d{1,2})/(\d{2})(?: .*)?$"
@@ -29,41 +29,42 @@ _ISO_DATE = r"^\d{4}-\d{1,2}-\d{1,2}(?:[T ].*)?$"
 
 
 def parsed(bronze: DataFrame) -> DataFrame:
-    """Bronze rows with `oversized`, `followed`, `keys`, `raw` and `typed` beside all their columns.
+    """Add `oversized`, `followed`, `keys`, `raw` and `typed` to bronze rows; all their columns stay.
 
-    `oversized`: whether the payload has more than `MAX_PAYLOAD_BYTES`. Such a payload is never parsed, so that one row
-    can't take the memory of a batch: only its first `OVERSIZED_SHOWN` characters go on, and keys and fields are null.
-    `followed`: whether anything but blanks follows the JSON object; false when the payload is no JSON object.
-    `keys`: array of the payload's normalised keys in order, repeats kept; null when the payload is no JSON object.
-    `raw`: struct of the 18 fields as text, trimmed; null when absent or one of `MISSING`. A value that is itself an
-    object or an array comes as its JSON text.
-    `typed`: struct of complaint_id, the two dates and the two booleans; null where the text can't be read as one.
+    `oversized`: whether the payload exceeds `MAX_PAYLOAD_BYTES`. Such a payload is never parsed, so that one row can't
+    use up a batch's memory: only its first `OVERSIZED_SHOWN` characters are passed on, and keys and fields are null.
+    `followed`: whether anything but whitespace follows the JSON object; false when the payload is not a JSON object.
+    `keys`: array of the payload's normalized keys in order, with repeats; null when the payload is not a JSON object.
+    `raw`: struct of the 18 fields as trimmed text; null when absent or one of `MISSING`. A value that is itself an
+    object or an array is returned as its JSON text.
+    `typed`: struct of complaint_id, the two dates and the two booleans; null where the text can't be parsed.
     """
     readable = F.when(~F.col("oversized"), F.col("payload"))
     entries = F.from_json(readable, "map<string,string>")
     keys = F.transform(F.map_keys("entries"), lambda key: F.translate(F.lower(key), PUNCTUATION, ""))
     values = F.map_values("entries")
     return (
-        bronze.transform(_measured)
+        bronze.transform(_with_size_limit)
         .withColumn("entries", entries)
         .withColumns({"keys": keys, "values": values})
-        .withColumn("followed", F.col("entries").isNotNull() & ~_stands_alone(readable))
+        .withColumn("followed", F.col("entries").isNotNull() & ~_is_single_value(readable))
         .withColumn("raw", F.struct(*(_raw(field).alias(field.name) for field in FIELDS)))
         .withColumn("typed", F.struct(*(_typed(field).alias(field.name) for field in FIELDS if field.type != "string")))
         .drop("entries", "values")
     )
 
 
-def _measured(bronze: DataFrame) -> DataFrame:
+def _with_size_limit(bronze: DataFrame) -> DataFrame:
     oversized = F.coalesce(F.octet_length("payload") > MAX_PAYLOAD_BYTES, F.lit(col=False))
     shown = F.when(oversized, F.substring("payload", 1, OVERSIZED_SHOWN)).otherwise(F.col("payload"))
     return bronze.withColumns({"oversized": oversized, "payload": shown})
 
 
-def _stands_alone(payload: Column) -> Column:
-    """Whether the payload is one JSON value: put before another in an object, it leaves that other one readable.
+def _is_single_value(payload: Column) -> Column:
+    """Whether the payload is a single JSON value.
 
-    Spark reads one value and passes over the rest of the text, so that a second object would be lost without a word.
+    It is if a marker key after it, in an enclosing object, stays readable. Spark alone parses one value and ignores the
+    rest of the text, so a second object would be lost silently.
     """
     whole = F.concat(F.lit('{"payload": '), payload, F.lit(f', "{_END}": "here"}}'))
     return F.from_json(whole, f"struct<`{_END}`: string>").getField(_END).isNotNull()
@@ -88,10 +89,10 @@ def _typed(field: Field) -> Column:
 
 
 def date_of(text: Column) -> Column:
-    """Text to a date: ISO dates and timestamps, and the month/day/year of the CFPB's older exports.
+    """Parse text to a date: ISO dates and timestamps, and month/day/year as in the CFPB's older exports.
 
-    A two-digit year is of this century (complaints begin in 2011). A timestamp's own day is taken, whatever its zone:
-    the CFPB's feed stamps midday or a server's clock on what is a date. Anything else, or no such day, gives null.
+    Two-digit years are in this century (complaints start in 2011). A timestamp's own day is used, whatever its time
+    zone: the CFPB's feed adds midday or a server's clock to what is a date. Anything else, or an invalid day, is null.
     """
     iso = F.regexp_replace(F.regexp_replace(text, _US_DATE, "$3-$1-$2"), _SHORT_US_DATE, "20$3-$1-$2")
     return F.when(iso.rlike(_ISO_DATE), iso.cast("date"))

@@ -1,7 +1,7 @@
-"""From a row of bronze to a complaint with intake, features, outcome and verdict, as one chain of steps.
+"""Refine bronze rows into complaints with intake, features, outcome and rule results.
 
-Reads rows of bronze.complaints. Drops nothing: each row carries its verdict (`reasons`), and `silver.routing` says
-where it goes. Grain: one row of bronze.
+Reads rows of bronze.complaints; one chain of steps. Drops no rows: each row carries the rules it breaks (`reasons`),
+and `silver.routing` decides where it goes. Grain: one bronze row.
 """
 
 from pyspark.sql import Column, DataFrame
@@ -18,24 +18,24 @@ from silver.standardize import Taxonomy, standardized
 from silver.tables import ABOUT, COMPLAINTS, OUTCOMES
 
 COORDINATES = ("record_id", "source", "topic", "partition", "offset", "kafka_timestamp", "file", "line", "ingested_at")
-STANDARDISED = frozenset({"product", "state", "zip_code", "submitted_via", "tags"})
+STANDARDIZED = frozenset({"product", "state", "zip_code", "submitted_via", "tags"})
 
-STAMPED = ("refined_at", "observed_at", "reported_at", *ABOUT)  # where the batch is written
+STAMPED = ("refined_at", "observed_at", "reported_at", *ABOUT)  # added by the batch writer
 
 NARRATIVE_WITHOUT_COMPLAINT = "narrative_without_complaint"
-# The rules that a row of the CFPB's narrative archive (complaint id and narrative, nothing else) breaks by its nature.
+# The rules that every row of the CFPB's narrative archive breaks: it has only a complaint id and a narrative.
 BARE_NARRATIVE = ("date_received_missing", "product_missing")
 PAYLOAD_SHOWN = 100_000
 
 
 def refined(taxonomy: Taxonomy, expectations: tuple[Expectation, ...], settings: SilverSettings) -> Step:
-    """The step from bronze to judged complaints.
+    """Return the step from bronze rows to refined complaints, checked against the expectations.
 
-    The returned step gives, for each row of bronze: `COORDINATES`, `arrived_at`; the columns of silver.complaints and
-    silver.outcomes, short of what is `STAMPED` later; `reasons` and `warnings`; `bare_narrative`, true for a row of the
-    narrative archive, whose reasons are held back until it is known whether its complaint is there; `payload`, cut to
-    `PAYLOAD_SHOWN` characters, for a row that is or may yet be refused. A refused row has no narrative. So what a batch
-    holds of a row has a bound, whatever the row was sent with.
+    The returned step adds to each bronze row: `COORDINATES`, `arrived_at`; the columns of silver.complaints and
+    silver.outcomes, except those `STAMPED` later; `reasons` and `warnings`; `bare_narrative`, true for a row of the
+    narrative archive, whose reasons are withheld until routing knows whether its complaint exists; `payload`, truncated
+    to `PAYLOAD_SHOWN` characters, for a row that is or may yet be refused. A refused row has no narrative. So the size
+    of a refined row is bounded, whatever was sent.
     """
 
     def refine(bronze: DataFrame) -> DataFrame:
@@ -57,7 +57,7 @@ def refined(taxonomy: Taxonomy, expectations: tuple[Expectation, ...], settings:
 
 
 def arrived() -> Column:
-    """When a row of bronze first arrived: for a corrected row, when the original arrived."""
+    """When a bronze row first arrived; for a corrected row, when the original arrived."""
     return F.coalesce("first_arrived_at", "kafka_timestamp", "ingested_at")
 
 
@@ -65,11 +65,11 @@ _SILVER = tuple(name for name in (*COMPLAINTS.column_names, *OUTCOMES.column_nam
 
 
 def _with_fields(judged_rows: DataFrame) -> DataFrame:
-    """The 18 fields as columns: standardised where they are, typed where they are, otherwise as received."""
+    """The 18 fields as columns: standardized or typed where that applies, otherwise as received."""
     columns = {
         field.name: F.col(f"raw.{field.name}" if field.type == "string" else f"typed.{field.name}")
         for field in (*INTAKE, *OUTCOME)
-        if field.name not in STANDARDISED
+        if field.name not in STANDARDIZED
     }
     return judged_rows.withColumns(columns)
 

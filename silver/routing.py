@@ -1,7 +1,7 @@
-"""Where each refined row goes: a new complaint, a repeat of a known one, or quarantine. Exactly one of the three.
+"""Route each refined row to exactly one of complaints, duplicates and quarantine.
 
-Reads refined rows and what is known of their complaints. Adds where they go and what they bring; may add a reason.
-Grain: one row of bronze.
+Reads refined rows and what silver holds about their complaints. Adds the destination and which new information a row
+brings; may add a reason. Grain: one bronze row.
 """
 
 from functools import reduce
@@ -19,7 +19,7 @@ COMPARED = tuple(field.name for field in INTAKE if field.name not in {"complaint
 
 
 def routed_without_repeats(rows: DataFrame) -> DataFrame:
-    """`routed` when no row's complaint is known or occurs twice: nothing needs to be compared."""
+    """Route rows like `routed` when no complaint is known or occurs twice, so there is nothing to compare."""
     return rows.withColumns(
         {
             "destination": F.when(F.size("reasons") > 0, "quarantine").otherwise("complaints"),
@@ -31,28 +31,29 @@ def routed_without_repeats(rows: DataFrame) -> DataFrame:
 
 
 def routed(rows: DataFrame, complaints: DataFrame, narratives: DataFrame, outcomes: DataFrame) -> DataFrame:
-    """Refined rows with where they go.
+    """Add the destination to refined rows.
 
     Args:
         rows: refined rows with `position`.
-        complaints: rows of silver.complaints of the same complaints.
-        narratives: rows of silver.narratives of the same complaints.
-        outcomes: rows of silver.outcomes of the same complaints.
+        complaints: rows of silver.complaints for the same complaints.
+        narratives: rows of silver.narratives for the same complaints.
+        outcomes: rows of silver.outcomes for the same complaints.
 
     Returns:
         The rows with `destination` (complaints, duplicates, quarantine); for duplicates `kind` (unchanged, outcome,
-        narrative, revised) and `changed_fields`: intake fields that are reported and differ. A field that a layout
-        lacks is no change. A bare narrative whose complaint isn't known gets a reason. Besides, `brings_narrative` and
-        `brings_outcome` (something new, for a row that isn't refused), and `first_received`, the complaint's date of
-        receipt in silver. All is judged by what was known before the batch, and the first row of a new complaint.
+        narrative, revised) and `changed_fields`, the intake fields that are reported and differ. A field missing from a
+        layout is not a change. A bare narrative without a known complaint gets a reason. Also `brings_narrative` and
+        `brings_outcome` (new information, for a row that isn't refused), and `first_received`, the complaint's date of
+        receipt in silver. Rows are compared with what was known before the batch and with the first row of a new
+        complaint.
     """
     usable = (F.size("reasons") == 0) & ~F.col("bare_narrative")
     first = Window.partitionBy("complaint_id").orderBy(F.col("usable").desc(), "position")
     own = F.struct("usable", _known(F.col("narrative"), _outcome(F.col("arrived_at"))).alias("known"))
-    turned = rows.withColumn("usable", usable).withColumns(
+    numbered = rows.withColumn("usable", usable).withColumns(
         {"turn": F.row_number().over(first), "first": F.first(own).over(first)}
     )
-    joined = turned.join(_stored(complaints, narratives, outcomes), on="complaint_id", how="left").withColumn(
+    joined = numbered.join(_stored(complaints, narratives, outcomes), on="complaint_id", how="left").withColumn(
         "known", F.coalesce("stored", F.when(F.col("first.usable"), F.col("first.known")))
     )
     return (
@@ -108,16 +109,16 @@ def _changed_fields() -> Column:
 
 
 def _brings_outcome() -> Column:
-    """Whether a row says something of the outcome that wasn't known and isn't outdated."""
+    """Whether a row reports an outcome field that is new or newer than the known value."""
     outcome = F.col("known.outcome")
     is_later = F.coalesce(F.col("arrived_at") >= outcome.reported_at, F.lit(col=True))
     ends_it = F.col("is_final") & F.coalesce(outcome.response_class == NOT_FINAL, F.lit(col=False))
     is_fresh = (is_later | ends_it) & ~is_stale(outcome.is_final)
-    came = []
+    news = []
     for name in REPORTED:
         reported, known = F.col(name), F.col(f"known.outcome.{name}")
-        came.append(reported.isNotNull() & (F.col("is_new") | known.isNull() | (is_fresh & (reported != known))))
-    return F.coalesce(reduce(or_, came), F.lit(col=False))
+        news.append(reported.isNotNull() & (F.col("is_new") | known.isNull() | (is_fresh & (reported != known))))
+    return F.coalesce(reduce(or_, news), F.lit(col=False))
 
 
 def _kind() -> Column:
@@ -149,7 +150,7 @@ def quarantine(rows: DataFrame) -> DataFrame:
 
 
 def late_narratives(rows: DataFrame) -> DataFrame:
-    """Narratives of complaints that had none, as rows of silver.narratives; of several the first."""
-    came = rows.where("destination = 'duplicates' AND brings_narrative")
+    """Narratives of complaints that had none, as rows of silver.narratives; the first of several."""
+    late = rows.where("destination = 'duplicates' AND brings_narrative")
     turn = F.row_number().over(Window.partitionBy("complaint_id").orderBy("position"))
-    return came.withColumn("turn", turn).where("turn = 1").select(NARRATIVES.column_names)
+    return late.withColumn("turn", turn).where("turn = 1").select(NARRATIVES.column_names)

@@ -1,6 +1,6 @@
-"""Standard values for product, state, ZIP code, channel, tags and company response, by conf/taxonomy.yaml.
+"""Standardize product, state, ZIP code, channel, tags and company response with conf/taxonomy.yaml.
 
-Reads the struct ``raw`` of a parsed complaint; adds the standard columns beside it. One row in, one row out.
+Reads the struct ``raw`` of a parsed complaint; adds the standard columns. One row in, one row out.
 """
 
 import json
@@ -26,11 +26,11 @@ RESPONSE_CLASSES = (
     "untimely",
     "in_progress",
 )
-SEPARATOR = " > "  # between a product and its sub-product; occurs in no label
+SEPARATOR = " > "  # between a product and its sub-product; no label contains it
 
 
 class Product(Rule):
-    """One label of the field product, with its family."""
+    """One label of the product field, with its family."""
 
     id: str = Field(alias="label")
     family: str
@@ -39,11 +39,11 @@ class Product(Rule):
 
 @dataclass(frozen=True)
 class Taxonomy:
-    """Known values in lower case, each with its standard.
+    """Known values in lower case, each mapped to its standard value.
 
     Attributes:
         families: product families; the last is for unknown products.
-        products: label, or label > sub-product where that decides, to family.
+        products: label, or label > sub-product where the sub-product decides, to family.
         states: code or name to code.
         channels: spelling to channel.
         responses: company response to response class.
@@ -57,10 +57,10 @@ class Taxonomy:
 
 
 def load_taxonomy(path: Path = CONF / "taxonomy.yaml") -> Taxonomy:
-    """The taxonomy, checked.
+    """Load and check the taxonomy.
 
     Raises:
-        ComplaintsError: a key, family or response class is unknown or given twice; names file and line.
+        ComplaintsError: if a key, family or response class is unknown or given twice; names file and line.
     """
     file = read_rules(path)
     file.only("families", "products", "states", "channels", "responses")
@@ -91,10 +91,10 @@ def _families_by_label(file: RuleFile, families: tuple[str, ...]) -> Iterator[tu
 
 
 def standardized(taxonomy: Taxonomy) -> Step:
-    """Adds the standard columns to parsed complaints.
+    """Return the step that adds the standard columns to parsed complaints.
 
     Returns:
-        A function of a frame with the struct ``raw``. It adds product, product_known (false for an unknown label, null
+        A step over frames with the struct ``raw``. It adds product, product_known (false for an unknown label, null
         without one), product_family, state, zip_code, zip3, submitted_via, tags, is_servicemember, is_older_american
         and response_class. An unknown product keeps its label and gets the last family; an unknown state, channel or
         response and a malformed ZIP code become null.
@@ -128,5 +128,5 @@ def standardized(taxonomy: Taxonomy) -> Step:
 
 
 def _lookup(values: Mapping[str, str]) -> Column:
-    """A map as one expression, which Spark folds to a literal; a map of a hundred literals would slow each plan."""
+    """A map as one expression that Spark folds to a literal; a hundred literals would slow every plan."""
     return F.from_json(F.lit(json.dumps(dict(values))), "map<string,string>")

@@ -1,4 +1,4 @@
-"""The tables of silver. Intake and outcome are apart, so that nothing known later can reach the model."""
+"""The silver tables. Intake and outcome are separate, so nothing known later can reach the model."""
 
 from lakehouse.tables.declaration import STATISTICS, Column, Table
 from silver.fields import INTAKE, OUTCOME
@@ -72,7 +72,7 @@ NARRATIVES = Table(
     properties={STATISTICS: "complaint_id"},
 )
 
-# What the complaint is about, as silver.outcomes repeats it: its column there, and the one of silver.complaints.
+# Complaint columns repeated in silver.outcomes: the name there, and the name in silver.complaints.
 ABOUT = {
     "complaint_received": "date_received",
     "complaint_product": "product_family",
