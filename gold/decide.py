@@ -144,7 +144,7 @@ def decided(rules: DecisionRules) -> Step:
         return (
             scored.transform(_with_text(rules.text))
             .withColumn("rules", fired.cast("array<string>"))
-            # On a materialized column: neither a lambda nor its argument gets code generation.
+            # On an existing column: neither a lambda nor its argument gets code generation.
             .withColumn("_fired", F.transform("rules", lambda rule: effects[rule]))
             .withColumns(
                 {
@@ -233,7 +233,7 @@ def _effect(rule: Decision | Band) -> dict[str, Any]:
 
 
 def _after_business_days(date: str, days: Column) -> Column:
-    """Add business days to a date; a weekend counts from the Friday before. Holidays are weekdays."""
+    """Add business days to a date; a weekend counts from the Friday before. Holidays aren't skipped."""
     since_monday = F.weekday(date)
     weekday = F.least(since_monday, F.lit(4))
     weekends = F.floor((weekday + days) / 5)

@@ -1,1 +1,1 @@
-"""Text and feature pipeline, training, registry: predicts a successful resolution from what is known at intake."""
+"""Features, training, registry and scoring: predict a successful resolution from intake fields."""

@@ -1,7 +1,7 @@
-"""How good probabilities are: discrimination, calibration and decisions at a threshold, each with its interval.
+"""Metrics of predicted probabilities, with intervals: discrimination, calibration, and at a threshold.
 
-Works on two arrays on the driver, label and probability. Everything is computed with a weight a row, so that the same
-lines give the figure (all weights 1) and its bootstrap (weights drawn).
+Works on two arrays on the driver, label and probability. Everything is computed with one weight per row, so the same
+code computes the metric (all weights 1) and its bootstrap (sampled weights).
 """
 
 from collections.abc import Mapping
@@ -15,32 +15,32 @@ Numbers = npt.NDArray[np.float64]
 MEASURES = ("auc_roc", "auc_pr", "accuracy", "precision", "recall", "f1", "log_loss", "brier", "ece")
 BINS = 10
 RESAMPLES = 500
-CELLS = 4_000_000  # of a block of weights, so that memory stays bounded
+CELLS = 4_000_000  # per block of weights, to bound memory
 LEVEL = 0.95
-SURE = 1e-15  # log loss takes no probability nearer to 0 or 1
+EPSILON = 1e-15  # log loss clips probabilities this close to 0 or 1
 
 
 def measured(label: Numbers, probability: Numbers, threshold: float) -> dict[str, float | None]:
-    """The `MEASURES` of rows.
+    """Compute the `MEASURES`.
 
     Args:
         label: 1 for a successful resolution, 0 otherwise.
-        probability: of 1.
-        threshold: from which a row is called successful.
+        probability: predicted probability of label 1.
+        threshold: probability at or above which a row is predicted successful.
 
     Returns:
-        auc_roc: rank statistic of Mann and Whitney (1947), ties counted half; auc_pr: average precision; ece: expected
-        calibration error over `BINS` equal bins (Naeini et al. 2015). None where a figure has no meaning, as an AUC of
-        one class.
+        auc_roc: rank statistic of Mann and Whitney (1947), with ties counted as half; auc_pr: average precision; ece:
+        expected calibration error over `BINS` equal bins (Naeini et al. 2015). None where a metric is undefined, such
+        as the AUC of a single class.
     """
-    figures = _figures(label, probability, threshold, np.ones((1, len(label))))
-    return {name: _number(values[0]) for name, values in figures.items()}
+    metrics = _weighted_metrics(label, probability, threshold, np.ones((1, len(label))))
+    return {name: _number(values[0]) for name, values in metrics.items()}
 
 
 def intervals(
     label: Numbers, probability: Numbers, threshold: float, *, seed: int, resamples: int = RESAMPLES
 ) -> dict[str, tuple[float, float] | None]:
-    """For each of the `MEASURES` its 95 % percentile interval over bootstrap samples of the rows (Efron 1979)."""
+    """Compute the 95 % bootstrap percentile interval of each of the `MEASURES` (Efron 1979)."""
     drawn = resampled(label, probability, threshold, seed=seed, resamples=resamples)
     return {name: interval_of(values) for name, values in drawn.items()}
 
@@ -48,7 +48,7 @@ def intervals(
 def resampled(
     label: Numbers, probability: Numbers, threshold: float, *, seed: int, resamples: int = RESAMPLES
 ) -> dict[str, Numbers]:
-    """The `MEASURES` over bootstrap samples; with the same seed and rows, sample n is the same rows."""
+    """Compute the `MEASURES` over bootstrap samples; the same seed and row count draw the same rows."""
     random = np.random.default_rng(seed)
     rows = len(label)
     block = max(1, CELLS // max(rows, 1))
@@ -56,12 +56,12 @@ def resampled(
     for begin in range(0, resamples, block):
         drawn = random.integers(0, rows, (min(block, resamples - begin), rows))
         weights = np.stack([np.bincount(one, minlength=rows) for one in drawn]).astype(np.float64)
-        parts.append(_figures(label, probability, threshold, weights))
+        parts.append(_weighted_metrics(label, probability, threshold, weights))
     return {name: np.concatenate([part[name] for part in parts]) for name in MEASURES}
 
 
 def interval_of(values: Numbers) -> tuple[float, float] | None:
-    """The middle 95 % of values; None when there are none."""
+    """The middle 95 % of the finite values; None when there are none."""
     known = values[np.isfinite(values)]
     if not len(known):
         return None
@@ -70,22 +70,22 @@ def interval_of(values: Numbers) -> tuple[float, float] | None:
 
 
 def confusion(label: Numbers, probability: Numbers, threshold: float) -> dict[str, int]:
-    """Rows by what was and what was called: true and false positives and negatives."""
-    called, true = probability >= threshold, label == 1
+    """Count true and false positives and negatives."""
+    predicted, actual = probability >= threshold, label == 1
     return {
-        "true_positive": int((called & true).sum()),
-        "false_positive": int((called & ~true).sum()),
-        "false_negative": int((~called & true).sum()),
-        "true_negative": int((~called & ~true).sum()),
+        "true_positive": int((predicted & actual).sum()),
+        "false_positive": int((predicted & ~actual).sum()),
+        "false_negative": int((~predicted & actual).sum()),
+        "true_negative": int((~predicted & ~actual).sum()),
     }
 
 
 def classification_report(counts: Mapping[str, int]) -> dict[str, dict[str, float | int | None]]:
-    """Precision, recall, F1 and rows of both classes, from a confusion."""
-    hit, false_alarm, missed, quiet = counts.values()
+    """Compute precision, recall, F1 and row count of both classes from a confusion matrix."""
+    hit, false_alarm, missed, rejected = counts.values()
     return {
         "successful": _of_class(hit, false_alarm, missed),
-        "unsuccessful": _of_class(quiet, missed, false_alarm),
+        "unsuccessful": _of_class(rejected, missed, false_alarm),
     }
 
 
@@ -96,17 +96,17 @@ def _of_class(hit: int, false_alarm: int, missed: int) -> dict[str, float | int 
     return {"precision": precision, "recall": recall, "f1": f1, "rows": hit + missed}
 
 
-def _figures(label: Numbers, probability: Numbers, threshold: float, weights: Numbers) -> dict[str, Numbers]:
-    """Each measure, a value a row of `weights` (samples by rows)."""
+def _weighted_metrics(label: Numbers, probability: Numbers, threshold: float, weights: Numbers) -> dict[str, Numbers]:
+    """The `MEASURES`, one value per sample; `weights` has one line per sample, one column per row."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return {
-            **_ranked(label, probability, weights),
-            **_called(label, probability, threshold, weights),
-            **_probable(label, probability, weights),
+            **_rank_metrics(label, probability, weights),
+            **_threshold_metrics(label, probability, threshold, weights),
+            **_probability_metrics(label, probability, weights),
         }
 
 
-def _ranked(label: Numbers, probability: Numbers, weights: Numbers) -> dict[str, Numbers]:
+def _rank_metrics(label: Numbers, probability: Numbers, weights: Numbers) -> dict[str, Numbers]:
     order = np.argsort(-probability, kind="stable")
     starts = np.flatnonzero(np.diff(probability[order], prepend=np.inf))
     if not len(starts):
@@ -123,25 +123,25 @@ def _ranked(label: Numbers, probability: Numbers, weights: Numbers) -> dict[str,
     }
 
 
-def _called(label: Numbers, probability: Numbers, threshold: float, weights: Numbers) -> dict[str, Numbers]:
-    called = (probability >= threshold).astype(np.float64)
-    hit = weights @ (called * label)
-    right = weights @ (called * label + (1 - called) * (1 - label))
-    is_called, is_positive = weights @ called, weights @ label
+def _threshold_metrics(label: Numbers, probability: Numbers, threshold: float, weights: Numbers) -> dict[str, Numbers]:
+    predicted = (probability >= threshold).astype(np.float64)
+    hit = weights @ (predicted * label)
+    correct = weights @ (predicted * label + (1 - predicted) * (1 - label))
+    is_predicted, is_positive = weights @ predicted, weights @ label
     return {
-        "accuracy": right / weights.sum(axis=1),
-        "precision": hit / is_called,
+        "accuracy": correct / weights.sum(axis=1),
+        "precision": hit / is_predicted,
         "recall": hit / is_positive,
-        "f1": 2 * hit / (is_called + is_positive),
+        "f1": 2 * hit / (is_predicted + is_positive),
     }
 
 
-def _probable(label: Numbers, probability: Numbers, weights: Numbers) -> dict[str, Numbers]:
+def _probability_metrics(label: Numbers, probability: Numbers, weights: Numbers) -> dict[str, Numbers]:
     rows = weights.sum(axis=1)
-    safe = np.clip(probability, SURE, 1 - SURE)
+    safe = np.clip(probability, EPSILON, 1 - EPSILON)
     loss = -(label * np.log(safe) + (1 - label) * np.log1p(-safe))
-    place = np.minimum((probability * BINS).astype(int), BINS - 1)
-    gaps = [np.abs(weights @ np.where(place == at, probability - label, 0.0)) for at in range(BINS)]
+    bin_of = np.minimum((probability * BINS).astype(int), BINS - 1)
+    gaps = [np.abs(weights @ np.where(bin_of == at, probability - label, 0.0)) for at in range(BINS)]
     return {
         "log_loss": weights @ loss / rows,
         "brier": weights @ (probability - label) ** 2 / rows,
@@ -149,5 +149,5 @@ def _probable(label: Numbers, probability: Numbers, weights: Numbers) -> dict[st
     }
 
 
-def _number(value: Any) -> float | None:  # noqa: ANN401 - a number of numpy's
+def _number(value: Any) -> float | None:  # noqa: ANN401 - a numpy number
     return float(value) if np.isfinite(value) else None

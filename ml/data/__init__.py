@@ -1,1 +1,1 @@
-"""The complaints to learn from and to judge by, and how they are split by time."""
+"""Labeled complaints for training and evaluation, and how they are split by time."""

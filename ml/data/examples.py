@@ -1,4 +1,4 @@
-"""Complaints to learn from and to judge by: intake beside the label, and nothing else of the outcome.
+"""Labeled complaints for training and evaluation: intake columns and, of the outcome, only the label.
 
 Reads silver.complaints, silver.narratives and silver.outcomes. Grain: one complaint.
 """
@@ -16,9 +16,9 @@ KEYS = ("complaint_id", "source", "date_received")
 
 
 def labeled(complaints: DataFrame, narratives: DataFrame, outcomes: DataFrame, label: str = LABEL) -> DataFrame:
-    """Complaints with `label`, one row a complaint.
+    """Return complaints with `label`, one row per complaint.
 
-    Of the outcomes only the label is taken. A narrative that came later is joined where the complaint has none.
+    Only the label is taken from the outcomes. A late narrative is joined where the complaint has none.
 
     Args:
         complaints: rows of silver.complaints.
@@ -43,18 +43,18 @@ def labeled(complaints: DataFrame, narratives: DataFrame, outcomes: DataFrame, l
 
 
 def examples(lake: Lake, label: str = LABEL) -> DataFrame:
-    """The lake's complaints with `label`, as `labelled` gives them."""
+    """The lake's complaints with `label`, as returned by `labeled`."""
     complaints, narratives, outcomes = (lake.read(table) for table in TABLES)
     return labeled(complaints, narratives, outcomes, label)
 
 
 def source() -> Column:
-    """The file or topic that a complaint came from: its record's id without the place therein."""
+    """The file or topic that a complaint came from: its record id without the position in it."""
     return F.regexp_replace("record_id", r"(/[0-9]+/[0-9]+(/[0-9a-f]+)?|:[0-9]+)(@[0-9]+)?$", "")
 
 
 def narrative_key() -> Column:
-    """The same for narratives that differ in case, punctuation, redactions and amounts alone; null without one."""
+    """A hash that ignores case, punctuation, redactions and amounts; null without a narrative."""
     words = F.regexp_replace(F.regexp_replace("narrative", AMOUNT, " "), REDACTION, " ")
     letters = F.regexp_replace(F.lower(words), "[^a-z]+", " ")
     return F.when(F.col("narrative").isNotNull(), F.xxhash64(letters).cast("string"))

@@ -1,7 +1,7 @@
-"""Part complaints into those to fit on, to calibrate on, and to test on, so that no part knows of a later one.
+"""Split complaints into training, calibration and test sets, without leakage from later to earlier.
 
-By time within each file or topic, so that each era is both learned from and judged; or at random, by a seed. Copies of
-one narrative are never on both sides: the earlier part gives them up.
+By time within each file or topic, so that each era is in both training and test; or at random, by a seed. Copies of one
+narrative are never in two sets: they are dropped from the earlier one.
 """
 
 import json
@@ -21,13 +21,13 @@ BUCKETS = 1_000_000
 
 @dataclass(frozen=True)
 class Rule:
-    """How complaints were parted; kept with the model, so that an evaluation finds the same test part.
+    """How complaints were split; stored with the model, so that an evaluation finds the same test set.
 
     Attributes:
         split: time or random.
-        test_share: share of the test part.
-        seed: of a random split.
-        since: source to the first day of its test part; empty for a random split.
+        test_share: share of the test set.
+        seed: seed of a random split.
+        since: source to the first day of its test set; empty for a random split.
     """
 
     split: str
@@ -36,18 +36,18 @@ class Rule:
     since: dict[str, date]
 
     def as_json(self) -> str:
-        """The rule as text, for the registry."""
+        """Serialize the rule for the registry."""
         return json.dumps({**asdict(self), "since": {source: str(day) for source, day in self.since.items()}})
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The rule that `as_json` wrote."""
+        """Parse a rule written by `as_json`."""
         values = json.loads(text)
         since = {source: date.fromisoformat(day) for source, day in values.pop("since").items()}
         return cls(**values, since=since)
 
     def held_out(self) -> Column:
-        """Whether a complaint belongs to the test part; one of a source that training never saw does."""
+        """Whether a complaint belongs to the test set; true for a source that training never saw."""
         if self.split == "random":
             return _at_random(self.seed) >= 1 - self.test_share
         since = [F.when(F.col("source") == source, F.col("date_received") >= day) for source, day in self.since.items()]
@@ -55,9 +55,9 @@ class Rule:
 
 
 def parted(rows: DataFrame, settings: MlSettings) -> DataFrame:
-    """Adds `part` to complaints with a known label, and leaves out of each part copies of a later part's narratives.
+    """Add `part` to complaints with a known label; drop copies of narratives that a later part has too.
 
-    Also adds `slice`, a complaint's place in its source from 0 to 1 by time, and `key`, equal for equal narratives.
+    Also adds `slice`, a complaint's rank in its source by time, from 0 to 1, and `key`, equal for equal narratives.
     """
     place = F.percent_rank().over(Window.partitionBy("source").orderBy("date_received"))
     test_from = 1 - settings.test_share
@@ -76,7 +76,7 @@ def parted(rows: DataFrame, settings: MlSettings) -> DataFrame:
 
 
 def rule_of(parted_rows: DataFrame, settings: MlSettings) -> Rule:
-    """The rule by which complaints were parted."""
+    """Return the rule by which complaints were split."""
     since = {}
     if settings.split == "time":
         first = parted_rows.where(F.col("part") == TEST).groupBy("source").agg(F.min("date_received").alias("day"))
@@ -85,19 +85,19 @@ def rule_of(parted_rows: DataFrame, settings: MlSettings) -> Rule:
 
 
 def fold(fit: DataFrame, number: int, folds: int) -> tuple[DataFrame, DataFrame]:
-    """The `number`th of the cross-validation's folds: what came before, and the next slice of time.
+    """Return the `number`th cross-validation fold: the earlier rows, and the next slice of time.
 
-    Of the fit part's span, each fold judges on one of the last `folds` of `folds + 2` slices and learns from all before
-    it, short of copies of the narratives that it judges on.
+    The training set is cut into `folds + 2` slices by time. Each fold evaluates on one of the last `folds` slices and
+    trains on all rows before it, except copies of the narratives in that slice.
     """
     width = 1.0 / (folds + 2)
     at = F.percent_rank().over(Window.partitionBy("source").orderBy("date_received"))
     begin, end = (number + 2) * width, (number + 3) * width
     placed = fit.withColumn("_at", at).where(F.col("_at") < end)
-    judged = F.col("_at") >= begin
-    copied = F.max(judged).over(Window.partitionBy("key"))
+    evaluated = F.col("_at") >= begin
+    copied = F.max(evaluated).over(Window.partitionBy("key"))
     placed = placed.withColumn("_copied", copied)
-    return placed.where(~judged & ~F.col("_copied")), placed.where(judged)
+    return placed.where(~evaluated & ~F.col("_copied")), placed.where(evaluated)
 
 
 def _key() -> Column:

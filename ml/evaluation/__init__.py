@@ -1,1 +1,1 @@
-"""How good a model is, for whom, and why: measures, baselines, plots, reports, promotion."""
+"""Model evaluation: metrics, groups, importance, baselines, plots, reports, promotion."""

@@ -1,6 +1,6 @@
-"""Three plain ways to the same probability, fitted on the same earlier complaints and judged on the same rows.
+"""Three simple baselines, fitted and evaluated on the same complaints as the model.
 
-Works on pandas frames on the driver. A model that does not beat these is not worth its running.
+Works on pandas frames on the driver. A model that does not beat these is not worth running.
 """
 
 from typing import Any
@@ -15,18 +15,18 @@ from sklearn.preprocessing import OneHotEncoder
 from ml.features.pipeline import NOT_GIVEN, SINGLE
 from ml.metrics import Numbers
 
-MOST_ROWS = 50_000  # the latest, that scikit-learn and the driver can take
+MAX_ROWS = 50_000  # the latest rows; scikit-learn and the driver can handle that many
 COLUMNS = ("label", "narrative", *SINGLE)
-SMOOTHING = 10.0  # complaints' worth of the base rate
-FEWEST_TEXTS = 20
+SMOOTHING = 10.0  # weight of the base rate, in complaints
+MIN_TEXTS = 20
 
 
 def baselines(earlier: pd.DataFrame, test: pd.DataFrame) -> dict[str, Numbers]:
-    """Probabilities of the test rows by the base rate, the company's rate, and scikit-learn's logistic regression.
+    """Predict the test rows by base rate, company rate, and scikit-learn's logistic regression.
 
     Args:
-        earlier: `COLUMNS` of complaints before the test part.
-        test: the same columns of the complaints to judge by.
+        earlier: `COLUMNS` of complaints before the test set.
+        test: the same columns of the complaints to evaluate on.
     """
     rate = float(earlier["label"].mean())
     return {
@@ -43,19 +43,19 @@ def _company_rate(earlier: pd.DataFrame, test: pd.DataFrame, rate: float) -> Num
 
 
 def _scikit_learn(earlier: pd.DataFrame, test: pd.DataFrame) -> Numbers:
-    """Logistic regression with its defaults on TF-IDF of the narrative and one-hot categories."""
+    """Logistic regression with default settings on TF-IDF of the narrative and one-hot categories."""
     columns = list(SINGLE)
     encoder = OneHotEncoder(handle_unknown="ignore")
     blocks: list[tuple[Any, Any]] = [
         (encoder.fit_transform(_values(earlier[columns])), encoder.transform(_values(test[columns])))
     ]
-    if earlier["narrative"].notna().sum() >= FEWEST_TEXTS:
+    if earlier["narrative"].notna().sum() >= MIN_TEXTS:
         vectors = TfidfVectorizer(min_df=2)
         texts = [frame["narrative"].fillna("") for frame in (earlier, test)]
         blocks.append((vectors.fit_transform(texts[0]), vectors.transform(texts[1])))
-    known, asked = (hstack(parts).tocsr() for parts in zip(*blocks, strict=True))
-    fitted = LogisticRegression(max_iter=1000).fit(known, earlier["label"])
-    return np.asarray(fitted.predict_proba(asked)[:, 1], dtype=float)
+    train_matrix, test_matrix = (hstack(parts).tocsr() for parts in zip(*blocks, strict=True))
+    fitted = LogisticRegression(max_iter=1000).fit(train_matrix, earlier["label"])
+    return np.asarray(fitted.predict_proba(test_matrix)[:, 1], dtype=float)
 
 
 def _values(frame: pd.DataFrame) -> pd.DataFrame:

@@ -1,7 +1,7 @@
-"""Evaluate a version on complaints that it did not learn from, beside baselines on the same rows.
+"""Evaluate a version on complaints that it was not trained on, with baselines on the same rows.
 
-Reads silver.complaints, silver.narratives and silver.outcomes; gives figures. Rows whose outcome is unknown are counted
-and left out.
+Reads silver.complaints, silver.narratives and silver.outcomes; returns metrics. Rows with an unknown outcome are
+counted and left out.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation found; `measures`, `intervals`, `groups` and `baselines` by name (see `ml.metrics`)."""
+    """Result of an evaluation; `measures`, `intervals`, `groups`, `baselines` by name (see `ml.metrics`)."""
 
     model: str
     version: str
@@ -49,14 +49,14 @@ class Evaluation:
     importance: tuple[Importance, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """The evaluation as one flat object, measures beside the rest."""
+        """Return the evaluation as one object, with the measures at the top level."""
         values = asdict(self)
         return {**{name: value for name, value in values.items() if name != "measures"}, **values["measures"]}
 
 
 @dataclass(frozen=True)
 class Judged:
-    """An evaluation with the rows behind it: label, and probability by the model and by each baseline."""
+    """An evaluation with its rows: labels, and probabilities by the model and each baseline."""
 
     evaluation: Evaluation
     label: Numbers
@@ -66,17 +66,17 @@ class Judged:
 def evaluate(
     lake: Lake, registry: Registry, progress: Progress, *, version: str | None = None, apart: Lake | None = None
 ) -> Judged:
-    """Evaluate a version, the champion unless named, on the test part of its training.
+    """Evaluate a version, by default the champion, on the test set of its training.
 
     Args:
-        lake: holds what the version learned from, for the baselines.
-        registry: holds the version.
-        progress: told what is under way.
-        version: which.
+        lake: has the version's training data, for the baselines.
+        registry: has the version.
+        progress: called with a short description of each step.
+        version: the version; the champion if None.
         apart: evaluate on all complaints of this lake instead.
 
     Raises:
-        ComplaintsError: no champion, or no complaint with a known outcome.
+        ComplaintsError: if there is no champion, or no complaint with a known outcome.
     """
     progress("loading the model")
     model = registry.load(version) if version else registry.champion()
@@ -86,20 +86,20 @@ def evaluate(
     table = _scored(test, apart or lake, model)
     rows = table[table["label"].notna()].reset_index(drop=True)
     if rows.empty:
-        kept = "" if apart else f" that the training of version {model.version} did not learn from"
-        msg = f"There is no complaint with a known outcome{kept}: load some with `complaints load PATH…`."
+        condition = "" if apart else f" that the training of version {model.version} did not learn from"
+        msg = f"There is no complaint with a known outcome{condition}: load some with `complaints load PATH…`."
         raise ComplaintsError(msg)
     progress("fitting the baselines")
-    probabilities = {"model": rows["probability"].to_numpy(dtype=float), **_beside(lake, rule, rows)}
+    probabilities = {"model": rows["probability"].to_numpy(dtype=float), **_baseline_probabilities(lake, rule, rows)}
     progress("measuring")
-    moved = contributions(model, test.where("label IS NOT NULL"))
+    by_feature = contributions(model, test.where("label IS NOT NULL"))
     seed = lake.settings.ml.seed
-    found = _measured(rows, probabilities, threshold, seed)
+    found = _metrics(rows, probabilities, threshold, seed)
     evaluation = Evaluation(
         model=model.name,
         version=model.version,
         unknown=len(table) - len(rows),
-        importance=_important(moved, rows, seed),
+        importance=_importances(by_feature, rows, seed),
         **found,
     )
     return Judged(
@@ -110,28 +110,28 @@ def evaluate(
 
 
 def _scored(test: DataFrame, lake: Lake, model: Model) -> pd.DataFrame:
-    """The rows with probability, and whether money was given; on the driver, as an evaluation is of bounded size."""
+    """Collect the rows with probability and monetary relief on the driver; their number is bounded."""
     monetary = lake.read(OUTCOMES).select("complaint_id", F.col("is_monetary_relief").cast("double").alias("monetary"))
     rows = test.transform(scored(model)).select(*SHOWN, "probability", "scored_with")
     return in_pandas(rows.join(monetary, on="complaint_id", how="left"))
 
 
-def _beside(lake: Lake, rule: Rule, rows: pd.DataFrame) -> dict[str, Numbers]:
-    """The baselines' probabilities; none where the lake has nothing to learn from."""
+def _baseline_probabilities(lake: Lake, rule: Rule, rows: pd.DataFrame) -> dict[str, Numbers]:
+    """Return the baselines' probabilities; empty when the lake has nothing to fit them on."""
     earlier = examples(lake).where("label IS NOT NULL").where(~rule.held_out())
-    latest = earlier.orderBy(F.desc("date_received"), "complaint_id").limit(baselines.MOST_ROWS)
+    latest = earlier.orderBy(F.desc("date_received"), "complaint_id").limit(baselines.MAX_ROWS)
     frame = in_pandas(latest.select(*baselines.COLUMNS))
     return fitted_baselines(frame, rows) if len(frame["label"].unique()) > 1 else {}
 
 
-def _important(moved: pd.DataFrame, rows: pd.DataFrame, seed: int) -> tuple[Importance, ...]:
-    if moved.empty or len(rows["label"].unique()) < 2:  # noqa: PLR2004
+def _importances(by_feature: pd.DataFrame, rows: pd.DataFrame, seed: int) -> tuple[Importance, ...]:
+    if by_feature.empty or len(rows["label"].unique()) < 2:  # noqa: PLR2004
         return ()
-    label = rows.set_index("complaint_id")["label"].reindex(moved.index)
-    return tuple(importances(moved, label.to_numpy(dtype=float), seed))
+    label = rows.set_index("complaint_id")["label"].reindex(by_feature.index)
+    return tuple(importances(by_feature, label.to_numpy(dtype=float), seed))
 
 
-def _measured(rows: pd.DataFrame, probabilities: dict[str, Numbers], threshold: float, seed: int) -> dict[str, Any]:
+def _metrics(rows: pd.DataFrame, probabilities: dict[str, Numbers], threshold: float, seed: int) -> dict[str, Any]:
     label, probability = rows["label"].to_numpy(dtype=float), probabilities["model"]
     counts = confusion(label, probability, threshold)
     others = {name: values for name, values in probabilities.items() if name != "model"}

@@ -1,7 +1,7 @@
-"""What the features look like: distributions, what is missing, correlations, and which categories tell the outcome.
+"""Explore the features: distributions, missing values, correlations, association with the outcome.
 
-Reads silver.complaints, silver.narratives and silver.outcomes. Works on at most `MOST_ROWS` complaints on the driver.
-Processing time and response flags belong to the outcome: they are looked at apart, and no feature is made of them.
+Reads silver.complaints, silver.narratives and silver.outcomes. Works on at most `MAX_ROWS` complaints on the driver.
+Processing time and response flags belong to the outcome: they are analyzed separately and never become features.
 """
 
 from dataclasses import asdict, dataclass
@@ -18,14 +18,14 @@ from ml.evaluation.importance import in_pandas
 from ml.features.pipeline import COUNTS, FLAGS, SHARES, SINGLE
 from silver.tables import OUTCOMES
 
-MOST_ROWS = 100_000
-SURE = 0.01  # chance that a category without meaning is selected at all, over all categories (Bonferroni)
+MAX_ROWS = 100_000
+SIGNIFICANCE = 0.01  # chance that any irrelevant category is selected, over all categories (Bonferroni)
 NUMBERS = (*FLAGS, *COUNTS, *SHARES)
 
 
 @dataclass(frozen=True)
 class Number:
-    """A numeric feature: share missing, mean, spread, quartiles."""
+    """A numeric feature: share missing, mean, standard deviation, range, quartiles."""
 
     feature: str
     missing: float
@@ -38,16 +38,16 @@ class Number:
 
 @dataclass(frozen=True)
 class Category:
-    """A categorical feature: values, what is missing, and its association with the label.
+    """A categorical feature: values, share missing, and association with the label.
 
     Attributes:
-        feature: its name.
-        distinct: how many values it has.
+        feature: name of the feature.
+        distinct: number of distinct values.
         missing: share without a value.
-        most_frequent: the value seen most, with its share.
-        p_value: of Pearson's chi-square test of independence from the label; None where there is nothing to test.
+        most_frequent: the most frequent value, with its share.
+        p_value: p-value of Pearson's chi-square test of independence from the label; None if it can't be tested.
         cramers_v: strength of the association, 0 to 1 (Cramér 1946).
-        is_selected: whether the test says that it tells something.
+        is_selected: whether the association is significant.
     """
 
     feature: str
@@ -61,7 +61,7 @@ class Category:
 
 @dataclass(frozen=True)
 class Exploration:
-    """What was found."""
+    """Result of an exploration."""
 
     rows: int
     known: int
@@ -72,13 +72,13 @@ class Exploration:
     outcomes: dict[str, Any]
 
     def as_json(self) -> dict[str, Any]:
-        """The exploration as one object."""
+        """Return the exploration as one object."""
         return asdict(self)
 
 
 def explored(lake: Lake) -> tuple[Exploration, pd.DataFrame]:
-    """Explore the lake's complaints; also gives the frame behind it (features and `label`)."""
-    frame = in_pandas(examples(lake).drop("narrative").limit(MOST_ROWS))
+    """Explore the lake's complaints; also return the underlying frame (features and `label`)."""
+    frame = in_pandas(examples(lake).drop("narrative").limit(MAX_ROWS))
     known = frame[frame["label"].notna()]
     numeric = frame[list(NUMBERS)].astype(float)
     correlations = numeric.assign(label=frame["label"]).corr().fillna(0.0)
@@ -108,7 +108,7 @@ def _category(name: str, values: "pd.Series[Any]", label: "pd.Series[float]") ->
     most = (str(counts.index[0]), float(counts.iloc[0] / len(values))) if len(counts) else None
     table = pd.crosstab(values.fillna("not given").astype(str), label)
     p_value, strength = _association(table)
-    selected = p_value is not None and p_value < SURE / len(SINGLE)
+    selected = p_value is not None and p_value < SIGNIFICANCE / len(SINGLE)
     return Category(name, len(counts), float(values.isna().mean()), most, p_value, strength, selected)
 
 
@@ -120,10 +120,10 @@ def _association(table: pd.DataFrame) -> tuple[float | None, float | None]:
 
 
 def _outcomes(lake: Lake) -> dict[str, Any]:
-    """The outcome side, on its own: answers, days until the company had the complaint, timeliness, disputes."""
+    """Summarize the outcomes: answers, days until sent to the company, timeliness, disputes."""
     rows = lake.read(OUTCOMES)
     by_answer = rows.groupBy(F.coalesce("response_class", F.lit("unknown")).alias("answer")).count()
-    answers = by_answer.orderBy(F.desc("count")).collect()  # bounded: a row a class
+    answers = by_answer.orderBy(F.desc("count")).collect()  # bounded: one row per class
     share = {name: F.avg(F.col(name).cast("double")).alias(name) for name in ("timely_response", "consumer_disputed")}
     days = F.percentile_approx("processing_days", [0.5, 0.9, 0.99]).alias("days")
     row = rows.agg(*share.values(), days).collect()[0]

@@ -1,4 +1,4 @@
-"""The page of an exploration: tables, histograms, and the correlations as a picture."""
+"""HTML page of an exploration: tables, histograms, and a correlation heat map."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from ml.evaluation.html_page import image, page, table
 
 
 def written(exploration: Exploration, frame: pd.DataFrame, folder: Path) -> Path:
-    """Write the page into the folder; gives its path."""
+    """Write the page to the folder; return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "explore.html"
     path.write_text(_page(exploration, frame), encoding="utf-8")
@@ -33,7 +33,7 @@ def _page(found: Exploration, frame: pd.DataFrame) -> str:
             ),
             image(histograms(frame)),
             image(correlations(found)),
-            "<h2>Categories</h2><p>Selected: the chi-square test of independence from the outcome refuses chance.</p>",
+            "<h2>Categories</h2><p>Selected: the chi-square test rejects independence from the outcome.</p>",
             table(
                 ("feature", "values", "missing", "most frequent", "p", "Cramér's V", "selected"),
                 [
@@ -49,7 +49,7 @@ def _page(found: Exploration, frame: pd.DataFrame) -> str:
                     for c in found.categories
                 ],
             ),
-            "<h2>Outcomes, which no feature is made of</h2>",
+            "<h2>Outcomes (never used as features)</h2>",
             table(("answer", "complaints"), list(found.outcomes["answers"].items())),
             table(("", "value"), [(k, str(v)) for k, v in found.outcomes.items() if k != "answers"]),
         ],
@@ -61,7 +61,7 @@ def _most(value: tuple[str, float] | None) -> str | None:
 
 
 def histograms(frame: pd.DataFrame) -> Figure:
-    """Distributions of the numeric features that have more than two values, rows on a logarithmic scale."""
+    """Plot histograms of the numeric features with more than two values; row counts on a log scale."""
     shown = [name for name in NUMBERS if frame[name].nunique() > 2]  # noqa: PLR2004
     figure = Figure(figsize=(9, 6), layout="constrained")
     grid = figure.subplots(3, 3, squeeze=False).flatten()
@@ -72,7 +72,7 @@ def histograms(frame: pd.DataFrame) -> Figure:
 
 
 def correlations(found: Exploration) -> Figure:
-    """Correlations of the numeric features among each other and with the label, as a picture."""
+    """Plot the correlations of the numeric features with each other and with the label."""
     names = list(found.correlations)
     figure = Figure(figsize=(7, 6), layout="constrained")
     axes = figure.add_subplot()

@@ -1,4 +1,4 @@
-"""Figures by group of complaints: where a model is good, and for whom it is not."""
+"""Metrics by group of complaints, to show where and for whom a model is good or not."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ import pandas as pd
 
 from ml.metrics import Numbers, intervals, measured
 
-FEWEST = 30  # rows of a group, below which a figure would be chance
+MIN_ROWS = 30  # per group, below which a metric would be noise
 RESAMPLES = 200
 BUREAUS = r"^(?:equifax|experian|transunion|trans union)"
 
@@ -23,7 +23,7 @@ _REGION_OF = {state: region for region, states in REGIONS.items() for state in s
 
 
 def with_groups(rows: pd.DataFrame) -> pd.DataFrame:
-    """The columns by which figures are given, by name, a row a complaint; null where a complaint has no group."""
+    """Return the grouping columns by name, one row per complaint; null where it has no group."""
     vulnerable = rows["is_servicemember"].astype(bool) | rows["is_older_american"].astype(bool)
     bureau = rows["company"].fillna("").str.lower().str.contains(BUREAUS)
     return pd.DataFrame(
@@ -43,23 +43,23 @@ def with_groups(rows: pd.DataFrame) -> pd.DataFrame:
 def by_group(
     rows: pd.DataFrame, probabilities: Mapping[str, Numbers], threshold: float, seed: int
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """For each way to group and each of its groups of `FEWEST` rows or more: rows, success rate, and figures.
+    """Compute row count, success rate and metrics for each group of at least `MIN_ROWS` rows.
 
     Args:
-        rows: `label`, `monetary`, and what `with_groups` reads.
-        probabilities: by name: `model`, and the baselines.
-        threshold: of the model.
-        seed: of the intervals.
+        rows: `label`, `monetary`, and the columns that `with_groups` reads.
+        probabilities: by name: `model` and the baselines.
+        threshold: the model's threshold.
+        seed: seed of the intervals.
 
     Returns:
-        Of each group the model's measures, the interval of its AUC-ROC, and `scikit_learn_auc_roc` beside it.
+        By grouping column and group: the model's measures, its AUC-ROC interval, and `scikit_learn_auc_roc`.
     """
     label = rows["label"].to_numpy(dtype=float)
     found = {
         name: {
-            str(value): _figures(label[inside], {n: p[inside] for n, p in probabilities.items()}, threshold, seed)
+            str(value): _group_metrics(label[inside], {n: p[inside] for n, p in probabilities.items()}, threshold, seed)
             for value in sorted(groups.dropna().unique())
-            if (inside := (groups == value).to_numpy()).sum() >= FEWEST
+            if (inside := (groups == value).to_numpy()).sum() >= MIN_ROWS
         }
         for name, groups in with_groups(rows).items()
     }
@@ -67,13 +67,13 @@ def by_group(
     known = ~np.isnan(monetary)
     if known.any():
         of_known = {name: values[known] for name, values in probabilities.items()}
-        found["outcome"] = {"monetary relief alone": _figures(monetary[known], of_known, threshold, seed)}
+        found["outcome"] = {"monetary relief alone": _group_metrics(monetary[known], of_known, threshold, seed)}
     return {str(name): groups for name, groups in found.items()}
 
 
-def _figures(label: Numbers, probabilities: Mapping[str, Numbers], threshold: float, seed: int) -> dict[str, Any]:
+def _group_metrics(label: Numbers, probabilities: Mapping[str, Numbers], threshold: float, seed: int) -> dict[str, Any]:
     model = probabilities["model"]
-    beside = {
+    baseline = {
         f"{name}_auc_roc": measured(label, values, threshold)["auc_roc"]
         for name, values in probabilities.items()
         if name == "scikit_learn"
@@ -84,5 +84,5 @@ def _figures(label: Numbers, probabilities: Mapping[str, Numbers], threshold: fl
         "base_rate": float(label.mean()),
         **measured(label, model, threshold),
         "auc_roc_interval": interval,
-        **beside,
+        **baseline,
     }

@@ -1,4 +1,4 @@
-"""Judge a fitted artifact on the test part: its figures, what to draw, and what its complaints looked like."""
+"""Evaluate a fitted artifact on the test set: metrics, plot data, and reference distributions."""
 
 from dataclasses import asdict, dataclass
 
@@ -19,7 +19,7 @@ from ml.scoring.validation import Output, checked_output
 
 @dataclass(frozen=True)
 class Metrics:
-    """How the model did on the test part; `sentiment` where it has the project's own."""
+    """Metrics on the test set; `sentiment` is None without the project's own sentiment model."""
 
     rows: int
     base_rate: float
@@ -33,7 +33,7 @@ class Metrics:
     sentiment: Agreement | None
 
     def figures(self) -> dict[str, float]:
-        """All single numbers, by name, for the registry."""
+        """Return all scalar metrics by name, for the registry."""
         values = asdict(self)
         values |= {f"sentiment_{name}": value for name, value in (values["sentiment"] or {}).items()}
         return {name: value for name, value in values.items() if isinstance(value, int | float)}
@@ -41,7 +41,7 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Judged:
-    """A fitted artifact on the test part: its figures, what to draw, and what the complaints looked like."""
+    """Evaluation on the test set: metrics, plot data, reference distributions, output summary."""
 
     metrics: Metrics
     drawn: Drawn
@@ -50,31 +50,31 @@ class Judged:
 
 
 def judge(fitted: PipelineModel, threshold: float, test: DataFrame, settings: MlSettings) -> Judged:
-    """Score the test part and measure.
+    """Score the test set and compute the metrics.
 
     Args:
         fitted: the artifact.
-        threshold: from which a complaint is called successful.
-        test: labelled complaints that it did not learn from.
+        threshold: probability at or above which a complaint is predicted successful.
+        test: labeled complaints that the artifact was not trained on.
         settings: which features the artifact has, and the seed of the interval.
 
     Raises:
-        ComplaintsError: what the artifact gives is wrong.
+        ComplaintsError: if the artifact's output is invalid.
     """
     output = checked_output(fitted, test)
     scores = test.transform(scored(Model("", "", fitted))).select("label", "probability", *FEATURES)
     rows = in_pandas(scores)
     label, probability = (rows[name].to_numpy(dtype=float) for name in ("label", "probability"))
-    figures = measured(label, probability, threshold)
+    measures = measured(label, probability, threshold)
     metrics = Metrics(
         rows=len(rows),
         base_rate=float(label.mean()),
-        auc_roc=figures["auc_roc"],
-        auc_pr=figures["auc_pr"],
-        log_loss=figures["log_loss"],
-        brier=figures["brier"],
-        accuracy=figures["accuracy"],
-        ece=figures["ece"],
+        auc_roc=measures["auc_roc"],
+        auc_pr=measures["auc_pr"],
+        log_loss=measures["log_loss"],
+        brier=measures["brier"],
+        accuracy=measures["accuracy"],
+        ece=measures["ece"],
         auc_roc_interval=intervals(label, probability, threshold, seed=settings.seed)["auc_roc"],
         sentiment=_sentiment(fitted, test, settings),
     )

@@ -1,4 +1,4 @@
-"""HTML pages that are whole in themselves: tables, and pictures inside them."""
+"""Self-contained HTML pages with tables and embedded images."""
 
 import base64
 import io
@@ -15,13 +15,13 @@ STYLE = (
 
 
 def page(title: str, parts: Iterable[str]) -> str:
-    """A whole page of parts that are HTML already."""
+    """Build a page from HTML parts."""
     head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>'
     return "\n".join([head, f"<h1>{escape(title)}</h1>", *parts, "</html>"])
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Rows under their columns' names; numbers with three decimals."""
+    """Build an HTML table; floats get three decimals."""
     head = "".join(f"<th>{escape(column)}</th>" for column in columns)
     body = "".join("<tr>" + "".join(f"<td>{_shown(value)}</td>" for value in row) + "</tr>" for row in rows)
     return f"<table><tr>{head}</tr>{body}</table>"
@@ -36,12 +36,12 @@ def _shown(value: object) -> str:
 
 
 def spread(interval: tuple[float, float] | None) -> str | None:
-    """An interval in words."""
+    """Format an interval as text."""
     return None if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
 
 
 def image(figure: Figure) -> str:
-    """A figure inside the page."""
+    """Embed a figure in the page."""
     data = io.BytesIO()
     figure.savefig(data, format="png", dpi=110)
     title = figure.axes[0].get_title()

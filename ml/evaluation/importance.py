@@ -1,7 +1,7 @@
-"""Which features carry the model: the spread of their contributions, and what the AUC loses when they are shuffled.
+"""Feature importance: spread of the contributions, and AUC-ROC lost when a feature is shuffled.
 
-Of a linear model both are exact from the contributions of each row, with no scoring again: shuffling a feature over
-the rows shuffles its contribution (permutation importance, Breiman 2001).
+For a linear model both follow exactly from each row's contributions, without scoring again: shuffling a feature across
+rows shuffles its contribution (permutation importance, Breiman 2001).
 """
 
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ from ml.metrics import Numbers, measured
 from ml.scoring import influences
 from ml.scoring.scoring import Model
 
-MOST_ROWS = 20_000
+MAX_ROWS = 20_000
 SHUFFLES = 5
 
 
 @dataclass(frozen=True)
 class Importance:
-    """Of one feature: the standard deviation of its contribution in logits, and the AUC-ROC lost when shuffled."""
+    """Importance of one feature: standard deviation of its contribution in logits, and AUC-ROC loss."""
 
     feature: str
     spread: float
@@ -31,14 +31,14 @@ class Importance:
 
 
 def contributions(model: Model, rows: DataFrame) -> pd.DataFrame:
-    """Contributions to the logit, a row a complaint and a column a feature; empty for a model that isn't linear.
+    """Compute contributions to the logit: one row per `complaint_id`, one column per feature.
 
-    Also `complaint_id`.
+    The result is empty for a model that isn't linear.
     """
     moved = influences.contributions(model.fitted)
     if moved is None:
         return pd.DataFrame(index=pd.Index([], name="complaint_id"))
-    scored = model.fitted.transform(rows.select("complaint_id", *INPUTS).limit(MOST_ROWS))
+    scored = model.fitted.transform(rows.select("complaint_id", *INPUTS).limit(MAX_ROWS))
     long = scored.select("complaint_id", F.explode(moved).alias("moved")).select(
         "complaint_id", F.substring_index("moved.feature", ": ", 1).alias("feature"), "moved.contribution"
     )
@@ -46,7 +46,7 @@ def contributions(model: Model, rows: DataFrame) -> pd.DataFrame:
 
 
 def importances(moved: pd.DataFrame, label: Numbers, seed: int) -> list[Importance]:
-    """Each feature's importance on labelled rows, the most important first."""
+    """Compute each feature's importance on labeled rows, most important first."""
     random = np.random.default_rng(seed)
     logit = moved.to_numpy().sum(axis=1)
     whole = _auc(logit, label)
@@ -59,7 +59,7 @@ def importances(moved: pd.DataFrame, label: Numbers, seed: int) -> list[Importan
 
 
 def in_pandas(rows: DataFrame) -> pd.DataFrame:
-    """Rows brought to the driver, which must be able to hold them."""
+    """Collect rows on the driver, which must be able to hold them."""
     frame: Any = rows.toPandas()
     return pd.DataFrame(frame)
 

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: ROC, precision and recall, calibration, lift, importance."""
+"""Plots of an evaluation: ROC, precision and recall, calibration, lift, importance."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ SHOWN = 15
 
 @dataclass(frozen=True)
 class Drawn:
-    """What is drawn: labels, probabilities by the model and by baselines, and the features' importance."""
+    """Plot data: labels, probabilities by the model and the baselines, and feature importances."""
 
     label: Numbers
     probabilities: Mapping[str, Numbers]
@@ -33,13 +33,13 @@ Draw = Callable[[Axes, Drawn], None]
 
 
 def plots(drawn: Drawn) -> dict[str, Figure]:
-    """The figures by name; of rows with one kind of outcome only those that have a meaning."""
-    pictures: dict[str, Draw] = {"calibration": _calibration}
+    """Return the figures by name; with only one kind of outcome, undefined plots are left out."""
+    selected: dict[str, Draw] = {"calibration": _calibration}
     if len(np.unique(drawn.label)) > 1:
-        pictures |= {"roc": _roc, "precision_recall": _precision_recall, "lift": _lift}
+        selected |= {"roc": _roc, "precision_recall": _precision_recall, "lift": _lift}
     if drawn.importance:
-        pictures["importance"] = _importance
-    return {name: _figure(draw, drawn) for name, draw in pictures.items()}
+        selected["importance"] = _importance
+    return {name: _figure(draw, drawn) for name, draw in selected.items()}
 
 
 def _figure(draw: Draw, drawn: Drawn) -> Figure:
@@ -68,15 +68,15 @@ def _precision_recall(axes: Axes, drawn: Drawn) -> None:
 
 def _calibration(axes: Axes, drawn: Drawn) -> None:
     probability = drawn.probabilities["model"]
-    place = np.minimum((probability * BINS).astype(int), BINS - 1)
-    filled = [at for at in range(BINS) if (place == at).any()]
-    said = [probability[place == at].mean() for at in filled]
-    were = [drawn.label[place == at].mean() for at in filled]
-    rows = np.array([(place == at).sum() for at in filled])
+    bin_of = np.minimum((probability * BINS).astype(int), BINS - 1)
+    filled = [at for at in range(BINS) if (bin_of == at).any()]
+    predicted = [probability[bin_of == at].mean() for at in filled]
+    observed = [drawn.label[bin_of == at].mean() for at in filled]
+    rows = np.array([(bin_of == at).sum() for at in filled])
     axes.plot([0, 1], [0, 1], color="grey", linestyle="--", linewidth=1, label="perfect")
-    axes.plot(said, were, marker="o", label="the model")
-    axes.bar(said, rows / rows.sum(), width=0.03, alpha=0.3, label="share of complaints")
-    axes.set(title="Calibration", xlabel="probability said", ylabel="share that was successful")
+    axes.plot(predicted, observed, marker="o", label="the model")
+    axes.bar(predicted, rows / rows.sum(), width=0.03, alpha=0.3, label="share of complaints")
+    axes.set(title="Calibration", xlabel="predicted probability", ylabel="observed success rate")
 
 
 def _lift(axes: Axes, drawn: Drawn) -> None:

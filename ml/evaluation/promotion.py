@@ -1,6 +1,6 @@
-"""Champion and challenger: compared on the same rows, and promoted only when the challenger is not the worse.
+"""Compare champion and challenger on the same rows; promote the challenger unless it is worse.
 
-Reads complaints with known outcomes that neither of the two learned from.
+Reads complaints with known outcomes that neither version was trained on.
 """
 
 from dataclasses import asdict, dataclass
@@ -25,7 +25,7 @@ class WorseError(ComplaintsError):
 
 @dataclass(frozen=True)
 class Side:
-    """One version's figures on the rows of a comparison."""
+    """One version's metrics on the rows of a comparison."""
 
     version: str
     auc_roc: float | None
@@ -36,9 +36,9 @@ class Side:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two versions on the same rows; `difference` is the interval of challenger's minus champion's AUC-ROC.
+    """Two versions on the same rows; `difference` is the interval of challenger minus champion AUC-ROC.
 
-    The interval is of the paired bootstrap: each sample of rows gives both versions' figures.
+    The interval is from the paired bootstrap: both versions are evaluated on each sample of rows.
     """
 
     rows: int
@@ -52,15 +52,15 @@ class Comparison:
         return self.difference is not None and self.difference[1] < 0
 
     def as_json(self) -> dict[str, Any]:
-        """The comparison as one object."""
+        """Return the comparison as one object."""
         return {**asdict(self), "challenger_is_worse": self.is_worse}
 
 
 def compared(lake: Lake, registry: Registry, champion: str, challenger: str) -> Comparison:
-    """Compare two versions on complaints of the lake that neither learned from.
+    """Compare two versions on complaints of the lake that neither was trained on.
 
     Raises:
-        ComplaintsError: there are none, or a version can't be loaded.
+        ComplaintsError: if there are none, or a version can't be loaded.
     """
     rules = [registry.rule(version) for version in (champion, challenger)]
     rows = examples(lake).where("label IS NOT NULL").where(rules[0].held_out() & rules[1].held_out()).persist()
@@ -82,7 +82,7 @@ def compared(lake: Lake, registry: Registry, champion: str, challenger: str) -> 
 
 def _probabilities(registry: Registry, version: str, rows: Any) -> dict[int, tuple[float, float]]:  # noqa: ANN401
     scores = rows.transform(scored(registry.load(version))).select("complaint_id", "label", "probability")
-    return {row.complaint_id: (row.label, row.probability) for row in scores.collect()}  # bounded: three numbers a row
+    return {row.complaint_id: (row.label, row.probability) for row in scores.collect()}  # bounded: 3 numbers per row
 
 
 def _comparison(
@@ -98,7 +98,7 @@ def _comparison(
 
 
 def refusal(comparison: Comparison) -> str:
-    """Why a challenger is not promoted, in a sentence."""
+    """Explain in one sentence why a challenger is not promoted."""
     low, high = comparison.difference or (0.0, 0.0)
     return (
         f"Version {comparison.challenger.version} is not promoted: on the same {comparison.rows:,} complaints its "
@@ -114,8 +114,8 @@ def promote(lake: Lake, registry: Registry, version: str) -> Comparison | None:
         The comparison; None when there was no other champion to compare with.
 
     Raises:
-        WorseError: it is worse; says by how much.
-        ComplaintsError: they can't be compared.
+        WorseError: if it is worse; says by how much.
+        ComplaintsError: if they can't be compared.
     """
     champion = registry.version_of(CHAMPION)
     if champion is None or champion == version:

@@ -1,4 +1,4 @@
-"""One HTML page of an evaluation, whole in itself: figures, groups, baselines and pictures."""
+"""Self-contained HTML report of an evaluation: metrics, groups, baselines and plots."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ PER_BASELINE = ("auc_roc", "auc_pr", "log_loss", "brier", "ece")
 
 
 def written(judged: Judged, folder: Path) -> Path:
-    """Write the page, and each picture as a file of its own, into the folder; gives the page's path."""
+    """Write the report to the folder, and each plot as a separate file; return the report's path."""
     folder.mkdir(parents=True, exist_ok=True)
     figures = plots(Drawn(judged.label, judged.probabilities, judged.evaluation.importance))
     for name, figure in figures.items():
@@ -31,14 +31,14 @@ def _page(evaluation: Evaluation, figures: Iterable[Figure]) -> str:
         f"Version {evaluation.version} of {evaluation.model}",
         [
             _introduction(evaluation),
-            "<h2>Figures</h2>",
+            "<h2>Metrics</h2>",
             table(("measure", "value", "interval"), _measures(evaluation)),
-            f"<h2>Called successful from a probability of {evaluation.threshold:.2f} up</h2>",
+            f"<h2>Predicted successful at a probability of {evaluation.threshold:.2f} or more</h2>",
             table(("", "was successful", "was not"), _confusion(evaluation.confusion)),
             table(("class", "precision", "recall", "f1", "rows"), _classes(evaluation)),
-            "<h2>Beside baselines on the same rows</h2>",
+            "<h2>Compared with baselines on the same rows</h2>",
             table(("", *PER_BASELINE), _baselines(evaluation)),
-            "<h2>Pictures</h2>",
+            "<h2>Plots</h2>",
             *(image(figure) for figure in figures),
             "<h2>By group</h2>",
             *(_group(name, groups) for name, groups in evaluation.groups.items()),
@@ -53,7 +53,7 @@ def _page(evaluation: Evaluation, figures: Iterable[Figure]) -> str:
 
 def _introduction(evaluation: Evaluation) -> str:
     return (
-        f"<p>{evaluation.rows:,} complaints with a known outcome that it did not learn from, of which "
+        f"<p>{evaluation.rows:,} complaints with a known outcome that it was not trained on, of which "
         f"{evaluation.base_rate:.1%} ended successfully; {evaluation.unknown:,} without a known outcome were left out. "
         f"Written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. Intervals are 95 % bootstrap intervals.</p>"
     )
@@ -65,8 +65,8 @@ def _measures(evaluation: Evaluation) -> list[tuple[object, ...]]:
 
 def _confusion(counts: dict[str, int]) -> list[tuple[object, ...]]:
     return [
-        ("called successful", counts["true_positive"], counts["false_positive"]),
-        ("not called so", counts["false_negative"], counts["true_negative"]),
+        ("predicted successful", counts["true_positive"], counts["false_positive"]),
+        ("predicted unsuccessful", counts["false_negative"], counts["true_negative"]),
     ]
 
 

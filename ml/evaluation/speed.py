@@ -1,4 +1,4 @@
-"""How fast each stage of an artifact is: complaints a second through the stages up to it."""
+"""Speed of each stage of an artifact: complaints per second through all stages up to it."""
 
 import time
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from ml.scoring.scoring import Model, scored
 
 @dataclass(frozen=True)
 class StageSpeed:
-    """Complaints a second through all stages up to this one, and the milliseconds a thousand that it adds."""
+    """Complaints per second through all stages up to this one, and the milliseconds it adds per thousand."""
 
     stage: str
     rows_per_second: float
@@ -19,20 +19,20 @@ class StageSpeed:
 
 
 def stage_speeds(model: Model, rows: DataFrame, repeats: int = 2) -> list[StageSpeed]:
-    """Time the artifact stage by stage, the best of some repeats each; the last line is scoring with influences."""
-    kept = rows.persist()
+    """Time the artifact stage by stage, best of `repeats`; the last entry is scoring with influences."""
+    cached = rows.persist()
     try:
-        count = kept.count()
-        steps = [("reading", kept.select(*INPUTS))]
+        count = cached.count()
+        steps = [("reading", cached.select(*INPUTS))]
         frame = steps[0][1]
         for stage in model.fitted.stages:
             frame = stage.transform(frame)
             steps.append((type(stage).__name__, frame))
-        steps.append(("score with influences", kept.transform(scored(model))))
-        seconds(steps[-1][1])  # the JVM compiles what it has not run yet
+        steps.append(("score with influences", cached.transform(scored(model))))
+        seconds(steps[-1][1])  # warm-up: the JVM compiles the plan's code
         taken = [(name, min(seconds(step) for _ in range(repeats))) for name, step in steps]
     finally:
-        kept.unpersist()
+        cached.unpersist()
     before = [0.0, *(of_stage for _, of_stage in taken)]
     return [
         StageSpeed(name, count / of_stage, max(0.0, of_stage - earlier) / count * 1e6)
@@ -41,7 +41,7 @@ def stage_speeds(model: Model, rows: DataFrame, repeats: int = 2) -> list[StageS
 
 
 def seconds(rows: DataFrame) -> float:
-    """How long it takes to work all the rows out, every column of them."""
-    began = time.monotonic()
+    """Measure how long it takes to compute all rows and columns."""
+    start = time.monotonic()
     rows.write.format("noop").mode("overwrite").save()
-    return time.monotonic() - began
+    return time.monotonic() - start

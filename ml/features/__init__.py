@@ -1,1 +1,1 @@
-"""From the text and fields of an intake to features: the Spark ML pipeline and its optional parts."""
+"""Features from intake text and fields: the Spark ML pipeline and its optional parts."""

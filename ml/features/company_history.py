@@ -1,8 +1,8 @@
-"""Company history: how a company's earlier complaints ended, as far as that was known when this one arrived.
+"""Company history: how a company's earlier complaints ended, as known when a complaint arrived.
 
-The CFPB doesn't publish when an answer came, but wants one within 15 days (setting `ml.answer_days`): an outcome counts
-as known from then on. In training each complaint sees the history of its own day; the fitted model carries the history
-as of its training as a lookup, for batch and stream alike.
+The CFPB doesn't publish the date of an answer, but expects one within 15 days (setting `ml.answer_days`): an outcome
+counts as known after that. In training, each complaint sees the history as of its own day; the fitted model carries the
+history as of training as a lookup table, for batch and stream alike.
 """
 
 import math
@@ -16,10 +16,10 @@ HISTORY = "company_history"
 
 
 def with_history(base_rate: float, weight: float, answer_days: int) -> Step:
-    """The step that adds `company_history` to complaints to learn from (`company`, `date_received`, `label`).
+    """Return the step that adds `company_history` to rows with `company`, `date_received` and `label`.
 
     It is the logit of the company's smoothed success rate over complaints received more than `answer_days` before this
-    one, minus the logit of the base rate: 0 for a company without a history.
+    one, minus the logit of the base rate: 0 for a company without history.
     """
     earlier = Window.partitionBy("company").orderBy("_day").rangeBetween(Window.unboundedPreceding, -answer_days - 1)
 
@@ -36,11 +36,13 @@ def with_history(base_rate: float, weight: float, answer_days: int) -> Step:
 
 
 def lookup(rows: DataFrame, base_rate: float, weight: float) -> dict[str, float]:
-    """`company_history` of each company as of the end of these complaints."""
+    """Compute the `company_history` of each company as of the end of these complaints."""
     counted = rows.where("company IS NOT NULL").groupBy("company")
     totals = counted.agg(F.count("label").alias("answered"), F.sum("label").alias("successes"))
     shift = _shift(F.col("successes"), F.col("answered"), base_rate, weight)
-    found = totals.where("answered > 0").select("company", shift.alias("shift")).collect()  # bounded: a row a company
+    found = (
+        totals.where("answered > 0").select("company", shift.alias("shift")).collect()
+    )  # bounded: one row per company
     return {row.company: row["shift"] for row in found}
 
 

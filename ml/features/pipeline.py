@@ -1,7 +1,7 @@
-"""The scoring pipeline: text by Spark NLP, categories, dates, company history, narrative shape, and a classifier.
+"""The scoring pipeline: Spark NLP text features, categories, dates, company history, and a classifier.
 
-Reads only the intake columns named in `INPUTS`, so nothing known later can reach it. One fitted artifact serves batch
-and stream. Grain: one complaint in, one scored complaint out.
+Reads only the intake columns in `INPUTS`, so nothing known later can reach it. One fitted artifact serves batch and
+stream. Grain: one complaint in, one scored complaint out.
 """
 
 import json
@@ -33,7 +33,7 @@ from silver.features import AMOUNT, REDACTION
 
 LABEL = "successful_resolution"
 
-# Columns that are categories, and pairs of them that say more together than apart.
+# Categorical columns, and pairs of them that carry more information together.
 SINGLE = (
     "product",
     "sub_product",
@@ -53,7 +53,7 @@ COUNTS = ("narrative_words", "redactions", "amounts", "largest_amount", "exclama
 SHARES = ("redacted_share", "capitals_share")
 
 INPUTS = (*SINGLE, *FLAGS, *COUNTS, *SHARES, "narrative")
-# One complaint as the pipeline takes it, made up: a real one would outlive its erasure in the registry.
+# A made-up complaint as pipeline input: a real one would stay in the registry after its erasure.
 EXAMPLE = {
     **dict.fromkeys(SINGLE),
     "product": "Mortgage",
@@ -77,12 +77,12 @@ Stage = Estimator[Any] | Transformer
 
 
 def represented(rows: DataFrame, settings: MlSettings, *, with_text: bool) -> PipelineModel:
-    """The stages up to `features`, fitted; without text where there are no narratives to learn from.
+    """Fit the stages up to `features`; without text when there are too few narratives to learn from.
 
     Args:
-        rows: to fit on: `INPUTS` and `company_history` as of each row's own day (`ml.features.company_history`); no
-            label is read.
-        settings: of the text, and which of the optional features are made of it.
+        rows: the training set: `INPUTS` and `company_history` as of each row's own day
+            (`ml.features.company_history`); no label is read.
+        settings: text settings, and which optional text features to include.
         with_text: whether narratives are read.
     """
     numbers: Sequence[str] = NUMBERS
@@ -93,10 +93,10 @@ def represented(rows: DataFrame, settings: MlSettings, *, with_text: bool) -> Pi
         text, blocks = [*_word_stages(), *_term_stages(settings)], [*blocks, "tfidf"]
     if with_text and settings.sentiment.enabled:
         words = Pipeline(stages=[_prepared(HISTORY), *_word_stages(annotated=True)]).fit(rows)
-        felt = fitted_sentiment(words.transform(rows.where("has_narrative")), settings)
-        text, numbers = [*words.stages[1:], *felt, *_term_stages(settings)], (*numbers, SENTIMENT)
+        sentiment = fitted_sentiment(words.transform(rows.where("has_narrative")), settings)
+        text, numbers = [*words.stages[1:], *sentiment, *_term_stages(settings)], (*numbers, SENTIMENT)
     if with_text and settings.embeddings.enabled:
-        # After all that is fitted: each fit would work the embeddings out again.
+        # After all fitted stages: otherwise each fit would compute the embeddings again.
         embedded, blocks = embedding_stages(settings.embeddings, _prepared(HISTORY).transform(rows)), [*blocks, VARYING]
     stages = [_prepared(HISTORY), *text, *_category_stages(), *_number_stages(numbers), *embedded, _assembled(blocks)]
     return Pipeline(stages=stages).fit(rows)
@@ -105,25 +105,25 @@ def represented(rows: DataFrame, settings: MlSettings, *, with_text: bool) -> Pi
 def artifact(
     fitted: PipelineModel, history: Mapping[str, float], classifier: Sequence[Transformer], calibration: Transformer
 ) -> PipelineModel:
-    """The model as it is registered: the fitted stages with the company history as of now, classifier, calibration.
+    """Build the model to register: fitted stages, current company history, classifier, calibration.
 
-    Its transform needs `INPUTS` alone and adds `rawPrediction` (of both classes), `slope` and `offset`: the logit is
-    slope times raw prediction plus offset. It adds the columns between, too.
+    Its transform needs only `INPUTS` and adds `rawPrediction` (both classes), `slope` and `offset`: the logit is slope
+    times raw prediction plus offset. Intermediate columns are added too.
     """
-    first = _prepared(_looked_up(history))
+    first = _prepared(_history_lookup(history))
     return PipelineModel(stages=[first, *fitted.stages[1:], *classifier, calibration])
 
 
-def _looked_up(history: Mapping[str, float]) -> str:
-    """SQL for the history of `company`: one literal map, which the optimiser folds."""
+def _history_lookup(history: Mapping[str, float]) -> str:
+    """SQL for the history of `company`: one literal map, which the optimizer folds."""
     text = json.dumps({company: round(shift, 6) for company, shift in history.items()}).replace("$", "\\u0024")
     return f"coalesce(element_at(from_json('{_sql(text)}', 'map<string,double>'), company), 0.0D)"
 
 
 def _prepared(history: str) -> Transformer:
-    """Nulls to a value or zero, counts to logarithms, and the narrative without the CFPB's redactions.
+    """Return the first stage: fill nulls, take logarithms of counts, remove redactions from the text.
 
-    It comes twice: as `model_text`, and without apostrophes as `model_words`, so that "don't" stays one word.
+    The narrative becomes `model_text` and, without apostrophes, `model_words`, so that "don't" stays one word.
     """
     text = f"regexp_replace(regexp_replace(coalesce(narrative, ''), '{_sql(AMOUNT)}', ' '), '{_sql(REDACTION)}', ' ')"
     category = {name: f"coalesce(CAST({name} AS STRING), '{NOT_GIVEN}')" for name in SINGLE}
@@ -143,10 +143,10 @@ def _sql(text: str) -> str:
 
 
 def _word_stages(*, annotated: bool = False) -> list[Stage]:
-    """Up to `terms`, the lemmas of the narrative; with Spark NLP's annotations on the way when something follows them.
+    """Return the stages up to `terms`, the lemmas; `annotated` keeps Spark NLP's annotations.
 
-    The text is normalized as a whole: Spark NLP's normalizer of tokens compiles its pattern anew for each of them.
-    Annotations that nothing follows are dropped: they hold the narrative several times over.
+    The text is normalized as a whole, because Spark NLP's token normalizer compiles its pattern again for each token.
+    Annotations that no later stage reads are dropped: they hold the narrative several times over.
     """
     return [
         DocumentAssembler().setInputCol("model_words").setOutputCol("written"),

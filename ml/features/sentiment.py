@@ -1,9 +1,9 @@
-"""Sentiment of the narrative as one number: how negative it reads, from 0 to 1; 0 without a narrative.
+"""Sentiment of the narrative as one number: how negative it is, from 0 to 1; 0 without a narrative.
 
-No complaint comes with a sentiment, so the project's own SentimentDLModel learns from weak labels (distant supervision,
-Go, Bhayani and Huang 2009): a narrative with one of the strong words of conf/text/strong_words.txt is negative, any
-other positive. Those words are then taken out of what the network reads, averaged word vectors of all other lemmas, so
-that it has to know a negative narrative by what stands around them. No outcome is read.
+Complaints have no sentiment labels, so the project's own SentimentDLModel is trained on weak labels (distant
+supervision, Go, Bhayani and Huang 2009): a narrative with one of the strong words of conf/text/strong_words.txt is
+negative, any other positive. The network reads averaged word vectors of all other lemmas: the strong words are removed
+from its input, so it has to recognize a negative narrative by their context. No outcome is read.
 """
 
 import platform
@@ -26,9 +26,9 @@ from ml.features.own_model import own_model
 from ml.metrics import measured
 
 SENTIMENT = "sentiment"
-TRIED_ON = ("Linux", "x86_64")
-MOST_ROWS = 20_000  # narratives to learn from: Spark NLP brings them to the driver
-# Chosen on narratives of the part that is fitted on. At the usual learning rate, 0.005, the network falls to calling
+SUPPORTED_PLATFORM = ("Linux", "x86_64")
+MAX_ROWS = 20_000  # narratives to train on: Spark NLP collects them on the driver
+# Chosen on narratives of the training set. At the default learning rate, 0.005, the network collapses to predicting
 # every narrative positive.
 DIMENSION, PASSES = 100, 10  # of the word vectors
 EPOCHS, LEARNING_RATE, DROPOUT = 20, 0.0005, 0.1
@@ -36,7 +36,7 @@ EPOCHS, LEARNING_RATE, DROPOUT = 20, 0.0005, 0.1
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of narratives: how many, the share with strong words, and the AUC-ROC of the sentiment as to which they are."""
+    """Narrative count, share with strong words, and the AUC-ROC of the sentiment in predicting which."""
 
     rows: int
     negative: float
@@ -44,29 +44,29 @@ class Agreement:
 
 
 def strong_words() -> list[str]:
-    """The lemmas that make a narrative negative."""
+    """The lemmas that label a narrative as negative."""
     lines = (CONF / "text" / "strong_words.txt").read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line and not line.startswith("#")]
 
 
 def fitted_sentiment(narratives: DataFrame, settings: MlSettings) -> list[Transformer]:
-    """The stages to `num_sentiment`: from `normal` and `lemma`, trained on these narratives, or the user's own.
+    """Return the stages that compute `num_sentiment`, trained here or loaded from the user's model.
 
     Args:
-        narratives: with annotations.
-        settings: `sentiment` and `seed`.
+        narratives: rows with the annotations `normal` and `lemma`.
+        settings: uses `sentiment` and `seed`.
 
     Raises:
-        ComplaintsError: this machine has no TensorFlow, all narratives are of one kind, or the user's own pipeline
-            can't be loaded.
+        ComplaintsError: if TensorFlow is not supported on this platform, all narratives have the same weak label, or
+            the user's own pipeline can't be loaded.
     """
     if settings.sentiment.model is not None:
-        stages = _own(settings.sentiment.model)
+        stages = _user_pipeline(settings.sentiment.model)
     else:
-        if (platform.system(), platform.machine()) != TRIED_ON:
-            msg = "ml.sentiment trains with TensorFlow, which is here for Linux on x86-64 alone: set it to false."
+        if (platform.system(), platform.machine()) != SUPPORTED_PLATFORM:
+            msg = "ml.sentiment trains with TensorFlow, which is supported here only on Linux x86-64: set it to false."
             raise ComplaintsError(msg)
-        stages = _trained(narratives, settings.seed)
+        stages = _trained_stages(narratives, settings.seed)
     annotated: Any = stages[-1]
     column = annotated.getOutputCol()
     negative = f"get({column}, 0).metadata['negative']"
@@ -78,7 +78,7 @@ def fitted_sentiment(narratives: DataFrame, settings: MlSettings) -> list[Transf
     ]
 
 
-def _trained(narratives: DataFrame, seed: int) -> list[Transformer]:
+def _trained_stages(narratives: DataFrame, seed: int) -> list[Transformer]:
     stages = [
         StopWordsCleaner().setInputCols(["lemma"]).setOutputCol("plain_lemma").setStopWords(strong_words()),
         Word2VecApproach()
@@ -100,25 +100,25 @@ def _trained(narratives: DataFrame, seed: int) -> list[Transformer]:
         .setEnableOutputLogs(False),
     ]
     tone = F.when(_is_strong(), "negative").otherwise("positive")
-    learned = narratives.select("normal", "lemma", tone.alias("tone"))
-    counts = {row.tone: row["count"] for row in learned.groupBy("tone").count().collect()}  # bounded: two rows
+    labeled = narratives.select("normal", "lemma", tone.alias("tone"))
+    counts = {row.tone: row["count"] for row in labeled.groupBy("tone").count().collect()}  # bounded: two rows
     if len(counts) < 2:  # noqa: PLR2004
         msg = f"All {sum(counts.values())} narratives are {''.join(counts)}: no sentiment can be learned from them."
         raise ComplaintsError(msg)
-    share = min(1.0, MOST_ROWS / sum(counts.values()))
-    learned = learned.sample(share, seed=seed).persist()  # the word vectors alone go over them several times
+    share = min(1.0, MAX_ROWS / sum(counts.values()))
+    sampled = labeled.sample(share, seed=seed).persist()  # the word vectors alone take several passes
     try:
-        return list(Pipeline(stages=stages).fit(learned).stages)
+        return list(Pipeline(stages=stages).fit(sampled).stages)
     finally:
-        learned.unpersist()
+        sampled.unpersist()
 
 
 def _is_strong() -> Column:
     return F.arrays_overlap(F.col("lemma.result"), F.array(*(F.lit(word) for word in strong_words())))
 
 
-def _own(model: str) -> list[Transformer]:
-    """A user's own pipeline from `model_text`; the last of its stages makes the sentiment."""
+def _user_pipeline(model: str) -> list[Transformer]:
+    """Load a user's own pipeline from `model_text`; its last stage computes the sentiment."""
     stages = own_model(
         "ml.sentiment.model",
         model,
@@ -133,14 +133,17 @@ def _own(model: str) -> list[Transformer]:
 
 
 def agreement(fitted: PipelineModel, narratives: DataFrame) -> Agreement | None:
-    """How well the project's own sentiment tells narratives with strong words, which it doesn't see, from others.
+    """Measure how well the project's own sentiment predicts strong words, which it doesn't see.
 
     Args:
         fitted: the artifact.
-        narratives: complaints with a narrative that it did not learn from; None is given where there are none.
+        narratives: complaints with a narrative that the artifact was not trained on.
+
+    Returns:
+        The agreement; None when there are no narratives.
     """
     scored = PipelineModel(stages=_up_to_sentiment(fitted)).transform(narratives)
-    found = scored.select(_is_strong().cast("double"), f"num_{SENTIMENT}").collect()  # bounded: two numbers a row
+    found = scored.select(_is_strong().cast("double"), f"num_{SENTIMENT}").collect()  # bounded: two numbers per row
     if not found:
         return None
     tone, score = (np.array(values, dtype=float) for values in zip(*found, strict=True))
@@ -148,6 +151,6 @@ def agreement(fitted: PipelineModel, narratives: DataFrame) -> Agreement | None:
 
 
 def _up_to_sentiment(fitted: PipelineModel) -> list[Transformer]:
-    """The stages before the one that drops the annotations."""
+    """Return the stages before the one that drops the annotations."""
     last = max(place for place, stage in enumerate(fitted.stages) if isinstance(stage, Finisher))
     return list(fitted.stages[:last])

@@ -1,7 +1,7 @@
-"""What is wrong with a version's files, in a sentence, before Spark is asked to load them.
+"""Validate a version's files before Spark loads them; each problem is reported in one sentence.
 
-A version is whole when each file has the digest that it was saved with. It is this project's when its signature takes
-what the pipeline reads and gives a probability. It can be read when it was saved by the Spark NLP that is here.
+A version is intact when each file has the digest that it was saved with. It belongs to this project when its signature
+reads the pipeline's inputs and returns a probability. It can be loaded when the installed Spark NLP version saved it.
 """
 
 import hashlib
@@ -18,13 +18,13 @@ from lakehouse.errors import ComplaintsError
 from ml.features.pipeline import INPUTS
 
 OUTPUT = "probability"
-REMEDY = "train again with `complaints train`, or go back to the champion before with `complaints models rollback`"
-FETCHED = "registered_model_meta"  # MLflow's note beside the files of a version that was fetched
+REMEDY = "train again with `complaints train`, or go back to the previous champion with `complaints models rollback`"
+FETCHED = "registered_model_meta"  # MLflow adds this file to a downloaded version
 _CAUSE = re.compile(r"(?m)^(?:Caused by)?: (?:[\w.$]+\.)?(\w+(?:Error|Exception)\b.*)$")
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """Every file of a version below its folder, by its path in it, with its SHA-256."""
+    """Return the SHA-256 of every file of a version, by path relative to its folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != FETCHED)
     return {path.relative_to(folder).as_posix(): _digest(path) for path in files}
 
@@ -34,16 +34,16 @@ def _digest(path: Path) -> str:
 
 
 def refuse_unfit(what: str, folder: Path, saved_with: Mapping[str, str]) -> None:
-    """Refuse a version's files that can't serve.
+    """Refuse a version whose files can't be used.
 
     Args:
-        what: how the version is called in a sentence.
-        folder: its files.
-        saved_with: what `digests` said when they were saved; empty where that was not kept.
+        what: name of the version in error messages.
+        folder: folder with its files.
+        saved_with: result of `digests` when they were saved; empty if it was not stored.
 
     Raises:
-        ComplaintsError: a file is missing or not as it was saved, it is no model of this project, or another Spark NLP
-            saved it; says what to do.
+        ComplaintsError: if a file is missing or has changed, it is not a model of this project, or another version of
+            Spark NLP saved it; says what to do.
     """
     for name, digest in saved_with.items():
         path = folder / name
@@ -51,8 +51,8 @@ def refuse_unfit(what: str, folder: Path, saved_with: Mapping[str, str]) -> None
             found = "is not as it was saved" if path.is_file() else "is missing"
             msg = f"{what} is broken, its file {name} {found}: {REMEDY}."
             raise ComplaintsError(msg)
-    if foreign := _foreign(folder):
-        msg = f"{what} is not a model of this project, since it {foreign}: {REMEDY}."
+    if mismatch := _mismatch(folder):
+        msg = f"{what} is not a model of this project, since it {mismatch}: {REMEDY}."
         raise ComplaintsError(msg)
     saved_by, here = _spark_nlp(folder), sparknlp.version()
     if saved_by != here:
@@ -60,21 +60,21 @@ def refuse_unfit(what: str, folder: Path, saved_with: Mapping[str, str]) -> None
         raise ComplaintsError(msg)
 
 
-def _foreign(folder: Path) -> str | None:
-    """What a model of this project would not be like."""
+def _mismatch(folder: Path) -> str | None:
+    """Return how the model differs from a model of this project, or None."""
     try:
         saved = Saved.load(str(folder))
     except (MlflowException, OSError, ValueError, TypeError, yaml.YAMLError):
         return "has no description that MLflow can read"
     if "spark" not in saved.flavors:
-        return f"holds no Spark pipeline but {', '.join(sorted(saved.flavors)) or 'nothing'}"
+        return f"has no Spark pipeline (flavors: {', '.join(sorted(saved.flavors)) or 'none'})"
     if saved.signature is None or saved.signature.inputs is None or saved.signature.outputs is None:
-        return "does not say what it takes and gives"
+        return "does not declare its inputs and outputs"
     unknown = sorted({str(name) for name in saved.signature.inputs.input_names()} - set(INPUTS))
     if unknown:
-        return f"takes {', '.join(unknown)}, which complaints don't have at intake"
+        return f"reads {', '.join(unknown)}, which complaints don't have at intake"
     if saved.signature.outputs.input_names() != [OUTPUT]:
-        return f"does not give a {OUTPUT}"
+        return f"does not return a {OUTPUT}"
     return None
 
 
@@ -86,7 +86,7 @@ def _spark_nlp(folder: Path) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Why Spark could not load a version, in one line: the innermost cause that Java tells, or the error's first."""
+    """Return in one line why Spark could not load a version: the innermost Java cause if there is one."""
     causes = _CAUSE.findall(str(error))
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return str(causes[-1] if causes else first)[:300]

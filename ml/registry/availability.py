@@ -1,6 +1,6 @@
-"""What can ail the registry itself, each in a sentence: locked by another process, no database, not answering.
+"""What can go wrong with the registry: locked by another process, not a database, not responding.
 
-Without this MLflow would wait for hours for a locked database when it opens it, and say nothing.
+Without these checks, MLflow would wait for hours to open a locked database without reporting anything.
 """
 
 import sqlite3
@@ -13,27 +13,27 @@ from mlflow.exceptions import MlflowException
 from lakehouse.errors import ComplaintsError
 
 WAIT_SECONDS = 5.0  # MLflow's own writes hold the database for milliseconds
-LOCKED = "database is locked"  # SQLite's words
+LOCKED = "database is locked"  # SQLite's message
 
 
 class UnreachableError(ComplaintsError):
-    """Raised when the registry does not answer, which says nothing of whether there is a champion."""
+    """Raised when the registry does not respond; there may or may not be a champion."""
 
 
 @contextmanager
 def asking(model: str, database: Path | None, *, writing: bool = False) -> Iterator[None]:
-    """Ask the registry within this context.
+    """Context for registry calls: check the database first and convert MLflow's errors.
 
     Args:
-        model: the registered model's name.
-        database: the registry's SQLite file; None where a server has it.
-        writing: whether it is written, which more locks forbid than reading.
+        model: name of the registered model.
+        database: the registry's SQLite file; None when a server holds it.
+        writing: whether the calls write, which more locks prevent than reading.
 
     Raises:
-        UnreachableError: another process holds its lock, it is not a registry, or it does not answer.
+        UnreachableError: if another process holds its lock, it is not a registry, or it does not respond.
     """
     if database is not None and database.is_file():
-        _refuse_unusable(model, database, writing=writing)
+        _check_database(model, database, writing=writing)
     try:
         yield
     except MlflowException as error:
@@ -44,7 +44,7 @@ def asking(model: str, database: Path | None, *, writing: bool = False) -> Itera
         raise UnreachableError(msg) from error
 
 
-def _refuse_unusable(model: str, database: Path, *, writing: bool) -> None:
+def _check_database(model: str, database: Path, *, writing: bool) -> None:
     try:
         with closing(sqlite3.connect(database, timeout=WAIT_SECONDS, isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE" if writing else "BEGIN")

@@ -1,4 +1,4 @@
-"""The model card: of one version the data, period, figures, limits and intended use, as Markdown."""
+"""The model card of one version in Markdown: intended use, data, period, metrics and limits."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -7,25 +7,26 @@ CARD = """\
 # {name}
 
 ## What it is for
-It gives the probability that a consumer-finance complaint ends in a successful resolution (relief that the consumer did
-not dispute), from what is known when the complaint arrives. It orders work inside an urgency that rules have set. It is
-not for deciding on a complaint by itself, for lowering an urgency, or for judging a consumer or a company.
+It predicts the probability that a consumer-finance complaint ends in a successful resolution (relief that the consumer
+did not dispute), from what is known when the complaint arrives. It ranks work within an urgency set by rules. It must
+not be used to decide on a complaint by itself, to lower an urgency, or to rate a consumer or a company.
 
 ## Data
-{fit_rows:,} complaints to fit on, {calibrate_rows:,} later ones to calibrate on, {test_rows:,} later still to test on,
-received {first} to {last}; {unknown:,} without a known outcome were left out. Public complaints of the CFPB: not a
-statistical sample, and not verified.
+{fit_rows:,} complaints for training, {calibrate_rows:,} later ones for calibration, and {test_rows:,} still later ones
+for testing, received {first} to {last}; {unknown:,} without a known outcome were left out. The complaints are public
+CFPB data: not a statistical sample, and not verified.
 
-Test part from: {since}.
+Test set from: {since}.
 
-## Figures on the test part
+## Metrics on the test set
 {metrics}
 
-A complaint is called successful from a probability of {threshold:.2f} up, by the costs of a wrong call in the settings.
+A complaint is predicted successful at a probability of {threshold:.2f} or more; the costs of a wrong prediction in the
+settings determine this threshold.
 
 ## Limits
-- A company that was new after training has no history; a category never seen has no say.
-- Figures by product, region and consumer group differ: `complaints evaluate` prints them, and small groups have wide
+- A company that first appears after training has no history; a category not seen in training has no effect.
+- Metrics by product, region and consumer group differ: `complaints evaluate` prints them, and small groups have wide
   intervals.
 - What companies count as relief changed over the years, so a model of one era is less true of another.
 {warnings}"""
@@ -41,16 +42,16 @@ def card(
     threshold: float,
     warnings: tuple[str, ...],
 ) -> str:
-    """The card.
+    """Render the model card.
 
     Args:
-        name: of the model.
+        name: name of the model.
         rows: `fit_rows`, `calibrate_rows`, `test_rows`, `unknown`.
         period: first and last day received.
-        since: source to the first day of its test part.
-        metrics: figures on the test part.
-        threshold: from which a complaint is called successful.
-        warnings: what weakens the model.
+        since: source to the first day of its test set.
+        metrics: metrics on the test set.
+        threshold: probability at or above which a complaint is predicted successful.
+        warnings: what weakens the model, one sentence each.
     """
     return CARD.format(
         name=name,

@@ -1,4 +1,4 @@
-"""Where a version comes from and what it takes: the code's version, and the signature."""
+"""Provenance of a version: the code version and the model signature."""
 
 import importlib.metadata
 
@@ -13,7 +13,7 @@ PROJECT = CONF.parent
 
 
 def code_version() -> str:
-    """The project's version, and its commit where it runs from a clone."""
+    """Return the project's version, with the commit when it runs from a clone."""
     version = importlib.metadata.version("complaints")
     head = PROJECT / ".git" / "HEAD"
     if not head.is_file():
@@ -25,7 +25,7 @@ def code_version() -> str:
 
 
 def signature(rows: DataFrame) -> ModelSignature:
-    """The model's signature: `INPUTS` with their types in, one double out."""
+    """Return the model signature: `INPUTS` with their types in, one double out."""
     names = {"int": "integer", "bigint": "long"}
     inputs: list[ColSpec | TensorSpec] = [
         ColSpec(names.get(kind := rows.schema[name].dataType.simpleString(), kind), name, required=False)

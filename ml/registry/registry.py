@@ -22,12 +22,12 @@ from ml.registry.versions import CHALLENGER, CHAMPION, VersionReader
 from ml.scoring.scoring import Model
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure  # a second of every command's start
+    from matplotlib.figure import Figure  # importing it would add a second to every command
 
-CHAMPIONS = "champions"  # tag of the model: versions in the order in which they became champion
+CHAMPIONS = "champions"  # model tag: versions in the order in which they became champion
 CARD = "card.md"
-FILES = "files.json"  # the digest of each of the model's files, as it was saved
-# Said by hand: MLflow would otherwise import the model in a new process to find out.
+FILES = "files.json"  # digest of each model file when it was saved
+# Explicit, because MLflow would otherwise load the model in a new process to infer them.
 REQUIREMENTS = (
     f"pyspark=={pyspark.__version__}",
     f"spark-nlp=={sparknlp.version()}",
@@ -36,7 +36,7 @@ REQUIREMENTS = (
 
 
 class Registry(VersionReader):
-    """The project's registered model: what `Records` tells, and what makes, moves and loads versions."""
+    """The project's registered model: reads its versions, and logs, promotes and loads them."""
 
     def log(
         self,
@@ -53,7 +53,7 @@ class Registry(VersionReader):
         Returns:
             The new version.
         """
-        with self._asking(writing=True):
+        with self._access(writing=True):
             return self._logged(fitted, parameters, metrics, signature, figures, texts)
 
     def _logged(
@@ -99,37 +99,37 @@ class Registry(VersionReader):
         mlflow.set_experiment(name)
 
     def _files(self, version: str) -> Path:
-        """The folder of a version's files, on this machine."""
+        """Return a local folder with a version's files."""
         return Path(mlflow.artifacts.download_artifacts(f"models:/{self.name}/{version}"))
 
     def promote(self, version: str) -> None:
-        """Make a version the champion, which the stream loads; the one before is remembered.
+        """Make a version the champion, which the stream loads; the previous one is recorded.
 
         Raises:
-            ComplaintsError: its files can't serve.
+            ComplaintsError: if its files can't be used.
         """
-        self._crown(version, [*self._champions(), version])
+        self._set_champion(version, [*self._champions(), version])
 
     def rollback(self) -> tuple[str, str]:
-        """Make the champion before the current one champion again.
+        """Make the previous champion the champion again.
 
         Returns:
-            The version left and the version that is champion now.
+            The version that was champion and the version that is champion now.
 
         Raises:
-            ComplaintsError: there was none before, or its files can't serve.
+            ComplaintsError: if there was no previous champion, or its files can't be used.
         """
         left = self.champion_version()
         before = [version for version in self._champions() if version != left]
         if not before:
             msg = f"Version {left} of the model '{self.name}' is the first champion: there is none to go back to."
             raise ComplaintsError(msg)
-        self._crown(before[-1], before)
+        self._set_champion(before[-1], before)
         return left, before[-1]
 
-    def _crown(self, version: str, champions: list[str]) -> None:
+    def _set_champion(self, version: str, champions: list[str]) -> None:
         self.check(version)
-        with self._asking(writing=True):
+        with self._access(writing=True):
             client = MlflowClient()
             aliases = client.get_model_version(self.name, version).aliases
             client.set_registered_model_alias(self.name, CHAMPION, version)
@@ -138,39 +138,39 @@ class Registry(VersionReader):
                 client.delete_registered_model_alias(self.name, CHALLENGER)
 
     def _champions(self) -> list[str]:
-        """Versions in the order in which they became champion."""
-        with self._asking():
+        """List the versions in the order in which they became champion."""
+        with self._access():
             tags = MlflowClient().get_registered_model(self.name).tags
         return [version for version in tags.get(CHAMPIONS, "").split(",") if version]
 
     def check(self, version: str) -> None:
-        """Look at a version's files without loading it.
+        """Check a version's files without loading it.
 
         Raises:
-            ComplaintsError: there is no such version, its files are gone, half written, of another version of Spark NLP
-                or no model of this project; says what to do.
+            ComplaintsError: if there is no such version, or its files are missing, truncated, from another version of
+                Spark NLP or not a model of this project; says what to do.
         """
-        saved_with = self._kept(version, FILES) or {}
+        saved_with = self._artifact_of_run(version, FILES) or {}
         try:
             folder = self._files(version)
         except (MlflowException, OSError) as error:
-            msg = f"{self._called(version)} is broken, its files are gone: {REMEDY}."
+            msg = f"{self._label(version)} is broken, its files are gone: {REMEDY}."
             raise ComplaintsError(msg) from error
-        refuse_unfit(self._called(version), folder, saved_with)
+        refuse_unfit(self._label(version), folder, saved_with)
 
     def champion(self) -> Model:
-        """The champion, loaded.
+        """Load the champion.
 
         Raises:
-            ComplaintsError: there is none, or it can't be loaded.
+            ComplaintsError: if there is none, or it can't be loaded.
         """
         return self.load(self.champion_version())
 
     def load(self, version: str) -> Model:
-        """A version, loaded.
+        """Load a version.
 
         Raises:
-            ComplaintsError: what `check` finds, or Spark can't load it.
+            ComplaintsError: if `check` refuses it, or Spark can't load it.
         """
         self.check(version)
         try:
@@ -178,12 +178,12 @@ class Registry(VersionReader):
                 f"models:/{self.name}/{version}", dfs_tmpdir=os.environ.get("MLFLOW_DFS_TMP")
             )
         except Exception as error:
-            msg = f"{self._called(version)} can't be loaded ({reason(error)}): {REMEDY}."
+            msg = f"{self._label(version)} can't be loaded ({reason(error)}): {REMEDY}."
             raise ComplaintsError(msg) from error
         return Model(self.name, version, fitted)
 
     def attach(self, version: str, folder: Path, name: str) -> None:
-        """Keep a folder's files as artifacts of the run that made a version."""
+        """Store a folder's files as artifacts of the run that produced a version."""
         run_id = self._run_id(version)
-        with self._asking(writing=True):
+        with self._access(writing=True):
             MlflowClient().log_artifacts(run_id, str(folder), name)

@@ -1,6 +1,6 @@
-"""What the registry knows of the model's versions: aliases, figures, cards, parameters; read, and never written.
+"""Read what the registry stores about the model's versions: aliases, metrics, cards, parameters.
 
-Locally the registry is sqlite and files under the lake's folder; on Databricks it is Unity Catalog's.
+Locally the registry is SQLite and files in the lake's folder; on Databricks it is in Unity Catalog.
 """
 
 import logging
@@ -28,14 +28,14 @@ REFERENCE = "reference.json"
 MISSING = (
     "RESOURCE_DOES_NOT_EXIST",
     "INVALID_PARAMETER_VALUE",
-)  # what MLflow says of a model, version, alias or run that isn't there
+)  # MLflow's error codes for a model, version, alias or run that doesn't exist
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
 @dataclass(frozen=True)
 class Version:
-    """A version in the registry, with the metrics of its training and its card."""
+    """A version in the registry, with its training metrics and its card."""
 
     number: str
     aliases: tuple[str, ...]
@@ -46,17 +46,17 @@ class Version:
 
 @dataclass(frozen=True)
 class Run:
-    """What a training logged."""
+    """Metrics and parameters that a training logged."""
 
     metrics: dict[str, float]
     parameters: dict[str, str]
 
 
 class VersionReader:
-    """What is recorded of the project's registered model.
+    """Read access to the project's registered model.
 
     Raises (each method):
-        UnreachableError: the registry is locked by another process, broken, or does not answer.
+        UnreachableError: if the registry is locked by another process, broken, or does not respond.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -64,7 +64,7 @@ class VersionReader:
         self._on_databricks = settings.lake.catalog is not None
         logging.getLogger("mlflow").setLevel(logging.ERROR)
         logging.getLogger("alembic").setLevel(logging.ERROR)
-        if not self._on_databricks:  # there MLFLOW_TRACKING_URI and MLFLOW_REGISTRY_URI say where it is
+        if not self._on_databricks:  # on Databricks, MLFLOW_TRACKING_URI and MLFLOW_REGISTRY_URI locate it
             self._folder.mkdir(parents=True, exist_ok=True)
             mlflow.set_tracking_uri(f"sqlite:///{self._folder / 'mlflow.db'}")
             os.environ.setdefault("MLFLOW_DFS_TMP", str(self._folder / "tmp"))
@@ -75,22 +75,22 @@ class VersionReader:
     def _folder(self) -> Path:
         return self._settings.folder / "mlflow"
 
-    def _asking(self, *, writing: bool = False) -> AbstractContextManager[None]:
+    def _access(self, *, writing: bool = False) -> AbstractContextManager[None]:
         return asking(self.name, None if self._on_databricks else self._folder / "mlflow.db", writing=writing)
 
-    def _called(self, version: str) -> str:
+    def _label(self, version: str) -> str:
         return f"Version {version} of the model '{self.name}'"
 
     def refuse_locked(self) -> None:
-        """Refuse a registry that can't be written now; asked before long work whose result goes there."""
-        with self._asking(writing=True):
+        """Refuse a registry that can't be written now; called before long work that ends with a write."""
+        with self._access(writing=True):
             pass
 
     def champion_version(self) -> str:
-        """The version that the champion alias names.
+        """Return the version with the champion alias.
 
         Raises:
-            ComplaintsError: there is none; says which command makes one.
+            ComplaintsError: if there is none; says which command creates one.
         """
         version = self.version_of(CHAMPION)
         if version is None:
@@ -102,8 +102,8 @@ class VersionReader:
         return version
 
     def version_of(self, alias: str) -> str | None:
-        """The version that an alias names, or None."""
-        with self._asking():
+        """Return the version with an alias, or None."""
+        with self._access():
             try:
                 return str(MlflowClient().get_model_version_by_alias(self.name, alias).version)
             except MlflowException as error:
@@ -112,13 +112,13 @@ class VersionReader:
                 raise
 
     def versions(self) -> list[Version]:
-        """All versions, the latest first; of one whose run is gone the metrics are too."""
-        with self._asking():
+        """List all versions, latest first; a version whose run was deleted has no metrics."""
+        with self._access():
             found = MlflowClient().search_model_versions(f"name='{self.name}'")
         if not found:
-            self.champion_version()  # refuses, and says what to do
+            self.champion_version()  # raises, and says what to do
         aliases: dict[str, list[str]] = {}
-        with self._asking():
+        with self._access():
             named = MlflowClient().get_registered_model(self.name).aliases
         for alias, version in named.items():
             aliases.setdefault(str(version), []).append(alias)
@@ -134,10 +134,10 @@ class VersionReader:
         ]
 
     def version(self, name: str) -> Version:
-        """One version, by its number or an alias of it.
+        """Return one version, by number or alias.
 
         Raises:
-            ComplaintsError: there is no such version; names those that there are.
+            ComplaintsError: if there is no such version; names the existing ones.
         """
         versions = self.versions()
         found = {one.number: one for one in versions}
@@ -148,8 +148,8 @@ class VersionReader:
         return known[name]
 
     def _run(self, run_id: str) -> Run:
-        """What was logged in a run; of one that is gone nothing."""
-        with self._asking():
+        """Return what was logged in a run; empty if the run was deleted."""
+        with self._access():
             try:
                 data = MlflowClient().get_run(run_id).data
             except MlflowException as error:
@@ -159,48 +159,48 @@ class VersionReader:
         return Run(dict(data.metrics), dict(data.params))
 
     def _run_id(self, version: str) -> str:
-        with self._asking():
+        with self._access():
             try:
                 return str(MlflowClient().get_model_version(self.name, version).run_id or "")
             except MlflowException as error:
                 if error.error_code not in MISSING:
                     raise
-        self.version(version)  # refuses, and names those that there are
+        self.version(version)  # raises, and names the existing versions
         return ""
 
     def parameters(self, version: str) -> dict[str, str]:
-        """What the training of a version was given and decided, as it was logged; nothing where its run is gone."""
+        """Return the parameters that a version's training logged; empty if its run was deleted."""
         return self._run(self._run_id(version)).parameters
 
     def rule(self, version: str) -> Rule:
-        """By which rule the complaints of a version's training were parted.
+        """Return the rule by which the complaints of a version's training were split.
 
         Raises:
-            ComplaintsError: its run keeps none: an earlier version of this project made it, or the run is gone.
+            ComplaintsError: if its run has none: an older version of this project made it, or the run was deleted.
         """
         parameters = self.parameters(version)
         if "rule" not in parameters:
             msg = (
-                f"{self._called(version)} does not say what it learned from: it was made by an earlier version of "
+                f"{self._label(version)} has no record of its training split: it was made by an earlier version of "
                 "this project, or its run is gone. Train again with `complaints train`."
             )
             raise ComplaintsError(msg)
         return Rule.from_json(parameters["rule"])
 
     def reference(self, version: str) -> Reference:
-        """What a version's complaints looked like in training.
+        """Return the reference distributions of a version's training data.
 
         Raises:
-            ComplaintsError: its run does not keep it.
+            ComplaintsError: if its run has none.
         """
-        kept = self._kept(version, REFERENCE)
-        if kept is None:
-            msg = f"{self._called(version)} does not say what its complaints looked like in training: {REMEDY}."
+        stored = self._artifact_of_run(version, REFERENCE)
+        if stored is None:
+            msg = f"{self._label(version)} has no reference distributions of its training data: {REMEDY}."
             raise ComplaintsError(msg)
-        return Reference(tuple(kept["edges"]), kept["shares"])
+        return Reference(tuple(stored["edges"]), stored["shares"])
 
-    def _kept(self, version: str, name: str) -> dict[str, Any] | None:
-        """A file of the run that made a version, or None where there is none that can be read."""
+    def _artifact_of_run(self, version: str, name: str) -> dict[str, Any] | None:
+        """Read a JSON artifact of the run that produced a version; None if it is missing or unreadable."""
         run_id = self._run_id(version)
         try:
             return dict(mlflow.artifacts.load_dict(f"runs:/{run_id}/{name}"))

@@ -1,1 +1,1 @@
-"""Apply a fitted model: probability, what moved it, and the checks of what goes in and comes out."""
+"""Apply a fitted model: probability, feature influences, and checks of input and output."""

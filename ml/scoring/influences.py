@@ -1,7 +1,7 @@
-"""What moved a score: signed contributions to the logit, by feature in plain words.
+"""Feature influences: signed contributions to the logit of a score, with readable feature names.
 
-Of a linear model, a contribution is calibration slope times coefficient times value. With the intercept's they sum to
-the logit, so the narrative's words, with their embedding where there is one, are what remains after all others.
+In a linear model, a contribution is calibration slope times coefficient times value. Together with the intercept,
+contributions sum to the logit, so the narrative's words (and embedding, if any) get what remains after all others.
 """
 
 import json
@@ -23,7 +23,7 @@ Stage = TypeVar("Stage")
 NONE = "array<struct<feature:string,contribution:double>>"
 WORDS = "words of the narrative"
 
-# What a feature is called in front of people; a category is shown with its value.
+# Display names of features; a category is shown with its value.
 PLAIN = {
     "sub_product": "sub-product",
     "sub_issue": "sub-issue",
@@ -52,26 +52,26 @@ PLAIN = {
 
 
 def influences(fitted: PipelineModel, shown: int) -> Step:
-    """The step that adds `influences` to what the artifact's transform gives: contributions, strongest first.
+    """Return the step that adds `influences` to the artifact's output: contributions, strongest first.
 
     Args:
-        fitted: the artifact; of a model that isn't linear the array is empty.
-        shown: how many.
+        fitted: the artifact; if its model isn't linear, the array is empty.
+        shown: maximum number of influences per complaint.
     """
     entries = _entries(fitted)
     if entries is None:
         return lambda frame: frame.withColumn("influences", F.array().cast(NONE))
     places = range(min(shown, len(entries)))
     strongest = F.array(*(_shown(F.get("_ranked", F.lit(place))) for place in places))
-    # Two steps, and no lambda: Spark evaluates a lambda, and all that it is applied to, without compiling it.
+    # Two steps and no lambda: Spark evaluates a lambda and its argument without code generation.
     ranked = F.sort_array(F.array(*entries))
     return lambda frame: frame.withColumn("_ranked", ranked).withColumn("influences", strongest).drop("_ranked")
 
 
 def contributions(fitted: PipelineModel) -> Column | None:
-    """An array of every feature's `rank` (its size, negative), `feature` and `contribution`; None unless linear.
+    """Return an array of every feature's `rank` (negative magnitude), `feature` and `contribution`.
 
-    An expression over what the artifact's transform gives.
+    It is an expression over the artifact's output; None if the model isn't linear.
     """
     entries = _entries(fitted)
     return None if entries is None else F.array(*entries)
@@ -94,7 +94,7 @@ def raw_logit() -> Column:
 
 
 def _parts(fitted: PipelineModel, linear: LogisticRegressionModel) -> list[tuple[str, Column, Column]]:
-    """Name, what to show, and raw contribution of each feature but the words."""
+    """Name, display name and raw contribution of each feature except the words."""
     encoder, scaler = stage_of(fitted, OneHotEncoderModel), stage_of(fitted, MaxAbsScalerModel)
     numbers = stage_of(fitted, VectorAssembler)
     if encoder is None or scaler is None or numbers is None:
@@ -104,7 +104,7 @@ def _parts(fitted: PipelineModel, linear: LogisticRegressionModel) -> list[tuple
     parts: list[tuple[str, Column, Column]] = []
     start = 0
     for name, size in zip(CATEGORIES, encoder.categorySizes, strict=True):
-        # `keep` adds a category for the unseen, and dropLast leaves that one without a coefficient.
+        # `keep` adds a category for unseen values, and dropLast leaves it without a coefficient.
         contribution = F.get(_doubles(coefficients[start : start + size]), F.col(f"index_{name}").cast("int"))
         shown = F.concat(F.lit(f"{PLAIN.get(name, name)}: "), F.col(f"cat_{name}"))
         parts.append((name, shown, F.coalesce(contribution, F.lit(0.0))))
@@ -119,7 +119,7 @@ def _parts(fitted: PipelineModel, linear: LogisticRegressionModel) -> list[tuple
 
 
 def _entry(shown_as: Column, contribution: Column) -> Column:
-    """A contribution that sorts by its size, the largest first."""
+    """A contribution that sorts by magnitude, largest first."""
     rank = (-F.abs(contribution)).alias("rank")
     return F.struct(rank, shown_as.alias("feature"), contribution.alias("contribution"))
 
@@ -129,7 +129,7 @@ def _shown(entry: Column) -> Column:
 
 
 def _coefficients(fitted: PipelineModel, linear: LogisticRegressionModel) -> list[float]:
-    """The coefficients by their place in `features`; 0 for a feature that was left out."""
+    """The coefficients by position in `features`; 0 for a feature that was left out."""
     values = linear.coefficients.toArray()
     slicer = stage_of(fitted, VectorSlicer)
     if slicer is None:
@@ -141,10 +141,10 @@ def _coefficients(fitted: PipelineModel, linear: LogisticRegressionModel) -> lis
 
 
 def _doubles(values: Sequence[float]) -> Column:
-    """An array literal; written as JSON, which the optimiser folds into one constant instead of thousands."""
+    """An array literal; written as JSON, which the optimizer folds into one constant instead of thousands."""
     return F.from_json(F.lit(json.dumps(list(values))), "array<double>")
 
 
 def stage_of(fitted: PipelineModel, kind: type[Stage]) -> Stage | None:
-    """The first fitted stage of a kind."""
+    """Return the first fitted stage of a type, or None."""
     return next((stage for stage in fitted.stages if isinstance(stage, kind)), None)

@@ -1,8 +1,8 @@
-"""Apply the fitted artifact: silver complaints in, probability and what moved it out.
+"""Apply the fitted artifact: silver complaints in, probability and influences out.
 
 Reads columns of silver.complaints (intake only). Adds `probability`, `scored_with`, `influences`, `model_name`,
-`model_version`; of a challenger `shadow_probability` and `shadow_version`. Grain unchanged. Everything is a Spark
-expression: the same in batch and on the stream.
+`model_version`; for a challenger `shadow_probability` and `shadow_version`. Grain unchanged. Everything is a Spark
+expression, so batch and stream give the same results.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ SHOWN_INFLUENCES = 5
 
 @dataclass(frozen=True)
 class Model:
-    """A fitted artifact with its place in the registry."""
+    """A fitted artifact with its name and version in the registry."""
 
     name: str
     version: str
@@ -29,16 +29,16 @@ class Model:
 
 
 def scored(model: Model) -> Step:
-    """The step that scores complaints with a model.
+    """Return the step that scores complaints with a model.
 
     The returned step keeps every input column and adds `probability` (double, of a successful resolution),
     `scored_with` (text or structure), `influences` (array of feature and signed contribution in logits, strongest
     first), `model_name` and `model_version`.
 
     Raises (the returned step):
-        ComplaintsError: the complaints lack a column that the model reads, or have it with another type.
+        ComplaintsError: if a column that the model reads is missing or has another type.
     """
-    return _adding(
+    return _scoring_step(
         model,
         influences(model.fitted, SHOWN_INFLUENCES),
         _probability().alias("probability"),
@@ -50,14 +50,14 @@ def scored(model: Model) -> Step:
 
 
 def shadowed(challenger: Model) -> Step:
-    """The step that scores complaints with a model which decides nothing.
+    """Return the step that scores complaints with a challenger, whose score affects no decision.
 
     The returned step keeps every input column and adds `shadow_probability` and `shadow_version`.
 
     Raises (the returned step):
-        ComplaintsError: as that of `scored`.
+        ComplaintsError: as for `scored`.
     """
-    return _adding(
+    return _scoring_step(
         challenger,
         lambda transformed: transformed,
         _probability().alias("shadow_probability"),
@@ -69,8 +69,8 @@ def _probability() -> Column:
     return 1 / (1 + F.exp(-(F.col("slope") * raw_logit() + F.col("offset"))))
 
 
-def _adding(model: Model, step: Step, *added: Column) -> Step:
-    """The step that keeps every column and adds some, worked out of what the artifact and then a step give."""
+def _scoring_step(model: Model, step: Step, *added: Column) -> Step:
+    """Return the step that keeps every column and adds some, computed from the artifact's output."""
 
     def score(complaints: DataFrame) -> DataFrame:
         check_input(complaints.schema)

@@ -1,7 +1,7 @@
-"""Check what goes into the artifact and what comes out of it.
+"""Check the artifact's input and output.
 
-The input's schema is checked before a plan is made, so that a missing or wrongly typed column is named. The output is
-checked at each training, on the test part.
+The input schema is checked before planning, so that the error names a missing or wrongly typed column. The output is
+checked in each training, on the test set.
 """
 
 from dataclasses import dataclass
@@ -19,17 +19,17 @@ from ml.features.pipeline import INPUTS
 from ml.scoring.influences import raw_logit, stage_of
 from silver.tables import COMPLAINTS
 
-LARGEST = 1e6  # of a feature; all are shares, logarithms, or scaled
+LARGEST = 1e6  # maximum feature value; all are shares, logarithms, or scaled
 
 
 @dataclass(frozen=True)
 class Output:
-    """What came out of the artifact.
+    """Summary of the artifact's output.
 
     Attributes:
-        rows: complaints.
-        size: of the vector of features that the classifier reads.
-        unseen: category to complaints whose value training did not see.
+        rows: number of complaints.
+        size: length of the feature vector that the classifier reads.
+        unseen: category to number of complaints whose value training did not see.
     """
 
     rows: int
@@ -41,7 +41,7 @@ def check_input(schema: StructType) -> None:
     """Refuse a frame that the artifact can't read.
 
     Raises:
-        ComplaintsError: names the column that is missing or of a wrong type, and what would be right.
+        ComplaintsError: if a column is missing or has the wrong type; names it and the expected type.
     """
     declared = {column.name: column.type for column in COMPLAINTS.columns}
     found = {field.name: field.dataType.simpleString() for field in schema.fields}
@@ -55,11 +55,11 @@ def check_input(schema: StructType) -> None:
 
 
 def checked_output(fitted: PipelineModel, rows: DataFrame) -> Output:
-    """What the artifact makes of complaints, checked.
+    """Transform complaints with the artifact and check its output.
 
     Raises:
-        ComplaintsError: the vectors have another size than the classifier takes, a feature is missing, not a number
-            or out of range, or a score is not a number; says how many complaints that concerns.
+        ComplaintsError: if the vectors have another size than the classifier expects, a feature is missing, not a
+            number or out of range, or a score is not a number; says how many complaints are affected.
     """
     indexer = stage_of(fitted, StringIndexerModel)
     if indexer is None:
@@ -74,7 +74,7 @@ def checked_output(fitted: PipelineModel, rows: DataFrame) -> Output:
     scores = fitted.transform(rows.select(*INPUTS))
     classifier: Any = fitted.stages[-2]
     size = int(scores.schema[classifier.getFeaturesCol()].metadata["ml_attr"]["num_attrs"])
-    unscored = raw_logit().isNull() | F.isnan(raw_logit())  # as it is, too, where any other feature is not a number
+    unscored = raw_logit().isNull() | F.isnan(raw_logit())  # also null or NaN if any other feature is not a number
     row = scores.agg(
         F.count("*").alias("rows"),
         F.sum((F.col("features").isNull() | wrong).cast("int")).alias("wrong"),

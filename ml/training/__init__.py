@@ -1,1 +1,1 @@
-"""Fit a model: parameters, features, calibration, and what optional parts are worth."""
+"""Fit a model: parameter selection, feature selection, calibration, ablation."""

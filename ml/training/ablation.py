@@ -1,7 +1,7 @@
-"""What each optional feature and each selection of features adds to the model, and what it costs.
+"""Ablation: what each optional feature and feature selection adds to the model, and what it costs.
 
-Each variant is fitted on the same complaints with the same settings otherwise, and judged on the same test part; none
-is registered.
+Each variant is fitted on the same complaints with otherwise identical settings, and evaluated on the same test set;
+none is registered.
 """
 
 import time
@@ -25,7 +25,7 @@ from ml.training.parameter_selection import Progress
 from ml.training.training import fit
 
 PLAIN = "without"
-TEXT = tuple(jar_set.name for jar_set in OPTIONAL)  # as their settings are called, too
+TEXT = tuple(jar_set.name for jar_set in OPTIONAL)  # also the names of their settings
 SELECTION = "selection"
 SHARES = {"strongest half": 0.5, "strongest tenth": 0.1, "strongest hundredth": 0.01}
 REPEATS = 2
@@ -36,13 +36,13 @@ class Variant:
     """One variant of the model.
 
     Attributes:
-        name: what it has.
-        features: that the classifier reads.
-        fit_s: seconds of fitting, cross-validation included.
-        auc_roc: on the test part.
-        gain: its difference from the plain variant's AUC-ROC, as the 95 % interval of the paired bootstrap.
-        narratives_auc_roc: on complaints with a narrative alone.
-        rows_per_second: complaints with a narrative that are scored.
+        name: what the variant includes.
+        features: number of features that the classifier reads.
+        fit_s: seconds to fit, including cross-validation.
+        auc_roc: AUC-ROC on the test set.
+        gain: difference from the plain variant's AUC-ROC, as the 95 % interval of the paired bootstrap.
+        narratives_auc_roc: AUC-ROC on complaints with a narrative.
+        rows_per_second: scoring throughput on complaints with a narrative.
     """
 
     name: str
@@ -62,16 +62,16 @@ class _Scores:
 
 
 def ablated(lake: Lake, chosen: Sequence[str], rows: int, progress: Progress) -> list[Variant]:
-    """Fit, judge and time the plain model and its variants.
+    """Fit, evaluate and time the plain model and its variants.
 
     Args:
-        lake: with complaints whose outcome is known.
-        chosen: what to look at, of `TEXT` and `SELECTION`.
-        rows: complaints to time with, at most.
-        progress: told what is under way.
+        lake: has complaints with known outcomes.
+        chosen: which variants to try, from `TEXT` and `SELECTION`.
+        rows: maximum number of complaints to time with.
+        progress: called with a short description of each step.
 
     Raises:
-        ComplaintsError: as training does.
+        ComplaintsError: as in training.
     """
     settings = lake.settings.ml
     labeled = examples(lake).where("label IS NOT NULL").repartition(lake.settings.spark.cores)
@@ -89,7 +89,7 @@ def ablated(lake: Lake, chosen: Sequence[str], rows: int, progress: Progress) ->
 
 
 def variants(settings: MlSettings, chosen: Sequence[str]) -> Mapping[str, MlSettings]:
-    """The settings of each variant by its name, the plain one first."""
+    """Return the settings of each variant by name, the plain one first."""
     off = {name: getattr(settings, name).model_copy(update={"enabled": False}) for name in TEXT}
     on = {name: getattr(settings, name).model_copy(update={"enabled": True}) for name in TEXT if name in chosen}
     plain = settings.model_copy(update={**off, "keep_features": None})
@@ -105,15 +105,15 @@ def _variant(
     name: str, settings: MlSettings, data: tuple[DataFrame, DataFrame], plain: _Scores | None, progress: Progress
 ) -> tuple[Variant, _Scores]:
     parts, timed = data
-    began = time.monotonic()
+    start = time.monotonic()
     fitted = fit(parts, settings, lambda what: progress(f"{name}: {what}"))
-    fit_s = time.monotonic() - began
-    progress(f"{name}: judging and timing")
+    fit_s = time.monotonic() - start
+    progress(f"{name}: evaluating and timing")
     score = scored(Model("", "", fitted.artifact))
     found = _scores(parts.where(F.col("part") == TEST).transform(score))
-    told = found.has_narrative == 1
+    with_text = found.has_narrative == 1
     count, scoring = timed.count(), timed.transform(score)
-    seconds(scoring)  # the JVM compiles what it has not run yet
+    seconds(scoring)  # warm-up: the JVM compiles the plan's code
     classifier: Any = fitted.artifact.stages[-2]
     variant = Variant(
         name=name,
@@ -121,7 +121,7 @@ def _variant(
         fit_s=fit_s,
         auc_roc=measured(found.label, found.probability, 0.5)["auc_roc"],
         gain=_gain(plain, found, settings.seed) if plain else None,
-        narratives_auc_roc=measured(found.label[told], found.probability[told], 0.5)["auc_roc"],
+        narratives_auc_roc=measured(found.label[with_text], found.probability[with_text], 0.5)["auc_roc"],
         rows_per_second=count / min(seconds(scoring) for _ in range(REPEATS)),
     )
     return variant, found
@@ -129,7 +129,9 @@ def _variant(
 
 def _scores(rows: DataFrame) -> _Scores:
     narrative = F.col("has_narrative").cast("double")
-    found = rows.orderBy("complaint_id").select("label", "probability", narrative).collect()  # three numbers a test row
+    found = (
+        rows.orderBy("complaint_id").select("label", "probability", narrative).collect()
+    )  # bounded: three numbers per test row
     return _Scores(*(np.array(values, dtype=float) for values in zip(*found, strict=True)))
 
 

@@ -1,4 +1,4 @@
-"""Leave out the features that carry least of a fitted classifier, and fit it again on the others."""
+"""Feature selection: keep the strongest features of a fitted classifier and fit it again on those."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,10 +19,10 @@ STRONGEST = "strongest_features"
 
 
 def fitted_classifier(rows: DataFrame, settings: MlSettings, candidate: Candidate) -> list[Transformer]:
-    """The classifier fitted on all features; with `ml.keep_features` a stage that keeps the strongest, and one on them.
+    """Fit the classifier; with `ml.keep_features`, select the strongest features and fit again on them.
 
     Args:
-        rows: the fit part with `features`, `label`, `weight`.
+        rows: the training set with `features`, `label`, `weight`.
         settings: algorithm, and how many features to keep.
         candidate: the algorithm's parameters.
     """
@@ -34,7 +34,7 @@ def fitted_classifier(rows: DataFrame, settings: MlSettings, candidate: Candidat
 
 
 def nothing_learned(stages: Sequence[Transformer]) -> tuple[str, ...]:
-    """The warning of a linear classifier without a coefficient, as an optimiser leaves it that gave up at the start."""
+    """Warn if all coefficients of a linear classifier are zero: the optimizer gave up at the start."""
     last = stages[-1]
     if not isinstance(last, LogisticRegressionModel) or last.coefficients.toArray().any():
         return ()
@@ -43,15 +43,15 @@ def nothing_learned(stages: Sequence[Transformer]) -> tuple[str, ...]:
 
 
 def strongest(fitted: Transformer, rows: DataFrame, keep: float) -> VectorSlicer:
-    """The stage that keeps the strongest features of a fitted classifier, as `strongest_features`.
+    """Return the stage that keeps the strongest features of a fitted classifier, as `strongest_features`.
 
-    A feature's strength is, in a linear model, its standardised coefficient: coefficient times standard deviation over
-    the rows; in trees, what its splits gained (Spark's `featureImportances`).
+    In a linear model, a feature's strength is its standardized coefficient: coefficient times standard deviation over
+    the rows. In trees it is the gain of its splits (Spark's `featureImportances`).
 
     Args:
-        fitted: on `features` of the rows.
-        rows: the fit part.
-        keep: below 1 the share, from 1 up the number of the features.
+        fitted: classifier fitted on `features` of the rows.
+        rows: the training set.
+        keep: share of features to keep if below 1, otherwise their number.
     """
     strength = _strength(fitted, rows)
     number = round(keep * len(strength)) if keep < 1 else int(keep)
@@ -59,7 +59,7 @@ def strongest(fitted: Transformer, rows: DataFrame, keep: float) -> VectorSlicer
     return VectorSlicer(inputCol="features", outputCol=STRONGEST, indices=[int(place) for place in places])
 
 
-def _strength(fitted: Any, rows: DataFrame) -> Numbers:  # noqa: ANN401 - a fitted classifier, whichever
+def _strength(fitted: Any, rows: DataFrame) -> Numbers:  # noqa: ANN401 - any fitted classifier
     if not isinstance(fitted, LogisticRegressionModel):
         return np.asarray(fitted.featureImportances.toArray(), dtype=float)
     deviation: Any = rows.select(Summarizer.std(F.col("features"))).collect()[0][0]

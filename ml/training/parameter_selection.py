@@ -1,4 +1,4 @@
-"""Choose the classifier's parameters by cross-validation, folds in the order of time."""
+"""Choose the classifier's parameters by cross-validation with time-ordered folds."""
 
 import time
 from collections.abc import Callable
@@ -18,20 +18,20 @@ from ml.metrics import Numbers, measured
 from ml.scoring.influences import raw_logit
 
 Progress = Callable[[str], None]
-MOST_ITERATIONS = 100
+MAX_ITERATIONS = 100
 TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One combination of the grid's values, with its mean AUC-ROC over the folds (None while not tried)."""
+    """One combination of the grid's values, with its mean AUC-ROC over the folds (None if not tried)."""
 
     values: dict[str, float]
     auc_roc: float | None = None
 
 
 def candidates(settings: MlSettings) -> list[Candidate]:
-    """The grid of the algorithm in use."""
+    """Return the parameter grid of the configured algorithm."""
     linear = settings.algorithm == "logistic_regression"
     names = ("regularisation", "elastic_net") if linear else ("trees", "depth")
     values = (getattr(settings.grid, name) for name in names)
@@ -39,7 +39,7 @@ def candidates(settings: MlSettings) -> list[Candidate]:
 
 
 def classifier(settings: MlSettings, candidate: Candidate, features: str = "features") -> Estimator[Any]:
-    """The unfitted classifier; reads `features`, `label` and `weight`, adds `rawPrediction`."""
+    """Return the unfitted classifier; it reads `features`, `label` and `weight`, and adds `rawPrediction`."""
     if settings.algorithm == "gradient_boosted_trees":
         trees = GBTClassifier(
             featuresCol=features,
@@ -52,7 +52,7 @@ def classifier(settings: MlSettings, candidate: Candidate, features: str = "feat
         featuresCol=features,
         regParam=candidate.values["regularisation"],
         elasticNetParam=candidate.values["elastic_net"],
-        maxIter=MOST_ITERATIONS,
+        maxIter=MAX_ITERATIONS,
         tol=TOLERANCE,
         standardization=False,
     )
@@ -60,7 +60,7 @@ def classifier(settings: MlSettings, candidate: Candidate, features: str = "feat
 
 
 def weighted(rows: DataFrame, settings: MlSettings) -> DataFrame:
-    """Adds `weight`: 1, or with balanced classes so that both weigh the same."""
+    """Add `weight`: 1, or with balanced classes a weight that gives both the same total."""
     if settings.class_weights == "none":
         return rows.withColumn("weight", F.lit(1.0))
     success = float(rows.agg(F.avg("label")).first()[0])  # type: ignore[index]
@@ -68,28 +68,28 @@ def weighted(rows: DataFrame, settings: MlSettings) -> DataFrame:
 
 
 def chosen(fit: DataFrame, settings: MlSettings, progress: Progress) -> tuple[Candidate, list[Candidate]]:
-    """The best of the grid by mean AUC-ROC over the folds, and all of it with theirs; says how long is left.
+    """Return the best candidate by mean AUC-ROC over the folds, and all candidates with their scores.
 
     Args:
-        fit: the fit part with `features`, `label`, `weight`, `source`, `key`, `date_received`.
+        fit: the training set with `features`, `label`, `weight`, `source`, `key`, `date_received`.
         settings: grid, folds and algorithm.
-        progress: told what is under way.
+        progress: called after each fit, with the estimated time left.
     """
     grid = candidates(settings)
     if len(grid) == 1:
         return grid[0], grid
     found: dict[int, list[float]] = {at: [] for at in range(len(grid))}
-    began, done, steps = time.monotonic(), 0, len(grid) * settings.folds
+    start, done, steps = time.monotonic(), 0, len(grid) * settings.folds
     for number in range(settings.folds):
         earlier, later = (
             part.select("features", "label", "weight").persist() for part in fold(fit, number, settings.folds)
         )
         try:
             for at, candidate in enumerate(grid):
-                auc = _tried(classifier(settings, candidate), earlier, later)
+                auc = _fold_auc(classifier(settings, candidate), earlier, later)
                 found[at] += [] if auc is None else [auc]
                 done += 1
-                left = (time.monotonic() - began) / done * (steps - done)
+                left = (time.monotonic() - start) / done * (steps - done)
                 progress(f"cross-validation: {done} of {steps} fits, about {left:.0f} s left")
         finally:
             earlier.unpersist()
@@ -98,8 +98,8 @@ def chosen(fit: DataFrame, settings: MlSettings, progress: Progress) -> tuple[Ca
     return max(tried, key=lambda candidate: candidate.auc_roc or 0.0), tried
 
 
-def _tried(estimator: Estimator[Any], earlier: DataFrame, later: DataFrame) -> float | None:
-    """AUC-ROC on the later rows; None where a fold has one kind of outcome only."""
+def _fold_auc(estimator: Estimator[Any], earlier: DataFrame, later: DataFrame) -> float | None:
+    """AUC-ROC on the later rows; None when the fold has only one kind of outcome."""
     if earlier.select("label").distinct().count() < 2:  # noqa: PLR2004
         return None
     raw, label = raw_and_label(estimator.fit(earlier), later)
@@ -107,6 +107,6 @@ def _tried(estimator: Estimator[Any], earlier: DataFrame, later: DataFrame) -> f
 
 
 def raw_and_label(fitted: Transformer, rows: DataFrame) -> tuple[Numbers, Numbers]:
-    """Raw logits and labels of rows, brought to the driver."""
-    found = fitted.transform(rows).select(raw_logit().alias("raw"), "label").collect()  # bounded: two numbers a row
+    """Collect the raw logits and labels of rows on the driver."""
+    found = fitted.transform(rows).select(raw_logit().alias("raw"), "label").collect()  # bounded: two numbers per row
     return np.array([row.raw for row in found]), np.array([row.label for row in found])

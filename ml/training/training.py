@@ -1,7 +1,7 @@
-"""Train on complaints whose outcome is known, judge on the latest of them, register.
+"""Train on complaints with known outcomes, evaluate on the latest of them, register the model.
 
-Reads silver.complaints, silver.narratives and silver.outcomes; writes a run and a version to the registry. The earliest
-complaints of each file or topic are fitted on, the next make the probabilities true, the latest judge.
+Reads silver.complaints, silver.narratives and silver.outcomes; writes a run and a version to the registry. Of each file
+or topic, the earliest complaints are the training set, the next the calibration set, and the latest the test set.
 """
 
 import json
@@ -37,24 +37,24 @@ from ml.training.calibration import Line, fitted_lines, stage
 from ml.training.feature_selection import fitted_classifier, nothing_learned
 from ml.training.parameter_selection import Candidate, chosen, weighted
 
-MOST_CHARACTERS = 6000  # of a parameter in MLflow
+MAX_CHARACTERS = 6000  # per parameter in MLflow
 Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Training:
-    """What a training gave.
+    """The result of a training.
 
     Attributes:
-        version: in the registry.
+        version: version in the registry.
         is_champion: whether it was promoted; otherwise it is the challenger, and a warning says why.
-        train_rows: fitted on.
-        calibrate_rows: used for calibration alone.
-        copies: left out of the earlier parts, since a later one has the same narrative.
-        unknown: without a known outcome.
-        split_on: first day of the test part of any file or topic.
-        metrics: on the test part.
-        warnings: what weakens the model, in sentences.
+        train_rows: rows in the training set.
+        calibrate_rows: rows used only for calibration.
+        copies: rows dropped from an earlier part, because a later one has the same narrative.
+        unknown: complaints without a known outcome.
+        split_on: first day of the test set of any file or topic.
+        metrics: metrics on the test set.
+        warnings: what weakens the model, one sentence each.
     """
 
     version: str
@@ -70,11 +70,11 @@ class Training:
 
 @dataclass(frozen=True)
 class Fitted:
-    """An artifact with how it came about."""
+    """An artifact with how it was fitted."""
 
     artifact: PipelineModel
     rule: Rule
-    rows: Mapping[int, int]  # a part
+    rows: Mapping[int, int]  # by part
     best: Candidate
     grid: tuple[Candidate, ...]
     lines: Mapping[str, Line]
@@ -83,28 +83,28 @@ class Fitted:
 
 
 def train(lake: Lake, registry: Registry, progress: Progress, *, as_challenger: bool = False) -> Training:
-    """Fit on the earlier part, calibrate, judge on the later, register, and promote unless the champion is better.
+    """Fit, calibrate and evaluate a model, register it, and promote it unless the champion is better.
 
     Args:
-        lake: with silver's complaints and outcomes.
-        registry: takes the new version.
-        progress: told what is under way.
-        as_challenger: promote in no case.
+        lake: has silver's complaints and outcomes.
+        registry: receives the new version.
+        progress: called with a short description of each step.
+        as_challenger: never promote the new version.
 
     Raises:
-        ComplaintsError: too few complaints with a known outcome, or only one kind of outcome.
+        ComplaintsError: if there are too few complaints with a known outcome, or only one kind of outcome.
     """
     progress("reading complaints with outcomes")
-    with _kept(examples(lake).repartition(lake.settings.spark.cores)) as rows:
+    with _cached(examples(lake).repartition(lake.settings.spark.cores)) as rows:
         known, unknown = counted(rows)
         refuse_unfit(known)
-        with _kept(parted(rows.where("label IS NOT NULL"), lake.settings.ml)) as parts:
+        with _cached(parted(rows.where("label IS NOT NULL"), lake.settings.ml)) as parts:
             fitted = fit(parts, lake.settings.ml, progress)
-            progress("judging on the test part")
+            progress("evaluating on the test set")
             judged = judge(fitted.artifact, fitted.threshold, parts.where(F.col("part") == TEST), lake.settings.ml)
             progress("registering")
             version = _registered(lake, registry, fitted, parts, (judged, unknown))
-    is_champion, said = (False, ()) if as_challenger else _promoted(lake, registry, version, progress)
+    is_champion, notes = (False, ()) if as_challenger else _promoted(lake, registry, version, progress)
     return Training(
         version=version,
         is_champion=is_champion,
@@ -114,12 +114,12 @@ def train(lake: Lake, registry: Registry, progress: Progress, *, as_challenger: 
         unknown=unknown,
         split_on=min(fitted.rule.since.values(), default=date.min),
         metrics=judged.metrics,
-        warnings=(*fitted.warnings, *said),
+        warnings=(*fitted.warnings, *notes),
     )
 
 
 def _promoted(lake: Lake, registry: Registry, version: str, progress: Progress) -> tuple[bool, tuple[str, ...]]:
-    """Promote the version unless it is worse than the champion; whether it was, and what is to be said of it."""
+    """Promote the version unless it is worse than the champion; return whether it was, and warnings."""
     progress("comparing with the champion")
     try:
         promote(lake, registry, version)
@@ -133,7 +133,7 @@ def _promoted(lake: Lake, registry: Registry, version: str, progress: Progress) 
 
 def _registered(lake: Lake, registry: Registry, fitted: Fitted, parts: DataFrame, found: tuple[Judged, int]) -> str:
     judged, unknown = found
-    figures = judged.metrics.figures()
+    metrics = judged.metrics.figures()
     first, last = parts.agg(F.min("date_received"), F.max("date_received")).collect()[0]
     text = card(
         registry.name,
@@ -145,14 +145,14 @@ def _registered(lake: Lake, registry: Registry, fitted: Fitted, parts: DataFrame
         },
         period=(first, last),
         since=fitted.rule.since,
-        metrics=figures,
+        metrics=metrics,
         threshold=fitted.threshold,
         warnings=fitted.warnings,
     )
     return registry.log(
         fitted.artifact,
         parameters=_parameters(lake, fitted, judged.output, unknown),
-        metrics=figures,
+        metrics=metrics,
         signature=signature(parts.select(*INPUTS)),
         figures=plots(judged.drawn),
         texts={
@@ -164,15 +164,15 @@ def _registered(lake: Lake, registry: Registry, fitted: Fitted, parts: DataFrame
 
 
 def fit(parts: DataFrame, settings: MlSettings, progress: Progress) -> Fitted:
-    """Fit and calibrate on parted complaints; the test part is not touched.
+    """Fit and calibrate on split complaints; the test set is not used.
 
     Args:
-        parts: what `ml.data.split.parted` gives, with all three parts.
-        settings: how.
-        progress: told what is under way.
+        parts: result of `ml.data.split.parted`, with all three parts.
+        settings: training settings.
+        progress: called with a short description of each step.
 
     Raises:
-        ComplaintsError: a part has one kind of outcome only.
+        ComplaintsError: if the training or test set has only one kind of outcome.
     """
     rows = refuse_one_sided(parts)
     rule = rule_of(parts, settings)
@@ -183,11 +183,11 @@ def fit(parts: DataFrame, settings: MlSettings, progress: Progress) -> Fitted:
     with_text, warnings = checked_examples(learned)
     progress("fitting the text and feature stages")
     stages = represented(learned.where(F.col("part") == FIT), settings, with_text=with_text)
-    with _kept(stages.transform(learned).select(*_FOR_CLASSIFIER)) as ready:
+    with _cached(stages.transform(learned).select(*_FOR_CLASSIFIER)) as ready:
         fitting = ready.where(F.col("part") == FIT)
         best, grid = chosen(fitting, settings, progress)
         progress(f"fitting the classifier ({', '.join(f'{k} {v:g}' for k, v in best.values.items())})")
-        with _kept(fitting) as fitting:
+        with _cached(fitting) as fitting:
             model = fitted_classifier(fitting, settings, best)
         warnings += nothing_learned(model)
         progress("calibrating")
@@ -201,7 +201,7 @@ def fit(parts: DataFrame, settings: MlSettings, progress: Progress) -> Fitted:
         best=best,
         grid=tuple(grid),
         lines=lines,
-        # Calling a success costs less from here up, if the probability is true (Elkan 2001).
+        # At or above this, predicting success costs less, if probabilities are calibrated (Elkan 2001).
         threshold=costs.false_alarm / (costs.false_alarm + costs.missed),
         warnings=warnings,
     )
@@ -211,12 +211,12 @@ _FOR_CLASSIFIER = ("features", "label", "weight", "part", "source", "key", "date
 
 
 @contextmanager
-def _kept(rows: DataFrame) -> Iterator[DataFrame]:
-    kept = rows.persist()
+def _cached(rows: DataFrame) -> Iterator[DataFrame]:
+    cached = rows.persist()
     try:
-        yield kept
+        yield cached
     finally:
-        kept.unpersist()
+        cached.unpersist()
 
 
 def _calibrated(model: Transformer, rows: DataFrame) -> dict[str, Line]:
@@ -231,7 +231,7 @@ def _parameters(lake: Lake, fitted: Fitted, output: Output, unknown: int) -> dic
     return {
         **{name: json.dumps(value) if isinstance(value, dict) else value for name, value in settings.items()},
         **{f"best_{name}": value for name, value in fitted.best.values.items()},
-        "cross_validation": json.dumps([asdict(candidate) for candidate in fitted.grid])[:MOST_CHARACTERS],
+        "cross_validation": json.dumps([asdict(candidate) for candidate in fitted.grid])[:MAX_CHARACTERS],
         "calibration": json.dumps({path: asdict(line) for path, line in fitted.lines.items()}),
         "threshold": fitted.threshold,
         "rule": fitted.rule.as_json(),

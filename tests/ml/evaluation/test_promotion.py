@@ -58,8 +58,8 @@ def test_versions_carry_their_card_and_figures(trained: Trained) -> None:
     version = registry.version("1")
     assert version.aliases == ("champion",)
     assert version.metrics["auc_roc"] == trained.training.metrics.auc_roc
-    for heading in ("What it is for", "Data", "Figures on the test part", "Limits"):
+    for heading in ("What it is for", "Data", "Metrics on the test set", "Limits"):
         assert f"## {heading}" in version.card
-    assert f"{trained.training.train_rows:,} complaints to fit on" in version.card
+    assert f"{trained.training.train_rows:,} complaints for training" in version.card
     with pytest.raises(ComplaintsError, match="has no version 99; it has 1"):
         registry.version("99")

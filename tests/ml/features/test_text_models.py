@@ -184,11 +184,11 @@ def test_no_label_is_read_and_a_users_own_models_take_the_place_of_the_projects(
     ("name", "model", "said"),
     [
         ("sentiment", "/nowhere/at/all", "ml.sentiment.model is '/nowhere/at/all', and there is no such folder"),
-        ("embeddings", "conf/text", "ml.embeddings.model is 'conf/text', and there is no fitting model in that folder"),
+        ("embeddings", "conf/text", "ml.embeddings.model is 'conf/text', and there is no usable model in that folder"),
         (
             "embeddings",
             "no_such_model",
-            "no fitting model of that name on Spark NLP's hub, or the hub can't be reached",
+            "no usable model of that name on Spark NLP's hub, or the hub can't be reached",
         ),
     ],
 )

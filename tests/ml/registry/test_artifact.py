@@ -16,7 +16,7 @@ from lakehouse.errors import ComplaintsError
 from ml.registry.artifact import digests, reason, refuse_unfit
 from tests.conftest import Trained
 
-REMEDY = "train again with `complaints train`, or go back to the champion before with `complaints models rollback`."
+REMEDY = "train again with `complaints train`, or go back to the previous champion with `complaints models rollback`."
 WHAT = "Version 1 of the model 'complaint_resolution'"
 
 
@@ -80,10 +80,10 @@ def test_a_model_of_somebody_else_is_refused_by_what_it_is_and_takes(saved: Path
     foreign = tmp_path / "foreign"
     fitted = LogisticRegression().fit([[0.0], [1.0]], [0, 1])
     sklearn.save_model(fitted, foreign, pip_requirements=[])
-    assert "since it holds no Spark pipeline but python_function, sklearn" in refused(foreign, {})
+    assert "since it has no Spark pipeline (flavors: python_function, sklearn)" in refused(foreign, {})
     text = (saved / "MLmodel").read_text(encoding="utf-8")
     (saved / "MLmodel").write_text(text.replace('"company"', '"age"').replace("company", "age"), encoding="utf-8")
-    assert "since it takes age, which complaints don't have at intake" in refused(saved, {})
+    assert "since it reads age, which complaints don't have at intake" in refused(saved, {})
     (saved / "MLmodel").write_text("flavors: [", encoding="utf-8")
     assert "since it has no description that MLflow can read" in refused(saved, {})
 
@@ -94,8 +94,8 @@ def test_a_spark_pipeline_without_a_signature_or_a_probability_is_refused(saved:
     description = Model.load(str(saved))
     inputs = description.signature.inputs
     for signature, found in (
-        (ModelSignature(inputs=inputs, outputs=Schema([ColSpec("double", "price")])), "does not give a probability"),
-        (None, "does not say what it takes and gives"),
+        (ModelSignature(inputs=inputs, outputs=Schema([ColSpec("double", "price")])), "does not return a probability"),
+        (None, "does not declare its inputs and outputs"),
     ):
         description.signature = signature
         description.save(str(saved / "MLmodel"))

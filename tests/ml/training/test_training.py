@@ -79,7 +79,7 @@ def test_what_nothing_can_be_learned_from_is_refused(trained: Trained, lake: Lak
     refuses(lake, "All [0-9]+ known outcomes are unsuccessful, so there is nothing to tell apart")
     successes_of_the_past = outcomes.where("successful_resolution").orderBy("complaint_id").limit(20)
     lake.append(successes_of_the_past, OUTCOMES, "test:3")
-    refuses(lake, "The test part has only one kind of outcome: load complaints of a longer period")
+    refuses(lake, "The test set has only one kind of outcome: load complaints from a longer period")
 
 
 def refuses(lake: Lake, sentence: str) -> None:
@@ -109,7 +109,7 @@ def test_without_narratives_or_with_one_product_a_model_is_trained_with_a_warnin
     fitted = fit(parted(bare, settings), settings, lambda _: None)
     assert fitted.warnings == (
         "Only 0 complaints have a narrative, and learning from text needs 50: the model uses structure alone.",
-        "All complaints are of one product: the model knows no other.",
+        "All complaints are about one product: the model knows no other.",
     )
     rows = bare.limit(20).transform(scored(Model("m", "1", fitted.artifact))).collect()
     assert all(0 < row.probability < 1 and row.influences for row in rows)
