@@ -129,9 +129,7 @@ def _variant(
 
 def _scores(rows: DataFrame) -> _Scores:
     narrative = F.col("has_narrative").cast("double")
-    found = (
-        rows.orderBy("complaint_id").select("label", "probability", narrative).collect()
-    )  # bounded: three numbers per test row
+    found = rows.orderBy("complaint_id").select("label", "probability", narrative).collect()  # bounded: 3 per test row
     return _Scores(*(np.array(values, dtype=float) for values in zip(*found, strict=True)))
 
 

@@ -1,4 +1,4 @@
-"""The aggregates: what decisions add to them, and that it doesn't matter in which batches the decisions come."""
+"""Aggregates: what decisions add to them, however the decisions are split into batches."""
 
 from datetime import UTC, date, datetime
 from functools import reduce
@@ -15,7 +15,7 @@ NOON = datetime(2024, 3, 4, 12, 0, tzinfo=UTC)
 
 
 def decision(number: int, **values: object) -> dict[str, object]:
-    """A decision as gold.decisions holds it; probabilities are halves of halves, whose sums are exact."""
+    """A row of gold.decisions; probabilities are binary fractions, so their sums are exact."""
     return {
         "complaint_id": number,
         "date_received": date(2024, 3, 4),
@@ -72,12 +72,12 @@ def test_a_minute_counts_what_arrived_in_it_by_product_and_urgency(spark: SparkS
     }
 
 
-def test_complaints_of_files_count_in_the_minute_they_landed_and_have_no_latency(spark: SparkSession) -> None:
+def test_complaints_from_files_count_in_the_minute_they_landed_and_have_no_latency(spark: SparkSession) -> None:
     (row,) = by_minute(decisions(spark, decision(1, kafka_timestamp=None))).collect()
     assert (row.complaints, row.latency_ms_sum, row.latency_ms_max) == (1, 0.0, 0.0)
 
 
-def test_a_day_counts_by_what_people_ask_for_and_names_what_is_missing(spark: SparkSession) -> None:
+def test_a_day_counts_by_its_keys_and_missing_values_are_empty_strings(spark: SparkSession) -> None:
     rows = decisions(
         spark,
         decision(1),
@@ -97,15 +97,15 @@ def test_a_day_counts_by_what_people_ask_for_and_names_what_is_missing(spark: Sp
 
 
 def in_batches(rows: DataFrame, table: Table) -> DataFrame:
-    """The aggregate of the increments of each batch, put together."""
+    """The aggregate, merged from the increments of each batch."""
     batches = sorted(row.batch_id for row in rows.select("batch_id").distinct().collect())
     frames = [INCREMENTS[table](rows.where(F.col("batch_id") == batch)) for batch in batches]
     return reduce(DataFrame.unionByName, frames).transform(consolidated, table)
 
 
 @pytest.mark.parametrize("table", [BY_MINUTE, BY_DAY], ids=lambda table: table.name)
-def test_law_batches_do_not_matter(spark: SparkSession, table: Table) -> None:
-    """Any cut of the decisions into batches gives what all of them at once give."""
+def test_aggregates_do_not_depend_on_batches(spark: SparkSession, table: Table) -> None:
+    """Any split of the decisions into batches gives the same result as one batch."""
     numbers = spark.range(300).select(
         F.col("id").alias("n"),
         *((F.abs(F.hash(F.col("id"), F.lit(salt))) % size).alias(name) for salt, (name, size) in enumerate(SPREAD)),
@@ -141,13 +141,13 @@ CHANGED = {
 
 
 @pytest.mark.parametrize("table", [BY_MINUTE, BY_DAY], ids=lambda table: table.name)
-def test_a_key_that_counts_nothing_any_more_goes(spark: SparkSession, table: Table) -> None:
+def test_a_key_whose_count_drops_to_zero_is_removed(spark: SparkSession, table: Table) -> None:
     increments = INCREMENTS[table](decisions(spark, decision(1), decision(2, state="NY", urgency="high")))
     taken = increments.where("high = 1").withColumns({"complaints": F.lit(-1), "high": F.lit(-1)})
     (row,) = increments.unionByName(taken).transform(consolidated, table).collect()
     assert (row.complaints, row.high) == (1, 0)
 
 
-def test_every_key_and_time_column_is_one_of_its_table() -> None:
+def test_every_key_and_time_column_exists_in_its_table() -> None:
     for table, keys in KEYS.items():
         assert {*keys, TIME[table]} <= set(table.column_names)

@@ -1,4 +1,4 @@
-"""Decisions: each rule fires where it should and not beside it; a score or a flag more never lowers the urgency."""
+"""Decisions: rules fire only where they should; a higher score or more flags never lower the urgency."""
 
 import datetime as dt
 from pathlib import Path
@@ -141,7 +141,7 @@ def test_rules_fire_where_they_should(spark: SparkSession, schema: StructType, r
     assert not [(rule, case) for (rule, case), row in zip(cases, rows, strict=True) if rule not in row.rules]
 
 
-def test_rules_stay_silent_beside_it(spark: SparkSession, schema: StructType, rules: DecisionRules) -> None:
+def test_rules_do_not_fire_elsewhere(spark: SparkSession, schema: StructType, rules: DecisionRules) -> None:
     cases = [(rule, case) for rule, cases in SILENT.items() for case in cases]
     rows = decisions(spark, schema, rules, *(case for _, case in cases))
     assert not [(rule, case) for (rule, case), row in zip(cases, rows, strict=True) if rule in row.rules]
@@ -164,7 +164,7 @@ def test_the_most_urgent_rule_decides_and_all_give_reasons(
     assert row.due_on == MONDAY + dt.timedelta(days=7)  # 5 business days of regx_noe come before all others
 
 
-def test_a_complaint_without_text_gets_a_whole_decision(
+def test_a_complaint_without_text_gets_a_complete_decision(
     spark: SparkSession, schema: StructType, rules: DecisionRules
 ) -> None:
     [row] = decisions(spark, schema, rules, {"issue": None, "product_family": "Other"})
@@ -188,15 +188,15 @@ def test_the_team_is_the_products_unless_a_rule_names_one(
     assert all(row.team for row in rows)
 
 
-def test_the_model_raises_but_a_rule_of_the_same_urgency_goes_first(
+def test_the_model_raises_urgency_but_a_rule_of_equal_urgency_goes_first(
     spark: SparkSession, schema: StructType, rules: DecisionRules
 ) -> None:
-    alone, beside = decisions(
+    alone, with_rule = decisions(
         spark, schema, rules, {"probability": 0.9}, {"probability": 0.9, "narrative": "I was laid off"}
     )
     assert (alone.urgency, alone.rules) == ("medium", ["relief_likely", "cfpb_initial"])
-    assert beside.rules == ["hardship", "relief_likely", "cfpb_initial"]
-    assert beside.recommended_action.startswith("Give it to a handler")
+    assert with_rule.rules == ["hardship", "relief_likely", "cfpb_initial"]
+    assert with_rule.recommended_action.startswith("Give it to a handler")
 
 
 def test_business_days_skip_weekends(spark: SparkSession, schema: StructType, rules: DecisionRules) -> None:
@@ -272,7 +272,7 @@ def test_each_condition_is_evaluated_once(spark: SparkSession, schema: StructTyp
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "said"),
+    ("before", "after", "message"),
     [
         ("when: text.self_harm", "when: text.self_hram", "rule 'self_harm', when: there is no column 'self_hram'"),
         ("when: text.self_harm", "when: probability > 0.5", "rule 'self_harm', when: there is no column 'probability'"),
@@ -294,8 +294,8 @@ def test_each_condition_is_evaluated_once(spark: SparkSession, schema: StructTyp
         ("\nbands:", "\nband:", "unknown key 'band' (did you mean bands?)"),
     ],
 )
-def test_a_wrong_file_is_refused(
-    spark: SparkSession, schema: StructType, tmp_path: Path, before: str, after: str, said: str
+def test_an_invalid_file_is_refused(
+    spark: SparkSession, schema: StructType, tmp_path: Path, before: str, after: str, message: str
 ) -> None:
     text = (CONF / "decisions.yaml").read_text(encoding="utf-8")
     assert before in text
@@ -303,5 +303,5 @@ def test_a_wrong_file_is_refused(
     path.write_text(text.replace(before, after, 1), encoding="utf-8")
     with pytest.raises(ComplaintsError) as error:
         load_decisions(spark, schema, path)
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert "decisions.yaml:" in str(error.value)

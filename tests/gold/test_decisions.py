@@ -1,4 +1,4 @@
-"""gold.decisions: one decision a scored complaint, with exactly the table's columns and what a person needs to act."""
+"""gold.decisions: one complete decision per scored complaint, with exactly the table's columns."""
 
 from datetime import date
 
@@ -15,12 +15,12 @@ from tests.conftest import Trained
 
 
 def with_stamps(decided: DataFrame) -> DataFrame:
-    """What the batch's writer adds."""
+    """Add the columns that the batch writer adds."""
     stamps = {"scored_at": F.current_timestamp(), "batch_id": F.lit(0).cast("bigint")}
     return decided.withColumns(stamps).select(DECISIONS.column_names)
 
 
-def test_each_complaint_gets_one_decision_that_the_table_takes(spark: SparkSession, trained: Trained) -> None:
+def test_each_complaint_gets_one_decision_that_fits_the_table(spark: SparkSession, trained: Trained) -> None:
     complaints = trained.lake.read(COMPLAINTS)
     probability = (F.pmod(F.col("complaint_id"), F.lit(101)) / 100).alias("probability")
     with_score = complaints.select(
@@ -33,10 +33,10 @@ def test_each_complaint_gets_one_decision_that_the_table_takes(spark: SparkSessi
     )
     decided = decisions(load_decisions(spark, COMPLAINTS.schema))(with_score)
     assert decided.columns == [name for name in DECISIONS.column_names if name not in STAMPED]
-    whole = with_stamps(decided)
+    stamped = with_stamps(decided)
     declared = {field.name: field.dataType for field in DECISIONS.schema.fields}
-    assert {field.name: field.dataType for field in whole.schema.fields} == declared
-    rows = whole.collect()  # bounded: the trained lake holds some hundred complaints
+    assert {field.name: field.dataType for field in stamped.schema.fields} == declared
+    rows = stamped.collect()  # bounded: the trained lake holds some hundred complaints
     assert len(rows) == len({row.complaint_id for row in rows}) == complaints.count()
     for row in rows:
         assert row.urgency in URGENCIES

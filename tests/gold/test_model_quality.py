@@ -1,4 +1,4 @@
-"""Quality by version and week is scikit-learn's, and complaints that no longer look as in training raise an alert."""
+"""Weekly quality by version matches scikit-learn, and drift from the training data raises an alert."""
 
 from datetime import date, datetime, timedelta
 
@@ -33,7 +33,7 @@ def drawn(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return probability, (random.random(rows) < probability).astype(float)
 
 
-def test_each_week_has_its_own_figures(spark: SparkSession) -> None:
+def test_each_week_has_its_own_metrics(spark: SparkSession) -> None:
     weeks = {0: drawn(200, 1), 1: drawn(120, 2), 2: drawn(10, 3)}
     found = {(row.week, row.measure): row for row in decided(spark, weeks, "Debt").transform(quality).collect()}
     assert {week for week, _ in found} == {MONDAY, MONDAY + timedelta(days=7)}  # ten rows are too few
@@ -45,7 +45,7 @@ def test_each_week_has_its_own_figures(spark: SparkSession) -> None:
         assert found[week, "auc_roc"].rows == len(label)
 
 
-def test_what_looks_as_in_training_is_quiet_and_what_does_not_is_an_alert(spark: SparkSession) -> None:
+def test_data_like_training_is_quiet_and_drift_raises_an_alert(spark: SparkSession) -> None:
     probability, label = drawn(400, 4)
     rows = decided(spark, {0: (probability, label)}, "Debt")
     columns = {name: ["x"] * 400 for name in ("issue", "company", "state", "submitted_via")}
@@ -62,7 +62,7 @@ def test_what_looks_as_in_training_is_quiet_and_what_does_not_is_an_alert(spark:
     assert all(row.is_alert for row in loud.values())
 
 
-def test_the_week_is_that_of_its_monday(spark: SparkSession) -> None:
+def test_a_week_is_identified_by_its_monday(spark: SparkSession) -> None:
     rows = decided(spark, {0: drawn(7, 1)}, "Debt")
     assert {row.week for row in rows.collect()} == {MONDAY}
     assert datetime.combine(MONDAY, datetime.min.time()).weekday() == 0

@@ -23,7 +23,7 @@ def drawn(rows: int, seed: int = 1, ties: int = 20) -> tuple[Numbers, Numbers]:
     return (random.random(rows) < probability).astype(float), probability
 
 
-def test_each_figure_is_that_of_scikit_learn() -> None:
+def test_each_metric_matches_scikit_learn() -> None:
     label, probability = drawn(700)
     called = probability >= 0.4
     found = measured(label, probability, 0.4)
@@ -46,13 +46,13 @@ def test_the_calibration_error_is_the_mean_gap_of_the_bins() -> None:
     assert measured(np.array([0.0, 1.0]), np.array([0.0, 1.0]), 0.5)["ece"] == 0
 
 
-def test_a_figure_that_has_no_meaning_is_none() -> None:
+def test_an_undefined_metric_is_none() -> None:
     found = measured(np.zeros(5), np.full(5, 0.2), 0.5)
     assert (found["auc_roc"], found["precision"], found["recall"]) == (None, None, None)
     assert found["accuracy"] == 1
 
 
-def test_an_interval_holds_the_figure_and_narrows_with_more_rows() -> None:
+def test_an_interval_contains_the_metric_and_narrows_with_more_rows() -> None:
     widths = []
     for rows in (100, 1600):
         label, probability = drawn(rows)

@@ -1,4 +1,4 @@
-"""What tests of silver share: frames from literal records, and the step from payloads to refined rows."""
+"""Shared by the silver tests: frames from literal records, and the step from payloads to refined rows."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ Frame = Callable[[Sequence[Mapping[str, Any]], str], DataFrame]
 
 @pytest.fixture(scope="session")
 def frame(spark: SparkSession) -> Frame:
-    """Records as a frame of the given columns; they travel as one literal, which starts no Python worker."""
+    """Build a frame from records, passed as one literal so that no Python worker starts."""
 
     def of(records: Sequence[Mapping[str, Any]], columns: str) -> DataFrame:
         rows = F.from_json(F.lit(json.dumps(list(records), default=str)), f"array<struct<{columns}>>")
@@ -34,7 +34,7 @@ def frame(spark: SparkSession) -> Frame:
 
 @pytest.fixture(scope="session")
 def generated() -> Callable[[SearchStrategy[Any], int], list[Any]]:
-    """Examples of a strategy, all at once: a Spark job an example would take hours, one for all takes a second."""
+    """Draw all examples of a strategy at once: one Spark job takes a second, one per example hours."""
 
     def of(strategy: SearchStrategy[Any], number: int) -> list[Any]:
         examples: list[Any] = []
@@ -52,7 +52,7 @@ def generated() -> Callable[[SearchStrategy[Any], int], list[Any]]:
 
 @pytest.fixture(scope="session")
 def landed(frame: Frame) -> Callable[[Sequence[str], int], DataFrame]:
-    """Payloads as Kafka messages that were landed, at the offsets from the given one on."""
+    """Land payloads as Kafka messages, at offsets from the given one up."""
 
     def of(payloads: Sequence[str], first_offset: int = 0) -> DataFrame:
         records = [{"value": payload, "offset": first_offset + at} for at, payload in enumerate(payloads)]
@@ -72,5 +72,5 @@ def landed(frame: Frame) -> Callable[[Sequence[str], int], DataFrame]:
 
 @pytest.fixture(scope="session")
 def refining(spark: SparkSession, session_settings: Settings) -> Step:
-    """The step from bronze to refined rows, with the project's own rules; planned once, as a stream has it."""
+    """The step from bronze to refined rows with the project's own rules, planned once as in a stream."""
     return planned(refined(load_taxonomy(), load_expectations(spark), session_settings.silver), session_settings)

@@ -1,4 +1,4 @@
-"""Every rule of conf/expectations.yaml has a row that breaks it, and no real complaint is refused but cut-off ones."""
+"""Every rule of conf/expectations.yaml has a row that breaks it, and no complete real complaint is refused."""
 
 import csv
 import datetime as dt
@@ -34,94 +34,94 @@ GOOD = {
 }
 
 
-def but(**changes: Any) -> str:  # noqa: ANN401
-    """The good complaint as JSON with other values; None takes a key away."""
+def complaint(**changes: Any) -> str:  # noqa: ANN401
+    """The valid complaint as JSON with changed values; None removes a key."""
     changed = GOOD | {name.replace("_", " "): value for name, value in changes.items()}
     return json.dumps({key: value for key, value in changed.items() if value is not None})
 
 
 LONG = "word " * 25_000
 BROKEN: dict[str, list[tuple[str | bytes | None, list[str], list[str]]]] = {
-    # what arrives, the reasons and the warnings it must get; for each rule at least one
+    # payload, expected reasons, expected warnings; at least one entry per rule
     "the payload": [
         (None, ["empty_payload"], []),
         ("", ["empty_payload"], []),
         (" \n\t", ["empty_payload"], []),
         (b"\xff\xfe{", ["not_utf8"], []),
-        (but(Company="A\0B"), ["nul_bytes"], []),
+        (complaint(Company="A\0B"), ["nul_bytes"], []),
         ('{"Company": "\0"}', ["nul_bytes", "not_json"], []),
         ("not json", ["not_json"], []),
-        (but()[:-20], ["not_json"], []),
+        (complaint()[:-20], ["not_json"], []),
         ("42", ["not_json"], []),
-        ("[" + but() + "]", ["array_not_object"], []),
+        ("[" + complaint() + "]", ["array_not_object"], []),
         ("[]", ["array_not_object"], []),
         ("[1, 2", ["not_json"], []),
-        (but()[:-1] + ', "product": "Debt collection"}', ["duplicated_key"], []),
-        (but() + "\n" + but(Complaint_ID="8"), ["content_after_object"], []),
-        (but() + ",", ["content_after_object"], []),
-        (but() + '}, "x": {', ["content_after_object"], []),
-        (but() + " \r\n\t", [], []),
-        (but().replace('"N/A"', "NaN"), [], ["disputed_unreadable"]),
-        (but().replace('"', "'"), [], []),
-        (but(Narrative="word " * 210_000), ["payload_too_large"], []),
+        (complaint()[:-1] + ', "product": "Debt collection"}', ["duplicated_key"], []),
+        (complaint() + "\n" + complaint(Complaint_ID="8"), ["content_after_object"], []),
+        (complaint() + ",", ["content_after_object"], []),
+        (complaint() + '}, "x": {', ["content_after_object"], []),
+        (complaint() + " \r\n\t", [], []),
+        (complaint().replace('"N/A"', "NaN"), [], ["disputed_unreadable"]),
+        (complaint().replace('"', "'"), [], []),
+        (complaint(Narrative="word " * 210_000), ["payload_too_large"], []),
         ("[" + "1, " * 400_000 + "]", ["payload_too_large"], []),
-        (but(Narrative="\u00e9" * 100_000), [], []),
+        (complaint(Narrative="\u00e9" * 100_000), [], []),
     ],
     "complaint_id": [
-        (but(Complaint_ID=None), ["complaint_id_missing"], []),
-        (but(Complaint_ID=""), ["complaint_id_missing"], []),
-        (but(Complaint_ID="12a"), ["complaint_id_not_numeric"], []),
-        (but(Complaint_ID="-5"), ["complaint_id_not_numeric"], []),
-        (but(Complaint_ID="0"), ["complaint_id_not_numeric"], []),
-        (but(Complaint_ID="1" * 40), ["complaint_id_not_numeric"], []),
-        (but(Complaint_ID=int("1" * 40)), ["complaint_id_not_numeric"], []),
+        (complaint(Complaint_ID=None), ["complaint_id_missing"], []),
+        (complaint(Complaint_ID=""), ["complaint_id_missing"], []),
+        (complaint(Complaint_ID="12a"), ["complaint_id_not_numeric"], []),
+        (complaint(Complaint_ID="-5"), ["complaint_id_not_numeric"], []),
+        (complaint(Complaint_ID="0"), ["complaint_id_not_numeric"], []),
+        (complaint(Complaint_ID="1" * 40), ["complaint_id_not_numeric"], []),
+        (complaint(Complaint_ID=int("1" * 40)), ["complaint_id_not_numeric"], []),
     ],
     "dates": [
-        (but(Date_received=None), ["date_received_missing"], []),
-        (but(Date_received="soon"), ["date_received_unreadable"], []),
-        (but(Date_received="2024-02-30"), ["date_received_unreadable"], []),
-        (but(Date_received="2010-12-31"), ["date_received_before_2011"], []),
-        (but(Date_received="2011-01-01"), [], []),
-        (but(Date_received="2024-05-11", Date_sent_to_company=None), [], []),
-        (but(Date_received="2024-05-12", Date_sent_to_company=None), ["date_received_in_future"], []),
-        (but(Date_sent_to_company="soon"), [], ["date_sent_unreadable"]),
-        (but(Date_sent_to_company="2024-04-30"), [], ["sent_a_day_before_received"]),
-        (but(Date_sent_to_company="2024-04-29"), ["sent_before_received"], []),
+        (complaint(Date_received=None), ["date_received_missing"], []),
+        (complaint(Date_received="soon"), ["date_received_unreadable"], []),
+        (complaint(Date_received="2024-02-30"), ["date_received_unreadable"], []),
+        (complaint(Date_received="2010-12-31"), ["date_received_before_2011"], []),
+        (complaint(Date_received="2011-01-01"), [], []),
+        (complaint(Date_received="2024-05-11", Date_sent_to_company=None), [], []),
+        (complaint(Date_received="2024-05-12", Date_sent_to_company=None), ["date_received_in_future"], []),
+        (complaint(Date_sent_to_company="soon"), [], ["date_sent_unreadable"]),
+        (complaint(Date_sent_to_company="2024-04-30"), [], ["sent_a_day_before_received"]),
+        (complaint(Date_sent_to_company="2024-04-29"), ["sent_before_received"], []),
     ],
     "intake": [
-        (but(Narrative=LONG), ["narrative_too_long"], []),
-        (but(Narrative=LONG[:100_000]), [], []),
-        (but(Narrative="{$100.00} was taken from me."), [], []),
-        (but(Narrative="[XXXX] took it."), [], []),
-        (but(Narrative={"a": 1}), ["field_not_scalar"], []),
-        (but(Company=["A", "B"]), ["field_not_scalar"], []),
-        (but(State={}), ["field_not_scalar"], ["state_unknown"]),
-        (but(Company="A" * 4_001), ["field_too_long"], []),
-        (but(Company="A" * 4_000), [], []),
-        (but(Product=None), [], ["product_missing"]),
-        (but(Product="Teleportation"), [], ["product_unknown"]),
-        (but(Issue=""), [], ["issue_missing"]),
-        (but(Company="None"), [], ["company_missing"]),
-        (but(State="ZZ"), [], ["state_unknown"]),
-        (but(ZIP_code="2134"), [], ["zip_malformed"]),
-        (but(Submitted_via="Telegram"), [], ["submitted_via_unknown"]),
+        (complaint(Narrative=LONG), ["narrative_too_long"], []),
+        (complaint(Narrative=LONG[:100_000]), [], []),
+        (complaint(Narrative="{$100.00} was taken from me."), [], []),
+        (complaint(Narrative="[XXXX] took it."), [], []),
+        (complaint(Narrative={"a": 1}), ["field_not_scalar"], []),
+        (complaint(Company=["A", "B"]), ["field_not_scalar"], []),
+        (complaint(State={}), ["field_not_scalar"], ["state_unknown"]),
+        (complaint(Company="A" * 4_001), ["field_too_long"], []),
+        (complaint(Company="A" * 4_000), [], []),
+        (complaint(Product=None), [], ["product_missing"]),
+        (complaint(Product="Teleportation"), [], ["product_unknown"]),
+        (complaint(Issue=""), [], ["issue_missing"]),
+        (complaint(Company="None"), [], ["company_missing"]),
+        (complaint(State="ZZ"), [], ["state_unknown"]),
+        (complaint(ZIP_code="2134"), [], ["zip_malformed"]),
+        (complaint(Submitted_via="Telegram"), [], ["submitted_via_unknown"]),
     ],
     "outcome": [
-        (but(Company_response_to_consumer="Shrug"), [], ["response_unknown"]),
+        (complaint(Company_response_to_consumer="Shrug"), [], ["response_unknown"]),
         (json.dumps(GOOD | {"Timely response?": "maybe"}), [], ["timely_unreadable"]),
         (json.dumps(GOOD | {"Consumer disputed?": "maybe"}), [], ["disputed_unreadable"]),
     ],
     "several at once, in the order of the file": [
         (
-            but(Complaint_ID="x", Date_received="2010-01-01", State="ZZ", ZIP_code="1"),
+            complaint(Complaint_ID="x", Date_received="2010-01-01", State="ZZ", ZIP_code="1"),
             ["complaint_id_not_numeric", "date_received_before_2011"],
             ["state_unknown", "zip_malformed"],
         ),
     ],
     "nothing": [
-        (but(), [], []),
+        (complaint(), [], []),
         (json.dumps({"Complaint ID": "5", "Consumer complaint narrative": "It came later."}), [], []),
-        (but(Narrative=r"A backslash before u: \u0000".replace("\\u", "\\\\u")), [], []),
+        (complaint(Narrative=r"A backslash before u: \u0000".replace("\\u", "\\\\u")), [], []),
     ],
 }
 CASES = [case for cases in BROKEN.values() for case in cases]
@@ -155,7 +155,9 @@ def test_broken_rows_get_every_reason_that_applies(spark: SparkSession, expectat
     assert not wrong
 
 
-def test_a_cut_off_row_of_a_csv_file_is_no_bad_json(spark: SparkSession, expectations: tuple[Expectation, ...]) -> None:
+def test_a_truncated_csv_row_is_not_reported_as_bad_json(
+    spark: SparkSession, expectations: tuple[Expectation, ...]
+) -> None:
     [row] = verdicts(spark, [{"payload": "2023-07-17,Credit repor", "source": "csv"}], expectations).collect()
     assert (row.reasons, row.warnings) == (["cut_off_record"], [])
 
@@ -165,8 +167,8 @@ def test_every_rule_has_a_row_that_breaks_it(expectations: tuple[Expectation, ..
     assert shown == {rule.id for rule in expectations}
 
 
-def test_counts_are_of_rows_by_rule(spark: SparkSession, expectations: tuple[Expectation, ...]) -> None:
-    payloads = [but(), but(State="ZZ"), but(State="YY", Complaint_ID="x"), "not json"]
+def test_broken_rows_are_counted_by_rule(spark: SparkSession, expectations: tuple[Expectation, ...]) -> None:
+    payloads = [complaint(), complaint(State="ZZ"), complaint(State="YY", Complaint_ID="x"), "not json"]
     frame = verdicts(spark, [as_row(i, payload) for i, payload in enumerate(payloads)], expectations)
     [counts] = frame.agg(*broken_counts(expectations)).collect()
     assert {rule: n for rule, n in counts.asDict().items() if n} == {
@@ -193,7 +195,7 @@ def test_real_complaints_are_not_refused(spark: SparkSession, expectations: tupl
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "said"),
+    ("before", "after", "message"),
     [
         (
             "expect: product_known",
@@ -206,8 +208,8 @@ def test_real_complaints_are_not_refused(spark: SparkSession, expectations: tupl
         ("id: not_json", "id: not_utf8", "the id is taken by the rule on line"),
     ],
 )
-def test_a_wrong_expectation_is_refused(
-    spark: SparkSession, tmp_path: Path, before: str, after: str, said: str
+def test_an_invalid_expectation_is_refused(
+    spark: SparkSession, tmp_path: Path, before: str, after: str, message: str
 ) -> None:
     text = (CONF / "expectations.yaml").read_text(encoding="utf-8")
     assert text.count(before + "\n") == 1
@@ -215,5 +217,5 @@ def test_a_wrong_expectation_is_refused(
     path.write_text(text.replace(before + "\n", after + "\n"), encoding="utf-8")
     with pytest.raises(ComplaintsError) as error:
         load_expectations(spark, path)
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert f"expectations.yaml:{text[: text.index(before + chr(10))].count(chr(10)) + 1}" in str(error.value)

@@ -1,4 +1,4 @@
-"""Features say what a reader counts in the narrative, and are numbers even where there is none."""
+"""Features match counts made by hand and by Python, and are numbers even without a narrative."""
 
 import csv
 import json
@@ -32,7 +32,7 @@ def real_narratives() -> list[str]:
     return [text for text in [*snake, *(row["Consumer complaint narrative"] for row in array)] if text]
 
 
-def test_features_of_a_real_narrative_counted_by_hand(frame: Frame) -> None:
+def test_features_of_a_real_narrative_match_a_hand_count(frame: Frame) -> None:
     refinance = next(text for text in real_narratives() if text.startswith("Started the refinance of home mortgage"))
     (found,) = features(frame, [refinance])
     assert found | {"redacted_share": 0, "capitals_share": 0} == {
@@ -51,7 +51,7 @@ def test_features_of_a_real_narrative_counted_by_hand(frame: Frame) -> None:
     assert 0.01 < found["capitals_share"] < 0.03
 
 
-def test_features_of_small_texts_counted_by_hand(frame: Frame) -> None:
+def test_features_of_small_texts_match_a_hand_count(frame: Frame) -> None:
     texts = {
         "PAY ME {$1,234.50}! Or {$.99}? XXXX XXXX, on XX/XX/XXXX!!": {
             "narrative_words": 9,
@@ -77,12 +77,12 @@ def test_without_a_narrative_every_feature_is_zero_and_none_is_null(frame: Frame
     assert found == {**dict.fromkeys(NAMES, 0), "has_narrative": False}
 
 
-def test_a_narrative_of_nothing_but_redactions_does_not_exhaust_the_stack(frame: Frame) -> None:
+def test_a_narrative_of_only_redactions_does_not_overflow_the_stack(frame: Frame) -> None:
     (found,) = features(frame, ["XXXX " * 20_000])
     assert (found["redactions"], found["narrative_words"]) == (1, 20_000)
 
 
-def test_the_date_gives_year_month_weekday_and_weekend(frame: Frame) -> None:
+def test_date_features_are_year_month_weekday_and_weekend(frame: Frame) -> None:
     days = [{"date_received": day} for day in ("2024-05-03", "2024-05-04", "2024-05-05", None)]
     rows = frame(days, "date_received date").transform(with_date_features).orderBy("date_received").collect()
     names = ("received_year", "received_month", "received_weekday", "is_weekend")
@@ -95,7 +95,7 @@ def test_the_date_gives_year_month_weekday_and_weekend(frame: Frame) -> None:
 
 
 def counted(text: str) -> dict[str, Any]:
-    """The features as Python counts them."""
+    """The features, computed in Python."""
     redactions = re.findall(r"X{2,}(?:[/ -]X{2,})*", text)
     bare = re.sub(r"X{2,}(?:[/ -]X{2,})*", "", text)
     letters, capitals = re.findall("[A-Za-z]", bare), re.findall("[A-Z]", bare)
@@ -119,7 +119,7 @@ PIECES = st.sampled_from(["XX", "XXXX", "X", "/", "-", " ", "{$", "1,0", "00.", 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40) | st.lists(PIECES, max_size=25).map("".join)
 
 
-def test_features_of_any_text_are_what_python_counts_and_shares_lie_between_0_and_1(
+def test_features_of_any_text_match_python_and_shares_are_between_0_and_1(
     frame: Frame, generated: Callable[[st.SearchStrategy[str], int], list[str]]
 ) -> None:
     texts = [*generated(TEXTS, 500), *real_narratives()]

@@ -1,4 +1,4 @@
-"""The 18 fields are declared once, and every layout's names lead to one of them."""
+"""The 18 fields are declared once, and every name in every layout maps to one of them."""
 
 import csv
 import json
@@ -39,7 +39,7 @@ def test_there_are_18_fields_each_known_at_intake_or_with_the_outcome() -> None:
     ]
 
 
-def test_no_name_could_mean_two_fields() -> None:
+def test_no_name_maps_to_two_fields() -> None:
     keys = [key for field in FIELDS for key in field.keys]
     assert len(keys) == len(set(keys))
 
@@ -56,7 +56,7 @@ def test_the_names_of_the_api_are_known() -> None:
 
 
 @given(st.sampled_from(FIELDS), st.randoms(use_true_random=False))
-def test_case_spaces_and_punctuation_of_a_name_never_matter(field: object, random: object) -> None:
+def test_case_spaces_and_punctuation_of_a_name_are_ignored(field: object, random: object) -> None:
     name = field.display  # type: ignore[attr-defined]
     words = "".join(letter if letter.isalnum() else random.choice(["", " ", "_", "-", "?"]) for letter in name)  # type: ignore[attr-defined]
     assert normalized(words.swapcase()) in field.keys  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Outcomes: what an answer means, and how what is reported later updates what was known."""
+"""Outcomes: the facts derived from an answer, and how later reports update them."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def definition(session_settings: Settings) -> str:
 
 
 def row(answer: str | None = None, position: int = 1, complaint_id: int = 1, **fields: object) -> dict[str, Any]:
-    """A refined row of a complaint, with its answer's class."""
+    """A refined row of a complaint, with the class of its answer."""
     return {
         "complaint_id": complaint_id,
         "date_received": DAY,
@@ -54,7 +54,7 @@ def row(answer: str | None = None, position: int = 1, complaint_id: int = 1, **f
 
 
 class Updates:
-    """Batches of rows, one after the other, over one table of outcomes."""
+    """Applies batches of rows, one after another, to a table of outcomes."""
 
     def __init__(self, spark: SparkSession, frame: Frame, definition: str) -> None:
         self._frame, self._definition = frame, definition
@@ -62,7 +62,7 @@ class Updates:
         self._spark = spark
 
     def batch(self, *rows: dict[str, Any]) -> list[dict[str, Any]]:
-        """What one batch changes."""
+        """Apply one batch; return the rows that changed."""
         columns = ", ".join(f"{column.name} {column.type}" for column in OUTCOMES.columns)
         stored = self._frame(list(self._known.values()), columns)
         refined = self._frame(list(rows), ROW).transform(with_outcome_facts(self._definition))
@@ -78,7 +78,7 @@ def updates(spark: SparkSession, frame: Frame, definition: str) -> Updates:
     return Updates(spark, frame, definition)
 
 
-def test_every_class_of_answer_has_its_facts(frame: Frame, definition: str) -> None:
+def test_every_response_class_has_its_facts(frame: Frame, definition: str) -> None:
     classes = {  # is_final, is_relief, is_monetary_relief, successful when not disputed, when disputed
         "monetary_relief": (True, True, True, True, False),
         "non_monetary_relief": (True, True, False, True, False),
@@ -107,7 +107,7 @@ def test_processing_days_count_from_receipt_to_sending(frame: Frame, definition:
     assert sorted((each.processing_days for each in found), key=str) == [-1, 0, 10, None]
 
 
-def test_what_counts_as_success_is_a_setting(frame: Frame) -> None:
+def test_the_definition_of_success_is_a_setting(frame: Frame) -> None:
     (found,) = (
         frame([row("explanation", timely_response=True)], ROW)
         .transform(with_outcome_facts("timely_response"))
@@ -116,14 +116,14 @@ def test_what_counts_as_success_is_a_setting(frame: Frame) -> None:
     assert found.successful_resolution is True
 
 
-def test_a_row_reports_an_outcome_when_any_of_the_five_fields_is_there(frame: Frame) -> None:
+def test_a_row_reports_an_outcome_when_any_of_the_five_fields_is_present(frame: Frame) -> None:
     values = dict(zip(REPORTED, ("2024-05-03", "Closed", "None of it", False, False), strict=True))
     bare = dict.fromkeys(("company_response", "response_class"))
     rows = [row() | bare | {name: value} for name, value in values.items()]
     assert frame([*rows, row() | bare], ROW).where(has_outcome()).count() == len(REPORTED) == 5
 
 
-def test_of_a_complaint_not_known_yet_every_reported_field_is_taken(updates: Updates) -> None:
+def test_a_new_complaint_gets_every_reported_field(updates: Updates) -> None:
     (outcome,) = updates.batch(row("explanation", date_sent_to_company="2024-05-06", timely_response=True))
     assert outcome == {
         "complaint_id": 1,
@@ -150,7 +150,7 @@ def test_of_a_complaint_not_known_yet_every_reported_field_is_taken(updates: Upd
     }
 
 
-def test_what_the_complaint_is_about_stays_as_it_was_reported_first(updates: Updates) -> None:
+def test_complaint_columns_keep_the_values_reported_first(updates: Updates) -> None:
     updates.batch(row("in_progress", date_sent_to_company="2024-05-06"))
     later: dict[str, Any] = {
         "product_family": "Student loan",
@@ -164,7 +164,7 @@ def test_what_the_complaint_is_about_stays_as_it_was_reported_first(updates: Upd
     assert outcome["complaint_received"] == dt.date(2024, 5, 3)
 
 
-def test_a_row_without_outcome_fields_gives_no_outcome(updates: Updates) -> None:
+def test_a_row_without_outcome_fields_produces_no_outcome(updates: Updates) -> None:
     assert updates.batch(row(None)) == []
 
 
@@ -176,9 +176,7 @@ def test_nothing_is_written_when_nothing_changed(updates: Updates) -> None:
 
 @pytest.mark.parametrize("in_one_batch", [True, False])
 @pytest.mark.parametrize("late", [True, False])
-def test_a_final_answer_stays_whenever_the_one_in_progress_comes(
-    updates: Updates, *, in_one_batch: bool, late: bool
-) -> None:
+def test_a_final_answer_stays_whenever_in_progress_arrives(updates: Updates, *, in_one_batch: bool, late: bool) -> None:
     final = row("monetary_relief", timely_response=False, date_sent_to_company="2024-05-06")
     earlier = row("in_progress", timely_response=True, company_public_response="We answer soon")
     first, second = (final, earlier) if late else (earlier, final)
@@ -190,12 +188,12 @@ def test_a_final_answer_stays_whenever_the_one_in_progress_comes(
         False,
     )
     assert outcome["company_response"] == "Closed with monetary relief"
-    assert outcome["company_public_response"] == "We answer soon", "what only the earlier one said is kept"
+    assert outcome["company_public_response"] == "We answer soon", "a value that only the earlier row reported is kept"
     assert outcome["successful_resolution"] is True
     assert outcome["processing_days"] == 3
 
 
-def test_a_missing_field_never_erases_what_was_known(updates: Updates) -> None:
+def test_a_missing_field_never_erases_a_known_value(updates: Updates) -> None:
     updates.batch(row("monetary_relief", timely_response=True, date_sent_to_company="2024-05-06"))
     (outcome,) = updates.batch(row(None, consumer_disputed=True))
     assert (outcome["company_response"], outcome["timely_response"]) == ("Closed with monetary relief", True)
@@ -203,38 +201,38 @@ def test_a_missing_field_never_erases_what_was_known(updates: Updates) -> None:
     assert outcome["successful_resolution"] is False, "disputed now"
 
 
-def test_a_later_word_on_one_field_counts_though_it_comes_without_an_answer(updates: Updates) -> None:
+def test_a_later_report_of_one_field_counts_without_an_answer(updates: Updates) -> None:
     updates.batch(row("monetary_relief", consumer_disputed=False))
     (outcome,) = updates.batch(row(None, consumer_disputed=True))
     assert (outcome["consumer_disputed"], outcome["is_final"]) == (True, True)
 
 
-def test_the_class_is_always_that_of_the_answer_beside_it(updates: Updates) -> None:
+def test_the_response_class_always_matches_the_answer(updates: Updates) -> None:
     updates.batch(row("in_progress"))
     (outcome,) = updates.batch(row(None, company_response="Closed in a new way"))
     assert (outcome["company_response"], outcome["response_class"]) == ("Closed in a new way", None)
 
 
-def test_of_several_final_answers_the_last_counts_and_names_its_row(updates: Updates) -> None:
+def test_the_last_of_several_final_answers_wins_with_its_record_id(updates: Updates) -> None:
     (outcome,) = updates.batch(row("explanation", 1), row("monetary_relief", 3), row("explanation", 2))
     assert (outcome["response_class"], outcome["record_id"]) == ("monetary_relief", "record-3")
     assert outcome["observed_at"] == dt.datetime(2024, 6, 3, tzinfo=dt.UTC).astimezone().replace(tzinfo=None)
 
 
-def test_days_count_from_the_receipt_that_silver_holds_not_from_a_revised_one(updates: Updates) -> None:
+def test_processing_days_use_the_stored_receipt_date_not_a_revised_one(updates: Updates) -> None:
     revised = row("explanation", date_received="2024-04-01", date_sent_to_company="2024-05-06")
     (outcome,) = updates.batch(revised)
     assert outcome["processing_days"] == 3
 
 
-def test_each_complaint_of_a_batch_has_an_outcome_of_its_own(updates: Updates) -> None:
+def test_each_complaint_of_a_batch_has_its_own_outcome(updates: Updates) -> None:
     rows = [row("explanation", complaint_id=number) for number in (1, 2, 3)]
     assert sorted(found["complaint_id"] for found in updates.batch(*rows)) == [1, 2, 3]
     (changed,) = updates.batch(row("monetary_relief", complaint_id=2), row("explanation", complaint_id=3))
     assert changed["complaint_id"] == 2
 
 
-def test_rows_of_a_complaint_are_ordered_by_arrival_then_by_place(frame: Frame) -> None:
+def test_rows_of_a_complaint_are_ordered_by_arrival_then_by_position(frame: Frame) -> None:
     rows = [
         ("b", "2024-05-01 00:00:00", "b.csv", 2),
         ("a", "2024-05-01 00:00:00", "b.csv", 1),
@@ -249,7 +247,7 @@ def test_rows_of_a_complaint_are_ordered_by_arrival_then_by_place(frame: Frame) 
     assert [(each.record_id, each.position) for each in ordered] == list(zip("abcde", range(1, 6), strict=True))
 
 
-def test_of_two_partitions_the_message_that_is_later_on_kafka_counts_whatever_its_offset(frame: Frame) -> None:
+def test_across_partitions_the_later_kafka_timestamp_wins_whatever_the_offset(frame: Frame) -> None:
     columns = "record_id string, arrived_at timestamp, file string, partition int, offset bigint, complaint_id bigint"
     newer = {"record_id": "in/2/0", "arrived_at": "2024-05-02 00:00:00", "partition": 2, "offset": 0}
     older = {"record_id": "in/0/900", "arrived_at": "2024-05-01 00:00:00", "partition": 0, "offset": 900}
@@ -258,7 +256,7 @@ def test_of_two_partitions_the_message_that_is_later_on_kafka_counts_whatever_it
     assert [each.record_id for each in ordered] == ["in/0/900", "in/2/0"]
 
 
-def test_what_arrived_first_adds_to_a_later_report_and_replaces_nothing_whenever_it_is_read(updates: Updates) -> None:
+def test_an_older_report_read_late_adds_fields_and_replaces_nothing(updates: Updates) -> None:
     updates.batch(row("monetary_relief", 3, timely_response=True))
     older = row("explanation", 1, timely_response=False, company_public_response="Ours", refined_at="2024-06-09")
     (outcome,) = updates.batch(older)

@@ -1,4 +1,4 @@
-"""A row of bronze becomes one judged row with everything that silver's tables need, and nothing is dropped."""
+"""Each bronze row becomes one refined row with every column that silver's tables need; none is dropped."""
 
 import datetime as dt
 import json
@@ -29,7 +29,7 @@ COMPLAINT = {
 }
 
 
-def but(**changes: Any) -> str:  # noqa: ANN401
+def complaint(**changes: Any) -> str:  # noqa: ANN401
     changed = COMPLAINT | {name.replace("_", " "): value for name, value in changes.items()}
     return json.dumps({name: value for name, value in changed.items() if value is not None})
 
@@ -38,8 +38,8 @@ def refine(landed: Landed, refining: Step, *payloads: str) -> list[Row]:
     return landed(payloads).transform(refining).orderBy("offset").collect()
 
 
-def test_one_complaint_with_all_that_silver_says_of_it(landed: Landed, refining: Step) -> None:
-    (row,) = refine(landed, refining, but())
+def test_a_complaint_gets_all_columns_of_silver(landed: Landed, refining: Step) -> None:
+    (row,) = refine(landed, refining, complaint())
     expected = {
         "complaint_id": 7,
         "date_received": dt.date(2023, 5, 4),
@@ -65,35 +65,43 @@ def test_one_complaint_with_all_that_silver_says_of_it(landed: Landed, refining:
     assert {name: row[name] for name in expected} == expected
 
 
-def test_the_rows_have_all_columns_of_the_tables_that_they_become(landed: Landed, refining: Step) -> None:
+def test_refined_rows_have_all_columns_of_their_tables(landed: Landed, refining: Step) -> None:
     columns = set(landed([]).transform(refining).columns)
     made_later = {*STAMPED, "replayed_at"}
     assert {*COMPLAINTS.column_names, *OUTCOMES.column_names, *QUARANTINE.column_names} - made_later <= columns
 
 
-def test_every_row_comes_out_once_whatever_it_is(landed: Landed, refining: Step) -> None:
-    payloads = [but(), but(), "", "[]", "no json", but()[:-9], "{}", but(Date_received="soon"), but(Complaint_ID="x")]
+def test_every_row_is_returned_once_whatever_it_contains(landed: Landed, refining: Step) -> None:
+    payloads = [
+        complaint(),
+        complaint(),
+        "",
+        "[]",
+        "no json",
+        complaint()[:-9],
+        "{}",
+        complaint(Date_received="soon"),
+        complaint(Complaint_ID="x"),
+    ]
     rows = refine(landed, refining, *payloads)
-    assert [row.payload for row in rows] == [None, None, *payloads[2:]], "only of a row that may be refused"
+    assert [row.payload for row in rows] == [None, None, *payloads[2:]], "kept only for rows that may be refused"
     assert [bool(row.reasons) for row in rows] == [False, False, *[True] * 7]
 
 
-def test_a_row_of_the_narrative_archive_is_known_by_having_nothing_but_id_and_narrative(
-    landed: Landed, refining: Step
-) -> None:
+def test_a_narrative_archive_row_is_recognized_by_having_only_id_and_narrative(landed: Landed, refining: Step) -> None:
     archive = {"Complaint ID": "7", "Consumer complaint narrative": "Call me!"}
     rows = {
-        "of the archive": (json.dumps(archive), True, []),
+        "from the archive": (json.dumps(archive), True, []),
         "with other columns empty": (json.dumps({**dict.fromkeys(COMPLAINT, ""), **archive}), True, []),
         "without an id": (json.dumps(archive | {"Complaint ID": None}), False, ["complaint_id_missing"]),
-        "with an id that is none": (json.dumps(archive | {"Complaint ID": "x"}), False, ["complaint_id_not_numeric"]),
-        "with a date that is none": (
+        "with an invalid id": (json.dumps(archive | {"Complaint ID": "x"}), False, ["complaint_id_not_numeric"]),
+        "with an invalid date": (
             json.dumps(archive | {"Date received": "soon"}),
             False,
             ["date_received_unreadable"],
         ),
         "without a narrative": ('{"Complaint ID": "7"}', False, ["date_received_missing"]),
-        "a complaint without its date": (but(Date_received=None), False, ["date_received_missing"]),
+        "a complaint without its date": (complaint(Date_received=None), False, ["date_received_missing"]),
     }
     found = refine(landed, refining, *(payload for payload, _, _ in rows.values()))
     for (name, (_, bare, reasons)), row in zip(rows.items(), found, strict=True):

@@ -1,4 +1,4 @@
-"""Every row goes to exactly one of complaints, duplicates and quarantine; feeding it again changes nothing."""
+"""Every row goes to exactly one of complaints, duplicates and quarantine; loading it again changes nothing."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -33,7 +33,7 @@ ARCHIVE = ("Complaint ID", "Consumer complaint narrative")
 
 
 def complaint(number: int = 7, **changes: str | None) -> str:
-    """A complaint as JSON with other values; None takes a key away."""
+    """A complaint as JSON with changed values; None removes a key."""
     names = {"narrative": "Consumer complaint narrative", "response": "Company response to consumer"}
     changed: dict[str, str | None] = {**GOOD, "Complaint ID": str(number)}
     changed |= {names.get(name, name.replace("_", " ")): value for name, value in changes.items()}
@@ -45,13 +45,13 @@ def bare(number: int, narrative: str) -> str:
     return json.dumps(dict(zip(ARCHIVE, (str(number), narrative), strict=True)))
 
 
-class Sorted:
-    """Where each row of a batch went, and what the batch brings to each table."""
+class RoutedBatch:
+    """The destination of each row of a batch, and the rows that it adds to each table."""
 
-    def __init__(self, judged: DataFrame, outcomes: DataFrame) -> None:
-        self._judged = judged
+    def __init__(self, routed: DataFrame, outcomes: DataFrame) -> None:
+        self._routed = routed
         self.outcomes_frame = outcomes
-        self.rows: list[Row] = judged.orderBy("offset").collect()
+        self.rows: list[Row] = routed.orderBy("offset").collect()
 
     @property
     def destinations(self) -> list[tuple[str, str | None]]:
@@ -59,19 +59,19 @@ class Sorted:
 
     @cached_property
     def complaints(self) -> list[Row]:
-        return routing.complaints(self._judged).collect()
+        return routing.complaints(self._routed).collect()
 
     @cached_property
     def duplicates(self) -> list[Row]:
-        return routing.duplicates(self._judged).orderBy("record_id").collect()
+        return routing.duplicates(self._routed).orderBy("record_id").collect()
 
     @cached_property
     def quarantine(self) -> list[Row]:
-        return routing.quarantine(self._judged).collect()
+        return routing.quarantine(self._routed).collect()
 
     @cached_property
     def narratives(self) -> list[Row]:
-        return routing.late_narratives(self._judged).collect()
+        return routing.late_narratives(self._routed).collect()
 
     @cached_property
     def outcomes(self) -> list[Row]:
@@ -86,29 +86,29 @@ class Silver:
         self._tables = {table: spark.createDataFrame([], table.schema) for table in (COMPLAINTS, NARRATIVES, OUTCOMES)}
         self._offset = 0
 
-    def feed(self, *payloads: str) -> Sorted:
-        """Sort out one batch and store what it brings."""
+    def feed(self, *payloads: str) -> RoutedBatch:
+        """Route one batch and store its rows."""
         landed = self._landed(payloads, self._offset)
         self._offset += len(payloads)
         known = self._tables
         rows = ordered(landed.transform(self._refining))
-        judged = routing.routed(rows, known[COMPLAINTS], known[NARRATIVES], known[OUTCOMES]).localCheckpoint()
-        usable = judged.where("destination <> 'quarantine'")
+        routed = routing.routed(rows, known[COMPLAINTS], known[NARRATIVES], known[OUTCOMES]).localCheckpoint()
+        usable = routed.where("destination <> 'quarantine'")
         latest = latest_outcomes(usable, known[OUTCOMES], self._definition).localCheckpoint()
         self._tables = {
-            COMPLAINTS: known[COMPLAINTS].unionByName(routing.complaints(judged)),
-            NARRATIVES: known[NARRATIVES].unionByName(routing.late_narratives(judged)),
+            COMPLAINTS: known[COMPLAINTS].unionByName(routing.complaints(routed)),
+            NARRATIVES: known[NARRATIVES].unionByName(routing.late_narratives(routed)),
             OUTCOMES: known[OUTCOMES].join(latest, "complaint_id", "left_anti").unionByName(latest),
         }
-        return Sorted(judged, latest)
+        return RoutedBatch(routed, latest)
 
     def stored(self, table: Table) -> list[Row]:
-        """A table's rows in the order of their complaints."""
+        """A table's rows, ordered by complaint."""
         return self._tables[table].orderBy("complaint_id").collect()
 
 
 def ordered(refined: DataFrame) -> DataFrame:
-    """Refined rows as the writer of a batch has them."""
+    """Refined rows as the batch writer has them."""
     return refined.withColumn("refined_at", F.col("ingested_at")).transform(in_order)
 
 
@@ -117,7 +117,7 @@ def silver(spark: SparkSession, landed: Landed, refining: Step, session_settings
     return Silver(spark, landed, refining, session_settings.silver.successful_resolution)
 
 
-def test_a_new_complaint_is_stored_and_the_same_again_is_unchanged(silver: Silver) -> None:
+def test_a_new_complaint_is_stored_and_a_repeat_is_unchanged(silver: Silver) -> None:
     first = silver.feed(complaint(), complaint(), complaint(8))
     assert first.destinations == [("complaints", None), ("duplicates", "unchanged"), ("complaints", None)]
     again = silver.feed(complaint(8), complaint())
@@ -125,7 +125,7 @@ def test_a_new_complaint_is_stored_and_the_same_again_is_unchanged(silver: Silve
     assert {row.record_id for row in again.duplicates} == {"complaints-input/0/3", "complaints-input/0/4"}
 
 
-def test_each_kind_of_repeat_is_told_from_the_others(silver: Silver) -> None:
+def test_each_kind_of_repeat_is_recognized(silver: Silver) -> None:
     silver.feed(complaint(1), complaint(2, narrative="Old"), complaint(3, response="In progress"))
     repeats = {
         complaint(1, response="Closed with explanation"): ("outcome", []),
@@ -141,7 +141,7 @@ def test_each_kind_of_repeat_is_told_from_the_others(silver: Silver) -> None:
     assert [row.destination for row in found.rows] == ["duplicates"] * len(repeats)
 
 
-def test_an_answer_in_progress_after_a_final_one_is_no_news(silver: Silver) -> None:
+def test_in_progress_after_a_final_answer_changes_nothing(silver: Silver) -> None:
     silver.feed(complaint(1, response="Closed with explanation"))
     late = silver.feed(complaint(1, response="In progress"))
     assert late.destinations == [("duplicates", "unchanged")]
@@ -174,7 +174,7 @@ def test_within_a_batch_the_first_usable_row_is_the_complaint(silver: Silver) ->
     assert [row.company_response for row in found.outcomes] == ["Closed with explanation"], "not the refused row's"
 
 
-def test_rows_without_a_usable_id_are_refused_and_never_meet_each_other(silver: Silver) -> None:
+def test_rows_without_a_usable_id_are_refused_and_never_compared(silver: Silver) -> None:
     found = silver.feed("{}", "{}", "no json", complaint(7, Complaint_ID="x"), complaint(7, Complaint_ID=None))
     assert found.destinations == [("quarantine", None)] * 5
     assert len(found.quarantine) == 5
@@ -204,7 +204,7 @@ def test_a_narrative_finds_its_complaint_in_the_same_batch_whichever_comes_first
     assert {row.complaint_id: row.narrative for row in found.narratives} == {1: "Before", 2: "After"}
 
 
-def test_an_outcome_beside_a_late_narrative_is_not_lost(silver: Silver) -> None:
+def test_an_outcome_in_a_late_narrative_row_is_not_lost(silver: Silver) -> None:
     silver.feed(complaint(1))
     both = json.loads(bare(1, "Late")) | {
         "Company response to consumer": "Closed",
@@ -215,16 +215,14 @@ def test_an_outcome_beside_a_late_narrative_is_not_lost(silver: Silver) -> None:
     assert (outcome.response_class, outcome.processing_days) == ("closed", 2)
 
 
-def test_a_refused_payload_is_shown_up_to_a_length_and_waits_for_replay(silver: Silver) -> None:
+def test_a_refused_payload_is_truncated_and_waits_for_replay(silver: Silver) -> None:
     (row,) = silver.feed('{"x": "' + "y" * 200_000).quarantine
     assert len(row.payload) == PAYLOAD_SHOWN
     assert row.replayed_at is None
     assert (row.source, row.topic, row.partition, row.offset) == ("kafka", "complaints-input", 0, 0)
 
 
-def test_without_repeats_the_short_way_says_the_same_as_the_long_one(
-    spark: SparkSession, landed: Landed, refining: Step
-) -> None:
+def test_without_repeats_the_shortcut_matches_full_routing(spark: SparkSession, landed: Landed, refining: Step) -> None:
     payloads = [complaint(1), complaint(2, Date_received="soon"), "no json", complaint(3, response="Closed")]
     rows = (
         landed(payloads, 0)
@@ -258,7 +256,7 @@ ROWS = st.one_of(
 
 
 def expected_destinations(payloads: Iterable[str], known: set[int]) -> list[str]:
-    """Where each row of a batch must go, said a second time and simply."""
+    """Where each row of a batch must go: a second, simple implementation."""
     objects = [json.loads(payload) if payload.startswith("{") else {} for payload in payloads]
     usable = [("Product" in each) and each.get("Date received", "soon") != "soon" for each in objects]
     known_after = known | {int(each["Complaint ID"]) for each, ok in zip(objects, usable, strict=True) if ok}
@@ -274,7 +272,7 @@ def expected_destinations(payloads: Iterable[str], known: set[int]) -> list[str]
     return destinations
 
 
-def test_laws_of_random_batches_over_a_random_state(silver: Silver, generated: Generated) -> None:
+def test_invariants_hold_for_random_batches_on_random_state(silver: Silver, generated: Generated) -> None:
     known: set[int] = set()
     payloads = generated(ROWS, 180)
     orphans: set[int] = set()  # narratives that came before their complaints
@@ -305,7 +303,7 @@ def test_laws_of_random_batches_over_a_random_state(silver: Silver, generated: G
     assert {row.complaint_id for row in narratives if row not in before[NARRATIVES]} <= orphans
 
 
-def test_feeding_the_same_rows_again_gives_only_unchanged_repeats(silver: Silver) -> None:
+def test_loading_the_same_rows_again_produces_only_unchanged_repeats(silver: Silver) -> None:
     batch = [complaint(number, narrative="One", response="Closed") for number in range(1, 6)]
     silver.feed(*batch)
     again = silver.feed(*batch)
@@ -313,7 +311,7 @@ def test_feeding_the_same_rows_again_gives_only_unchanged_repeats(silver: Silver
     assert (again.complaints, again.narratives, again.outcomes) == ([], [], [])
 
 
-def test_the_tables_rows_have_the_tables_columns(silver: Silver) -> None:
+def test_routed_rows_have_the_columns_of_their_tables(silver: Silver) -> None:
     found = silver.feed(complaint(1), complaint(1), "no json", bare(1, "Late"))
     tables = {"complaints": COMPLAINTS, "duplicates": DUPLICATES, "quarantine": QUARANTINE, "narratives": NARRATIVES}
     for name, table in tables.items():

@@ -1,4 +1,4 @@
-"""Every label, state, channel and answer of the CFPB has a standard; what is unknown never passes for known."""
+"""CFPB labels, states, channels and answers have a standard value; unknown ones never pass as known."""
 
 import json
 from pathlib import Path
@@ -46,7 +46,7 @@ def standards(spark: SparkSession, *complaints: dict[str, str | None]) -> list[R
         (None, None, "Other"),
     ],
 )
-def test_a_product_has_one_family_over_the_renamings(
+def test_a_product_keeps_its_family_across_renamings(
     spark: SparkSession, product: str | None, sub_product: str | None, family: str
 ) -> None:
     [row] = standards(spark, {"Product": product, "Sub-product": sub_product})
@@ -55,7 +55,7 @@ def test_a_product_has_one_family_over_the_renamings(
     assert row.product_known is (None if product is None else product != "Teleportation")
 
 
-def test_the_taxonomy_is_whole() -> None:
+def test_the_taxonomy_is_complete() -> None:
     assert len([label for label in TAXONOMY.products if " > " not in label]) == 21
     assert set(TAXONOMY.products.values()) == set(TAXONOMY.families)
     assert len(set(TAXONOMY.states.values())) == 63
@@ -89,7 +89,7 @@ def test_tags_become_flags_that_are_never_null(spark: SparkSession) -> None:
     assert [row.is_older_american for row in rows] == [False, True, True, False, False]
 
 
-def test_an_answer_has_a_class(spark: SparkSession) -> None:
+def test_answers_have_a_response_class(spark: SparkSession) -> None:
     given = ["Closed with monetary relief", "Closed with non-monetary relief", "closed", "In progress", "Lost", None]
     rows = standards(spark, *({"Company response to consumer": answer} for answer in given))
     assert [row.response_class for row in rows] == [
@@ -98,7 +98,7 @@ def test_an_answer_has_a_class(spark: SparkSession) -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "said"),
+    ("before", "after", "message"),
     [
         ("family: Mortgage}", "family: Morgage}", "rule 'Mortgage': there is no family 'Morgage'"),
         ("Untimely response: untimely", "Untimely response: late", "is 'late', but the classes are explanation"),
@@ -107,12 +107,12 @@ def test_an_answer_has_a_class(spark: SparkSession) -> None:
         ("  CA: California", "  AL: California", "the key 'AL' is given twice"),
     ],
 )
-def test_a_wrong_taxonomy_is_refused(tmp_path: Path, before: str, after: str, said: str) -> None:
+def test_an_invalid_taxonomy_is_refused(tmp_path: Path, before: str, after: str, message: str) -> None:
     text = (CONF / "taxonomy.yaml").read_text(encoding="utf-8")
     assert text.count(before) == 1
     path = tmp_path / "taxonomy.yaml"
     path.write_text(text.replace(before, after), encoding="utf-8")
     with pytest.raises(ComplaintsError) as error:
         load_taxonomy(path)
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert "taxonomy.yaml:" in str(error.value)

@@ -30,7 +30,7 @@ def complaints(spark: SparkSession, days: list[int], texts: list[str | None], so
 
 @settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(0, 40), min_size=4, max_size=60))
-def test_law_no_part_knows_of_a_day_of_a_later_part(spark: SparkSession, ml: MlSettings, days: list[int]) -> None:
+def test_no_part_has_a_day_of_a_later_part(spark: SparkSession, ml: MlSettings, days: list[int]) -> None:
     rows = parted(complaints(spark, days, [None] * len(days)), ml).collect()
     assert sorted(row.date_received for row in rows) == sorted(FIRST + timedelta(days=day) for day in days)
     of = {part: [row.date_received for row in rows if row.part == part] for part in (FIT, CALIBRATE, TEST)}
@@ -39,7 +39,7 @@ def test_law_no_part_knows_of_a_day_of_a_later_part(spark: SparkSession, ml: MlS
     assert len(of[TEST]) <= len(days) * ml.test_share + 1
 
 
-def test_each_file_or_topic_is_parted_on_its_own_and_the_rule_finds_its_test_part_again(
+def test_each_file_or_topic_is_split_separately_and_the_rule_finds_its_test_set(
     spark: SparkSession, ml: MlSettings
 ) -> None:
     old = complaints(spark, list(range(40)), [None] * 40, "old")
@@ -57,7 +57,7 @@ def test_each_file_or_topic_is_parted_on_its_own_and_the_rule_finds_its_test_par
     assert unseen.where(rule.held_out()).count() == 2
 
 
-def test_copies_of_one_narrative_are_never_on_both_sides(spark: SparkSession, ml: MlSettings) -> None:
+def test_copies_of_one_narrative_are_never_in_two_parts(spark: SparkSession, ml: MlSettings) -> None:
     texts: list[str | None] = [f"text of its own {'abcdefghij'[n // 4]}{'klmn'[n % 4]}" for n in range(40)]
     texts[3], texts[39] = "They took {$20.00} on XX/XX/2023!", "they TOOK {$999.00}   on XX/XX/2021"
     rows = complaints(spark, list(range(40)), texts)

@@ -28,7 +28,7 @@ def oracle(fitted: PipelineModel, rows: DataFrame) -> PipelineModel:
 TOLD = "xxhash64(company, issue, state, narrative)"
 
 
-def test_promotion_compares_on_the_same_rows_and_refuses_the_worse(trained: Trained, tmp_path: Path) -> None:
+def test_promotion_compares_on_the_same_rows_and_refuses_a_worse_model(trained: Trained, tmp_path: Path) -> None:
     lake = copy_of(trained, tmp_path / "lake")
     registry = Registry(lake.settings)
     rows = examples(lake)
@@ -53,7 +53,7 @@ def test_promotion_compares_on_the_same_rows_and_refuses_the_worse(trained: Trai
         registry.rollback()
 
 
-def test_versions_carry_their_card_and_figures(trained: Trained) -> None:
+def test_versions_have_their_card_and_metrics(trained: Trained) -> None:
     registry = Registry(trained.lake.settings)
     version = registry.version("1")
     assert version.aliases == ("champion",)

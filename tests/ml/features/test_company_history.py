@@ -33,7 +33,7 @@ def test_a_complaint_sees_outcomes_known_before_its_day_and_never_its_own(spark:
     }
 
 
-def test_turning_later_outcomes_around_changes_no_earlier_history(spark: SparkSession) -> None:
+def test_flipping_later_outcomes_changes_no_earlier_history(spark: SparkSession) -> None:
     step = with_history(BASE, WEIGHT, ANSWER_DAYS)
     turned = [(*row[:3], 1 - row[3]) if row[2] >= date(2023, 1, 17) else row for row in ROWS]
     before, after = (
@@ -44,7 +44,7 @@ def test_turning_later_outcomes_around_changes_no_earlier_history(spark: SparkSe
     assert before[4] != after[4]
 
 
-def test_the_lookup_holds_each_company_as_of_the_end(spark: SparkSession) -> None:
+def test_the_lookup_has_each_company_as_of_the_end(spark: SparkSession) -> None:
     found = lookup(spark.createDataFrame(ROWS, COLUMNS), BASE, WEIGHT)
     assert found.keys() == {"A BANK", "B BANK"}
     assert math.isclose(found["A BANK"], shift(2, 4))

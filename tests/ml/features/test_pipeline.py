@@ -41,7 +41,7 @@ def columns_read(stage: object) -> list[str]:
     raise AssertionError(msg)
 
 
-def test_every_stage_reads_what_stages_before_it_made_of_the_inputs(trained: Trained) -> None:
+def test_every_stage_reads_only_inputs_or_earlier_outputs(trained: Trained) -> None:
     frame = trained.lake.read(COMPLAINTS).select(*INPUTS).limit(0)
     for stage in trained.model.fitted.stages:
         if not isinstance(stage, SQLTransformer):
@@ -51,7 +51,7 @@ def test_every_stage_reads_what_stages_before_it_made_of_the_inputs(trained: Tra
         frame = stage.transform(frame)  # the SQL of the first stage would be refused here if it read anything else
 
 
-def test_complaints_are_scored_from_the_inputs_alone(trained: Trained) -> None:
+def test_complaints_are_scored_from_the_inputs_only(trained: Trained) -> None:
     complaints = trained.lake.read(COMPLAINTS)
     whole = complaints.transform(scored(trained.model)).select("complaint_id", "probability")
     bare = complaints.select("complaint_id", *INPUTS).transform(scored(trained.model))
@@ -60,7 +60,7 @@ def test_complaints_are_scored_from_the_inputs_alone(trained: Trained) -> None:
     assert all(row.probability == row.of_inputs for row in pairs)
 
 
-def test_of_the_outcomes_training_takes_the_label_alone(trained: Trained) -> None:
+def test_training_uses_only_the_label_of_the_outcomes(trained: Trained) -> None:
     """Every other outcome column is turned upside down: the coefficients stay the same, word by word."""
     complaints, narratives, outcomes = (trained.lake.read(table) for table in (COMPLAINTS, NARRATIVES, OUTCOMES))
     rows = labeled(complaints, narratives, upside_down(outcomes))
@@ -103,7 +103,7 @@ def coefficients(fitted: PipelineModel) -> dict[str, float]:
     return dict(zip([*values, *numbers, *(f"word {word}" for word in words)], found, strict=True))
 
 
-def test_silver_derives_outcomes_apart_from_complaints(trained: Trained) -> None:
+def test_silver_derives_outcomes_separately_from_complaints(trained: Trained) -> None:
     """What silver derives of an outcome goes to silver.outcomes, and silver.complaints as stored has none of it."""
     stored = trained.lake.read(COMPLAINTS)
     assert not set(stored.columns) & KNOWN_LATER

@@ -59,7 +59,7 @@ def model(both: Fitted) -> Model:
 
 
 @pytest.mark.usefixtures("whole_plans")
-def test_nothing_is_evaluated_in_python_and_the_stream_says_what_the_batch_says_to_the_last_bit(
+def test_nothing_runs_in_python_and_stream_and_batch_scores_are_identical(
     trained: Trained, model: Model, tmp_path: Path
 ) -> None:
     lake = copy_of(trained, tmp_path / "lake")
@@ -77,9 +77,7 @@ def test_nothing_is_evaluated_in_python_and_the_stream_says_what_the_batch_says_
     assert {number: on_the_stream[number] for number in in_batch} == in_batch
 
 
-def test_saved_and_loaded_in_a_new_process_it_gives_the_same_to_the_last_bit(
-    trained: Trained, model: Model, tmp_path: Path
-) -> None:
+def test_a_model_loaded_in_a_new_process_gives_identical_scores(trained: Trained, model: Model, tmp_path: Path) -> None:
     complaints = trained.lake.read(COMPLAINTS).orderBy("complaint_id").limit(FEW)
     artifact, rows = tmp_path / "artifact", tmp_path / "rows"
     model.fitted.write().save(str(artifact))
@@ -92,7 +90,7 @@ def test_saved_and_loaded_in_a_new_process_it_gives_the_same_to_the_last_bit(
     assert there == {str(row.complaint_id): row.probability.hex() for row in here}
 
 
-def test_without_a_narrative_both_are_zero_and_with_one_the_embedding_has_unit_length(
+def test_without_a_narrative_both_are_zero_and_otherwise_the_embedding_has_unit_length(
     trained: Trained, model: Model
 ) -> None:
     complaints = trained.lake.read(COMPLAINTS)
@@ -110,7 +108,7 @@ def test_without_a_narrative_both_are_zero_and_with_one_the_embedding_has_unit_l
             assert (length, row.num_sentiment) == (0.0, 0.0)
 
 
-def test_dimensions_that_hardly_vary_are_left_out_so_that_the_classifier_learns(both: Fitted) -> None:
+def test_nearly_constant_dimensions_are_left_out_so_that_the_classifier_learns(both: Fitted) -> None:
     linear = stage_of(both.artifact, LogisticRegressionModel)
     selector = stage_of(both.artifact, VarianceThresholdSelectorModel)
     assert linear is not None
@@ -123,7 +121,7 @@ def test_dimensions_that_hardly_vary_are_left_out_so_that_the_classifier_learns(
     assert not [warning for warning in both.warnings if "learned nothing" in warning]
 
 
-def test_influences_name_the_sentiment_and_sum_to_the_logit(
+def test_influences_include_the_sentiment_and_sum_to_the_logit(
     trained: Trained, both: Fitted, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scoring, "SHOWN_INFLUENCES", 1000)
@@ -137,7 +135,7 @@ def test_influences_name_the_sentiment_and_sum_to_the_logit(
         assert math.isclose(line.slope * linear.intercept + line.offset + sum(told.values()), logit, abs_tol=1e-5)
 
 
-def test_the_sentiment_is_judged_on_narratives_that_it_never_saw_and_does_not_see_the_words_that_it_is_judged_by(
+def test_the_sentiment_is_evaluated_on_unseen_narratives_and_does_not_see_the_strong_words(
     trained: Trained, parts: DataFrame, both: Fitted, model: Model
 ) -> None:
     settings = switched_on(trained.lake.settings.ml, sentiment=None, embeddings=None)
@@ -155,7 +153,7 @@ def test_the_sentiment_is_judged_on_narratives_that_it_never_saw_and_does_not_se
     assert plain == strong
 
 
-def test_no_label_is_read_and_a_users_own_models_take_the_place_of_the_projects(
+def test_no_label_is_read_and_user_models_replace_the_projects_own(
     trained: Trained, parts: DataFrame, both: Fitted, tmp_path: Path
 ) -> None:
     unlabelled = parts.transform(with_history(0.2, 1.0, 15)).drop("label").where("part = 0")
@@ -192,9 +190,7 @@ def test_no_label_is_read_and_a_users_own_models_take_the_place_of_the_projects(
         ),
     ],
 )
-def test_a_model_that_is_not_there_is_named(
-    trained: Trained, parts: DataFrame, name: str, model: str, said: str
-) -> None:
+def test_a_missing_model_is_reported(trained: Trained, parts: DataFrame, name: str, model: str, said: str) -> None:
     settings = switched_on(trained.lake.settings.ml, **{name: model})
     with pytest.raises(ComplaintsError) as error:
         fit(parts, settings, lambda _: None)

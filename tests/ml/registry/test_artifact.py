@@ -37,7 +37,7 @@ def one(folder: Path, pattern: str) -> Path:
     return min(folder.glob(pattern))
 
 
-def test_files_that_are_as_they_were_saved_are_let_through(saved: Path) -> None:
+def test_unchanged_files_are_accepted(saved: Path) -> None:
     kept = digests(saved)
     assert {"MLmodel", "requirements.txt", "sparkml/metadata/part-00000"} <= set(kept)
     (saved / "registered_model_meta").write_text("what MLflow notes when it fetches them", encoding="utf-8")
@@ -57,7 +57,7 @@ def cut_off(path: Path) -> None:
         ("MLmodel", Path.unlink, "is missing"),
     ],
 )
-def test_a_file_that_is_missing_or_cut_off_is_named(
+def test_a_missing_or_truncated_file_is_named(
     saved: Path, pattern: str, damage: Callable[[Path], object], found: str
 ) -> None:
     kept = digests(saved)
@@ -76,7 +76,7 @@ def test_a_version_that_another_spark_nlp_saved_is_refused_with_both_versions(sa
     assert "with Spark NLP of an unknown version" in refused(saved, {})
 
 
-def test_a_model_of_somebody_else_is_refused_by_what_it_is_and_takes(saved: Path, tmp_path: Path) -> None:
+def test_a_foreign_model_is_refused_by_its_flavor_and_inputs(saved: Path, tmp_path: Path) -> None:
     foreign = tmp_path / "foreign"
     fitted = LogisticRegression().fit([[0.0], [1.0]], [0, 1])
     sklearn.save_model(fitted, foreign, pip_requirements=[])
@@ -102,7 +102,7 @@ def test_a_spark_pipeline_without_a_signature_or_a_probability_is_refused(saved:
         assert f"not a model of this project, since it {found}: {REMEDY}" in refused(saved, {})
 
 
-def test_the_reason_is_the_innermost_that_java_tells() -> None:
+def test_the_reason_is_the_innermost_java_cause() -> None:
     told = RuntimeError(
         "An error occurred while calling o55.load.\n"
         ": org.apache.spark.SparkException: Job aborted.\n\tat org.apache.spark.X.y(X.scala:1)\n"

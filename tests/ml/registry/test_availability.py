@@ -45,7 +45,7 @@ def held(lake: Lake, how: str) -> Iterator[None]:
         other.communicate("")
 
 
-def test_a_locked_registry_is_named_and_answers_again_when_the_lock_is_gone(lake: Lake) -> None:
+def test_a_locked_registry_is_reported_and_works_again_after_the_lock(lake: Lake) -> None:
     registry = Registry(lake.settings)
     sentence = re.escape(
         f"The registry of the model 'complaint_resolution' in {database(lake)} is locked by another process: "
@@ -58,7 +58,7 @@ def test_a_locked_registry_is_named_and_answers_again_when_the_lock_is_gone(lake
     assert registry.champion_version() == "1"
 
 
-def test_a_registry_that_somebody_writes_can_be_read_meanwhile_and_not_written(lake: Lake) -> None:
+def test_a_registry_with_a_write_lock_can_be_read_but_not_written(lake: Lake) -> None:
     registry = Registry(lake.settings)
     with held(lake, "BEGIN IMMEDIATE"):
         assert registry.champion_version() == "1"
@@ -68,7 +68,7 @@ def test_a_registry_that_somebody_writes_can_be_read_meanwhile_and_not_written(l
     registry.promote("1")
 
 
-def test_a_file_that_is_no_registry_is_named_with_what_to_put_in_its_place(lake: Lake) -> None:
+def test_a_file_that_is_not_a_registry_is_reported_with_a_remedy(lake: Lake) -> None:
     database(lake).write_bytes(b"no database at all" * 1000)
     with pytest.raises(UnreachableError, match=r"can't be read \(file is not a database\): put a copy of .* back, or"):
         Registry(lake.settings).champion_version()

@@ -13,7 +13,7 @@ from silver.tables import COMPLAINTS
 from tests.conftest import Trained
 
 
-def test_no_file_of_the_registry_holds_a_narrative(trained: Trained) -> None:
+def test_no_file_of_the_registry_contains_a_narrative(trained: Trained) -> None:
     rows = trained.lake.read(COMPLAINTS).where("narrative IS NOT NULL").select("narrative").collect()
     plain = [re.findall(r"[A-Za-z ,.]{50}", row.narrative) for row in rows]
     parts = sorted({found[0] for found in plain if found and "XX" not in found[0]})
@@ -24,7 +24,7 @@ def test_no_file_of_the_registry_holds_a_narrative(trained: Trained) -> None:
     assert [path.name for path in files_below(registry) if holds(path, wanted)] == []
 
 
-def test_the_example_is_what_the_pipeline_takes_and_made_up(trained: Trained) -> None:
+def test_the_input_example_is_valid_and_made_up(trained: Trained) -> None:
     assert set(EXAMPLE) == set(INPUTS)
     registry = Registry(trained.lake.settings)
     run = mlflow.MlflowClient().get_model_version(registry.name, "1").run_id

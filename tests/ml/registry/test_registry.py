@@ -11,7 +11,7 @@ from silver.tables import COMPLAINTS
 from tests.conftest import Trained
 
 
-def test_a_registered_champion_gives_the_very_same_probabilities(trained: Trained, lake: Lake) -> None:
+def test_a_registered_champion_returns_identical_probabilities(trained: Trained, lake: Lake) -> None:
     registry = Registry(lake.settings)
     with pytest.raises(ComplaintsError, match="no champion of the model 'complaint_resolution': run `complaints tra"):
         registry.champion_version()
@@ -35,7 +35,7 @@ def test_a_registered_champion_gives_the_very_same_probabilities(trained: Traine
     assert len(set(before.values())) > 10
 
 
-def test_everything_of_the_registry_lies_in_the_lakes_folder(trained: Trained) -> None:
+def test_the_registry_is_entirely_in_the_lakes_folder(trained: Trained) -> None:
     folder = trained.lake.settings.folder / "mlflow"
     assert (folder / "mlflow.db").is_file()
     assert any(folder.rglob("MLmodel"))

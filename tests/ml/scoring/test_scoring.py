@@ -34,7 +34,7 @@ def parameters(trained: Trained) -> dict[str, str]:
     return Registry(trained.lake.settings).parameters(trained.model.version)
 
 
-def test_a_score_keeps_the_complaint_and_says_how_it_was_made(trained: Trained) -> None:
+def test_a_score_keeps_the_complaint_and_reports_how_it_was_made(trained: Trained) -> None:
     complaints = trained.lake.read(COMPLAINTS)
     result = complaints.transform(scored(trained.model))
     added = ["probability", "scored_with", "influences", "model_name", "model_version"]
@@ -51,7 +51,7 @@ def test_a_score_keeps_the_complaint_and_says_how_it_was_made(trained: Trained) 
     assert result.select([F.col(name) for name in complaints.columns]).exceptAll(complaints).count() == 0
 
 
-def test_values_never_seen_in_training_are_scored_and_have_no_say(trained: Trained) -> None:
+def test_unseen_values_are_scored_and_have_no_influence(trained: Trained) -> None:
     complaints = trained.lake.read(COMPLAINTS).limit(5)
     odd = complaints.withColumns(
         {"company": F.lit("A COMPANY NEVER SEEN"), "product": F.lit(None).cast("string"), "narrative": F.lit("ßøλ ¡!")}

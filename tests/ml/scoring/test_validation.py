@@ -16,7 +16,7 @@ from silver.tables import COMPLAINTS
 from tests.conftest import Trained
 
 
-def test_a_column_that_is_missing_or_of_a_wrong_type_is_named(trained: Trained) -> None:
+def test_a_missing_or_wrongly_typed_column_is_named(trained: Trained) -> None:
     complaints = trained.lake.read(COMPLAINTS)
     score = scored(trained.model)
     with pytest.raises(
@@ -28,7 +28,7 @@ def test_a_column_that_is_missing_or_of_a_wrong_type_is_named(trained: Trained) 
         score(text)
 
 
-def test_the_output_has_one_vector_of_one_size_a_complaint_and_unseen_values_are_counted(trained: Trained) -> None:
+def test_output_vectors_have_one_size_and_unseen_values_are_counted(trained: Trained) -> None:
     complaints = trained.lake.read(COMPLAINTS).limit(40)
     found = checked_output(trained.model.fitted, complaints)
     assert found.rows == 40
@@ -55,7 +55,7 @@ for row in rows.collect():
 """
 
 
-def test_saved_and_loaded_in_a_new_process_it_gives_the_same_to_the_last_bit(trained: Trained, tmp_path: Path) -> None:
+def test_a_model_loaded_in_a_new_process_gives_identical_scores(trained: Trained, tmp_path: Path) -> None:
     complaints = trained.lake.read(COMPLAINTS).orderBy("complaint_id").limit(60)
     artifact, rows = tmp_path / "artifact", tmp_path / "rows"
     trained.model.fitted.write().save(str(artifact))

@@ -6,7 +6,7 @@ import pytest
 from ml.training.calibration import Line, fitted_lines
 
 
-def test_each_path_gets_the_line_that_its_own_rows_ask_for() -> None:
+def test_each_path_gets_the_line_that_fits_its_rows() -> None:
     random = np.random.default_rng(1)
     raw = random.normal(0, 1.5, 20_000)
     path = np.where(np.arange(20_000) % 2 == 0, "text", "structure")
@@ -17,7 +17,7 @@ def test_each_path_gets_the_line_that_its_own_rows_ask_for() -> None:
     assert (lines["structure"].slope, lines["structure"].offset) == pytest.approx((0.5, 0.3), abs=0.1)
 
 
-def test_a_path_with_few_rows_takes_the_common_line_and_no_rows_leave_scores_as_they_are() -> None:
+def test_a_path_with_few_rows_uses_the_common_line_and_without_rows_the_identity() -> None:
     random = np.random.default_rng(2)
     raw = random.normal(0, 1, 1000)
     label = (random.random(1000) < 1 / (1 + np.exp(-raw))).astype(float)
@@ -29,7 +29,7 @@ def test_a_path_with_few_rows_takes_the_common_line_and_no_rows_leave_scores_as_
     assert nothing == {"text": Line(), "structure": Line()}
 
 
-def test_a_line_never_turns_the_order_around() -> None:
+def test_a_line_never_reverses_the_order() -> None:
     raw = np.linspace(-2, 2, 400)
     label = (raw < 0).astype(float)
     label[::7] = 1 - label[::7]

@@ -34,7 +34,7 @@ def coefficients(fitted: PipelineModel) -> Numbers:
     return np.asarray(linear.coefficients.toArray(), dtype=float)
 
 
-def test_the_share_that_is_set_is_kept_and_the_model_is_fitted_on_that(trained: Trained, halved: Fitted) -> None:
+def test_the_configured_share_of_features_is_kept_and_fitted(trained: Trained, halved: Fitted) -> None:
     whole, kept = coefficients(trained.model.fitted), coefficients(halved.artifact)
     assert len(kept) == round(len(whole) / 10)
     slicer = stage_of(halved.artifact, VectorSlicer)
@@ -45,7 +45,7 @@ def test_the_share_that_is_set_is_kept_and_the_model_is_fitted_on_that(trained: 
 
 
 @pytest.mark.parametrize(("keep", "number"), [(5.0, 5), (0.0001, 1), (1e9, None)])
-def test_a_number_is_kept_as_it_is_and_never_none(
+def test_a_number_of_features_is_kept_and_at_least_one(
     trained: Trained, parts: DataFrame, keep: float, number: int | None
 ) -> None:
     fitted = trained.model.fitted
@@ -72,7 +72,7 @@ def test_influences_still_sum_to_the_logit(
         assert math.isclose(line.slope * linear.intercept + line.offset + told, logit, abs_tol=1e-6)
 
 
-def test_boosted_trees_keep_what_their_splits_gained_from(trained: Trained, parts: DataFrame) -> None:
+def test_boosted_trees_keep_the_features_with_the_most_gain(trained: Trained, parts: DataFrame) -> None:
     trees = {"algorithm": "gradient_boosted_trees", "grid": {"trees": [2], "depth": [2]}, "keep_features": 6.0}
     fitted = fit(parts, load_settings(ml=trees).ml, lambda _: None)
     output = checked_output(fitted.artifact, trained.lake.read(COMPLAINTS).limit(40))

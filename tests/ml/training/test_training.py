@@ -19,7 +19,7 @@ from tests.conftest import Trained
 TABLES = (COMPLAINTS, NARRATIVES, OUTCOMES)
 
 
-def test_the_training_says_what_it_did(trained: Trained) -> None:
+def test_training_reports_what_it_did(trained: Trained) -> None:
     training = trained.training
     outcomes = trained.lake.read(OUTCOMES).where("successful_resolution IS NOT NULL").count()
     parts = training.train_rows + training.calibrate_rows + training.metrics.rows
@@ -36,9 +36,7 @@ def test_the_training_says_what_it_did(trained: Trained) -> None:
     assert len(rule.since) == 2  # the two files
 
 
-def test_a_narrative_that_came_later_is_learned_from_and_one_that_is_there_stays(
-    spark: SparkSession, trained: Trained
-) -> None:
+def test_a_late_narrative_is_used_and_an_existing_one_stays(spark: SparkSession, trained: Trained) -> None:
     complaints = trained.lake.read(COMPLAINTS)
     (without,) = complaints.where("NOT has_narrative").select("complaint_id").take(1)
     (given_,) = complaints.where("has_narrative").select("complaint_id", "narrative").take(1)
@@ -59,14 +57,14 @@ def test_a_narrative_that_came_later_is_learned_from_and_one_that_is_there_stays
     assert found[given_.complaint_id].narrative == given_.narrative
 
 
-def test_a_classifier_that_learned_nothing_is_said_to_have(trained: Trained, parts: DataFrame) -> None:
+def test_a_classifier_that_learned_nothing_is_reported(trained: Trained, parts: DataFrame) -> None:
     settings = trained.lake.settings.ml
     grid = settings.grid.model_copy(update={"regularisation": [100.0], "elastic_net": [1.0]})
     found = fit(parts, settings.model_copy(update={"grid": grid}), lambda _: None)
     assert [warning for warning in found.warnings if "The classifier learned nothing" in warning]
 
 
-def test_what_nothing_can_be_learned_from_is_refused(trained: Trained, lake: Lake) -> None:
+def test_unusable_data_is_refused(trained: Trained, lake: Lake) -> None:
     lake.create(TABLES)
     lake.append(trained.lake.read(COMPLAINTS), COMPLAINTS, "test:0")
     outcomes = trained.lake.read(OUTCOMES)
@@ -87,7 +85,7 @@ def refuses(lake: Lake, sentence: str) -> None:
         train(lake, Registry(lake.settings), lambda _: None)
 
 
-def test_boosted_trees_take_the_place_of_the_linear_model_and_give_no_influences(trained: Trained) -> None:
+def test_boosted_trees_replace_the_linear_model_and_have_no_influences(trained: Trained) -> None:
     trees = load_settings(ml={"algorithm": "gradient_boosted_trees", "grid": {"trees": [3], "depth": [2]}}).ml
     parts = parted(examples(trained.lake).where("label IS NOT NULL"), trees).persist()
     fitted = fit(parts, trees, lambda _: None)
