@@ -49,11 +49,11 @@ def importances(moved: pd.DataFrame, label: Numbers, seed: int) -> list[Importan
     """Compute each feature's importance on labeled rows, most important first."""
     random = np.random.default_rng(seed)
     logit = moved.to_numpy().sum(axis=1)
-    whole = _auc(logit, label)
+    full = _auc(logit, label)
     found = []
     for feature in moved.columns:
         part = moved[feature].to_numpy()
-        lost = [whole - _auc(logit - part + random.permutation(part), label) for _ in range(SHUFFLES)]
+        lost = [full - _auc(logit - part + random.permutation(part), label) for _ in range(SHUFFLES)]
         found.append(Importance(str(feature), float(part.std()), float(np.mean(lost))))
     return sorted(found, key=lambda importance: -importance.auc_loss)
 

@@ -26,10 +26,10 @@ def fitted_classifier(rows: DataFrame, settings: MlSettings, candidate: Candidat
         settings: algorithm, and how many features to keep.
         candidate: the algorithm's parameters.
     """
-    whole = classifier(settings, candidate).fit(rows)
+    full = classifier(settings, candidate).fit(rows)
     if settings.keep_features is None:
-        return [whole]
-    slicer = strongest(whole, rows, settings.keep_features)
+        return [full]
+    slicer = strongest(full, rows, settings.keep_features)
     return [slicer, classifier(settings, candidate, STRONGEST).fit(slicer.transform(rows))]
 
 

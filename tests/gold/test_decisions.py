@@ -36,7 +36,7 @@ def test_each_complaint_gets_one_decision_that_fits_the_table(spark: SparkSessio
     stamped = with_stamps(decided)
     declared = {field.name: field.dataType for field in DECISIONS.schema.fields}
     assert {field.name: field.dataType for field in stamped.schema.fields} == declared
-    rows = stamped.collect()  # bounded: the trained lake holds some hundred complaints
+    rows = stamped.collect()  # bounded: the trained lake has a few hundred complaints
     assert len(rows) == len({row.complaint_id for row in rows}) == complaints.count()
     for row in rows:
         assert row.urgency in URGENCIES

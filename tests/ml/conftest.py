@@ -1,4 +1,4 @@
-"""What the tests of training share."""
+"""Fixtures shared by the ml tests."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ from tests.conftest import Trained
 
 @pytest.fixture(scope="module")
 def parts(trained: Trained) -> Iterator[DataFrame]:
-    """The trained lake's complaints with a known outcome, parted as training does."""
+    """The trained lake's complaints with a known outcome, split as in training."""
     rows = parted(examples(trained.lake).where("label IS NOT NULL"), trained.lake.settings.ml).persist()
     yield rows
     rows.unpersist()

@@ -1,4 +1,4 @@
-"""The figures are those of scikit-learn, and their intervals hold the truth about as often as they say."""
+"""Metrics match scikit-learn; intervals contain the metric and narrow with more rows."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from ml.metrics import Numbers, classification_report, confusion, intervals, mea
 
 
 def drawn(rows: int, seed: int = 1, ties: int = 20) -> tuple[Numbers, Numbers]:
-    """Labels of true probabilities, rounded so that there are ties."""
+    """Labels drawn from probabilities, which are rounded so that there are ties."""
     random = np.random.default_rng(seed)
     probability = np.clip(np.round(random.beta(1, 3, rows) * ties) / ties, 0.01, 0.99)
     return (random.random(rows) < probability).astype(float), probability
@@ -25,15 +25,15 @@ def drawn(rows: int, seed: int = 1, ties: int = 20) -> tuple[Numbers, Numbers]:
 
 def test_each_metric_matches_scikit_learn() -> None:
     label, probability = drawn(700)
-    called = probability >= 0.4
+    predicted = probability >= 0.4
     found = measured(label, probability, 0.4)
     expected = {
         "auc_roc": roc_auc_score(label, probability),
         "auc_pr": average_precision_score(label, probability),
-        "accuracy": accuracy_score(label, called),
-        "precision": precision_score(label, called),
-        "recall": recall_score(label, called),
-        "f1": f1_score(label, called),
+        "accuracy": accuracy_score(label, predicted),
+        "precision": precision_score(label, predicted),
+        "recall": recall_score(label, predicted),
+        "f1": f1_score(label, predicted),
         "log_loss": log_loss(label, probability),
         "brier": brier_score_loss(label, probability),
     }
@@ -57,12 +57,12 @@ def test_an_interval_contains_the_metric_and_narrows_with_more_rows() -> None:
     for rows in (100, 1600):
         label, probability = drawn(rows)
         found = intervals(label, probability, 0.4, seed=7, resamples=200)
-        figures = measured(label, probability, 0.4)
+        metrics = measured(label, probability, 0.4)
         for name in ("auc_roc", "accuracy", "brier", "log_loss"):
-            interval, figure = found[name], figures[name]
+            interval, value = found[name], metrics[name]
             assert interval is not None
-            assert figure is not None
-            assert interval[0] <= figure <= interval[1]
+            assert value is not None
+            assert interval[0] <= value <= interval[1]
         auc = found["auc_roc"]
         assert auc is not None
         widths.append(auc[1] - auc[0])

@@ -1,4 +1,4 @@
-"""Every rule of conf/expectations.yaml has a row that breaks it, and no complete real complaint is refused."""
+"""Every rule of conf/expectations.yaml has a failing row, and no complete real complaint is refused."""
 
 import csv
 import datetime as dt

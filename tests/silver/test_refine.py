@@ -1,4 +1,4 @@
-"""Each bronze row becomes one refined row with every column that silver's tables need; none is dropped."""
+"""Each bronze row becomes one refined row with all columns of silver's tables; none is dropped."""
 
 import datetime as dt
 import json

@@ -1,4 +1,4 @@
-"""Every row goes to exactly one of complaints, duplicates and quarantine; loading it again changes nothing."""
+"""Every row goes to one of complaints, duplicates and quarantine; loading it again changes nothing."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence

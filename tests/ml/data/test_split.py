@@ -1,4 +1,4 @@
-"""The test part comes after all that was learned from, copies of a text are on one side, a seed repeats a split."""
+"""Test sets are later than training sets, copies of a text stay together, and a seed repeats a split."""
 
 from datetime import date, timedelta
 
@@ -77,6 +77,6 @@ def test_a_random_split_is_the_same_for_the_same_seed_and_keeps_copies_together(
     rows = complaints(spark, list(range(200)), texts)
     parts = parted(rows, random)
     test = {row.complaint_id for row in parts.where(F.col("part") == TEST).collect()}
-    assert parts.count() == 200  # nothing is left out: copies fall together
+    assert parts.count() == 200  # no row is dropped: copies fall into the same part
     assert {r.complaint_id for r in rows.where(rule_of(parts, random).held_out()).collect()} == test
     assert 20 < len(test) < 80

@@ -1,4 +1,4 @@
-"""A challenger that is worse on the same rows is refused with its figures; a champion can be taken back."""
+"""A challenger that is worse on the same rows is refused; a promotion can be rolled back."""
 
 from pathlib import Path
 
@@ -17,15 +17,15 @@ from tests.conftest import Trained, copy_of
 
 
 def oracle(fitted: PipelineModel, rows: DataFrame) -> PipelineModel:
-    """An artifact that knows which of these complaints were successful: no honest model comes near."""
-    known = rows.where("label = 1").select(F.expr(TOLD).alias("told")).collect()
-    told = ", ".join(f"{row.told}L" for row in known)
-    knows = f"CASE WHEN {TOLD} IN ({told}) THEN 5.0D ELSE -5.0D END AS offset"
-    last = SQLTransformer(statement=f"SELECT *, 0.0D AS slope, {knows} FROM __THIS__")  # noqa: S608
+    """An artifact that knows which of these complaints were successful: no real model is as good."""
+    known = rows.where("label = 1").select(F.expr(FINGERPRINT).alias("fingerprint")).collect()
+    successes = ", ".join(f"{row.fingerprint}L" for row in known)
+    offset = f"CASE WHEN {FINGERPRINT} IN ({successes}) THEN 5.0D ELSE -5.0D END AS offset"
+    last = SQLTransformer(statement=f"SELECT *, 0.0D AS slope, {offset} FROM __THIS__")  # noqa: S608
     return PipelineModel(stages=[*fitted.stages[:-1], last])
 
 
-TOLD = "xxhash64(company, issue, state, narrative)"
+FINGERPRINT = "xxhash64(company, issue, state, narrative)"
 
 
 def test_promotion_compares_on_the_same_rows_and_refuses_a_worse_model(trained: Trained, tmp_path: Path) -> None:

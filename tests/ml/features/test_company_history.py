@@ -1,4 +1,4 @@
-"""A company's history knows only what was answered before a complaint arrived."""
+"""A company's history includes only outcomes known before a complaint arrived."""
 
 import math
 from datetime import date
@@ -35,10 +35,10 @@ def test_a_complaint_sees_outcomes_known_before_its_day_and_never_its_own(spark:
 
 def test_flipping_later_outcomes_changes_no_earlier_history(spark: SparkSession) -> None:
     step = with_history(BASE, WEIGHT, ANSWER_DAYS)
-    turned = [(*row[:3], 1 - row[3]) if row[2] >= date(2023, 1, 17) else row for row in ROWS]
+    flipped = [(*row[:3], 1 - row[3]) if row[2] >= date(2023, 1, 17) else row for row in ROWS]
     before, after = (
         {r.complaint_id: r[HISTORY] for r in spark.createDataFrame(rows, COLUMNS).transform(step).collect()}
-        for rows in (ROWS, turned)
+        for rows in (ROWS, flipped)
     )
     assert {number: before[number] for number in (1, 2, 3)} == {number: after[number] for number in (1, 2, 3)}
     assert before[4] != after[4]

@@ -1,4 +1,4 @@
-"""The scoring path cannot see an outcome: what is known later reaches the model as a label, and in no other way."""
+"""The scoring path cannot see an outcome: what is known later reaches the model only as the label."""
 
 import numpy as np
 from pyspark.ml import PipelineModel
@@ -29,7 +29,7 @@ def test_every_input_is_intake_or_derived_from_intake() -> None:
 
 
 def columns_read(stage: object) -> list[str]:
-    """The columns that a fitted stage of the pipeline takes."""
+    """Return the input columns of a fitted stage."""
     for name in ("getInputCols", "getInputCol", "getFeaturesCol"):
         if hasattr(stage, name):
             try:
@@ -37,7 +37,7 @@ def columns_read(stage: object) -> list[str]:
             except (KeyError, AttributeError):
                 continue
             return [value] if isinstance(value, str) else list(value)
-    msg = f"{stage} does not say what it reads"
+    msg = f"{stage} does not declare its input columns"
     raise AssertionError(msg)
 
 
@@ -61,9 +61,9 @@ def test_complaints_are_scored_from_the_inputs_only(trained: Trained) -> None:
 
 
 def test_training_uses_only_the_label_of_the_outcomes(trained: Trained) -> None:
-    """Every other outcome column is turned upside down: the coefficients stay the same, word by word."""
+    """With every other outcome column changed, the coefficients stay the same, word by word."""
     complaints, narratives, outcomes = (trained.lake.read(table) for table in (COMPLAINTS, NARRATIVES, OUTCOMES))
-    rows = labeled(complaints, narratives, upside_down(outcomes))
+    rows = labeled(complaints, narratives, altered(outcomes))
     assert set(rows.columns) == {*KEYS, "label", *INPUTS}
     settings = trained.lake.settings.ml
     again = fit(parted(rows.where("label IS NOT NULL"), settings), settings, lambda _: None)
@@ -75,8 +75,8 @@ def test_training_uses_only_the_label_of_the_outcomes(trained: Trained) -> None:
     assert max(map(abs, weights.values())) > 0.01
 
 
-def upside_down(outcomes: DataFrame) -> DataFrame:
-    """Outcomes whose every column but key and label says something else."""
+def altered(outcomes: DataFrame) -> DataFrame:
+    """Return outcomes with every column changed except key and label."""
     other = {
         name: F.when(F.col(name).isNull(), F.lit(col=True)).otherwise(~F.col(name))
         if kind == "boolean"
@@ -92,7 +92,7 @@ def upside_down(outcomes: DataFrame) -> DataFrame:
 
 
 def coefficients(fitted: PipelineModel) -> dict[str, float]:
-    """The model's coefficients by what they stand for: the order of equally frequent words and values is chance."""
+    """The coefficients by feature name, because the order of equally frequent words and values is random."""
     words = next(stage for stage in fitted.stages if isinstance(stage, CountVectorizerModel)).vocabulary
     indexer = next(stage for stage in fitted.stages if isinstance(stage, StringIndexerModel))
     columns = zip(indexer.getInputCols(), indexer.labelsArray, strict=True)
@@ -104,7 +104,7 @@ def coefficients(fitted: PipelineModel) -> dict[str, float]:
 
 
 def test_silver_derives_outcomes_separately_from_complaints(trained: Trained) -> None:
-    """What silver derives of an outcome goes to silver.outcomes, and silver.complaints as stored has none of it."""
+    """Facts derived from an outcome go to silver.outcomes; silver.complaints as stored has none of them."""
     stored = trained.lake.read(COMPLAINTS)
     assert not set(stored.columns) & KNOWN_LATER
     derived = with_outcome_facts(trained.lake.settings.silver.successful_resolution)(

@@ -1,4 +1,4 @@
-"""Sentiment and embeddings: made in the JVM, learned without outcomes, the same in batch, on the stream, and loaded."""
+"""Sentiment and embeddings run in the JVM, train without outcomes, and are equal in batch and stream."""
 
 import math
 import subprocess
@@ -39,7 +39,7 @@ __all__ = ["whole_plans"]  # the fixture
 
 pytestmark = pytest.mark.text
 
-FEW = 40  # complaints, where each takes MiniLM time
+FEW = 40  # complaints, because MiniLM takes time for each
 
 
 def switched_on(settings: MlSettings, **models: str | None) -> MlSettings:
@@ -68,9 +68,9 @@ def test_nothing_runs_in_python_and_stream_and_batch_scores_are_identical(
     follow(query, lambda _: None)
     some = trained.lake.read(COMPLAINTS).orderBy(F.desc("complaint_id")).limit(FEW).transform(scored(model))
     of_a_batch = lake.read(COMPLAINTS).transform(Queries(lake).scoring(model))
-    for told in (plan(of_a_batch), plan(some)):
-        assert "MapPartitions" in told  # which is how the embeddings are made
-        assert not IN_PYTHON.search(told)
+    for text in (plan(of_a_batch), plan(some)):
+        assert "MapPartitions" in text  # which is how the embeddings are computed
+        assert not IN_PYTHON.search(text)
     on_the_stream = {row.complaint_id: row.probability for row in lake.read(DECISIONS).collect()}
     in_batch = {row.complaint_id: row.probability for row in some.collect()}
     assert len(in_batch) == FEW
@@ -82,8 +82,8 @@ def test_a_model_loaded_in_a_new_process_gives_identical_scores(trained: Trained
     artifact, rows = tmp_path / "artifact", tmp_path / "rows"
     model.fitted.write().save(str(artifact))
     complaints.write.parquet(str(rows))
-    words = [sys.executable, "-c", IN_A_NEW_PROCESS, str(tmp_path / "lake"), str(artifact), str(rows)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", IN_A_NEW_PROCESS, str(tmp_path / "lake"), str(artifact), str(rows)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     there = dict(line.split() for line in done.stdout.splitlines())
     here = complaints.transform(scored(model)).collect()
@@ -129,10 +129,12 @@ def test_influences_include_the_sentiment_and_sum_to_the_logit(
     assert linear is not None
     for row in trained.lake.read(COMPLAINTS).limit(FEW).transform(scored(model)).collect():
         line = both.lines[row.scored_with]
-        told = {influence.feature: influence.contribution for influence in row.influences}
-        assert "negative sentiment of the narrative" in told
+        contributions = {influence.feature: influence.contribution for influence in row.influences}
+        assert "negative sentiment of the narrative" in contributions
         logit = math.log(row.probability / (1 - row.probability))
-        assert math.isclose(line.slope * linear.intercept + line.offset + sum(told.values()), logit, abs_tol=1e-5)
+        assert math.isclose(
+            line.slope * linear.intercept + line.offset + sum(contributions.values()), logit, abs_tol=1e-5
+        )
 
 
 def test_the_sentiment_is_evaluated_on_unseen_narratives_and_does_not_see_the_strong_words(
@@ -140,23 +142,25 @@ def test_the_sentiment_is_evaluated_on_unseen_narratives_and_does_not_see_the_st
 ) -> None:
     settings = switched_on(trained.lake.settings.ml, sentiment=None, embeddings=None)
     test = parts.where(F.col("part") == TEST)
-    felt = judge(both.artifact, both.threshold, test, settings).metrics.figures()
-    assert felt["sentiment_rows"] == test.where("has_narrative").count()
-    assert 0 < felt["sentiment_negative"] < 1
-    assert 0 < felt["sentiment_auc_roc"] < 1
+    metrics = judge(both.artifact, both.threshold, test, settings).metrics.figures()
+    assert metrics["sentiment_rows"] == test.where("has_narrative").count()
+    assert 0 < metrics["sentiment_negative"] < 1
+    assert 0 < metrics["sentiment_auc_roc"] < 1
     complaint = trained.lake.read(COMPLAINTS).where("has_narrative").limit(1)
-    said = [
+    variants = [
         complaint.withColumn("narrative", F.concat("narrative", F.lit(more)))
         for more in ("", " Outrageous harassment!")
     ]
-    plain, strong = (model.fitted.transform(rows.select(*INPUTS)).select("num_sentiment").collect() for rows in said)
+    plain, strong = (
+        model.fitted.transform(rows.select(*INPUTS)).select("num_sentiment").collect() for rows in variants
+    )
     assert plain == strong
 
 
 def test_no_label_is_read_and_user_models_replace_the_projects_own(
     trained: Trained, parts: DataFrame, both: Fitted, tmp_path: Path
 ) -> None:
-    unlabelled = parts.transform(with_history(0.2, 1.0, 15)).drop("label").where("part = 0")
+    unlabeled = parts.transform(with_history(0.2, 1.0, 15)).drop("label").where("part = 0")
     stages = list(both.artifact.stages)
     outputs = [stage.getOutputCol() if hasattr(stage, "getOutputCol") else "" for stage in stages]
     own = PipelineModel(stages=stages[outputs.index("plain_lemma") : outputs.index("sentiment") + 1])
@@ -165,8 +169,8 @@ def test_no_label_is_read_and_user_models_replace_the_projects_own(
     assert bert is not None
     bert.write().save(str(tmp_path / "bert"))
     models = {"sentiment": str(tmp_path / "sentiment"), "embeddings": str(tmp_path / "bert")}
-    again = represented(unlabelled, switched_on(trained.lake.settings.ml, **models), with_text=True)
-    some = unlabelled.where("has_narrative").limit(10)
+    again = represented(unlabeled, switched_on(trained.lake.settings.ml, **models), with_text=True)
+    some = unlabeled.where("has_narrative").limit(10)
     ours, theirs = (
         PipelineModel(stages=fitted.stages[: len(again.stages)])
         .transform(some)
@@ -179,7 +183,7 @@ def test_no_label_is_read_and_user_models_replace_the_projects_own(
 
 
 @pytest.mark.parametrize(
-    ("name", "model", "said"),
+    ("name", "model", "message"),
     [
         ("sentiment", "/nowhere/at/all", "ml.sentiment.model is '/nowhere/at/all', and there is no such folder"),
         ("embeddings", "conf/text", "ml.embeddings.model is 'conf/text', and there is no usable model in that folder"),
@@ -190,9 +194,9 @@ def test_no_label_is_read_and_user_models_replace_the_projects_own(
         ),
     ],
 )
-def test_a_missing_model_is_reported(trained: Trained, parts: DataFrame, name: str, model: str, said: str) -> None:
+def test_a_missing_model_is_reported(trained: Trained, parts: DataFrame, name: str, model: str, message: str) -> None:
     settings = switched_on(trained.lake.settings.ml, **{name: model})
     with pytest.raises(ComplaintsError) as error:
         fit(parts, settings, lambda _: None)
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)

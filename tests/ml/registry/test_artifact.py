@@ -1,4 +1,4 @@
-"""A version's files that can't serve are refused in a sentence that names what is wrong and what to do."""
+"""A version with unusable files is refused in a sentence that says what is wrong and what to do."""
 
 import re
 import shutil
@@ -38,13 +38,13 @@ def one(folder: Path, pattern: str) -> Path:
 
 
 def test_unchanged_files_are_accepted(saved: Path) -> None:
-    kept = digests(saved)
-    assert {"MLmodel", "requirements.txt", "sparkml/metadata/part-00000"} <= set(kept)
-    (saved / "registered_model_meta").write_text("what MLflow notes when it fetches them", encoding="utf-8")
-    refuse_unfit(WHAT, saved, kept)
+    stored = digests(saved)
+    assert {"MLmodel", "requirements.txt", "sparkml/metadata/part-00000"} <= set(stored)
+    (saved / "registered_model_meta").write_text("what MLflow adds when it downloads them", encoding="utf-8")
+    refuse_unfit(WHAT, saved, stored)
 
 
-def cut_off(path: Path) -> None:
+def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
@@ -52,7 +52,7 @@ def cut_off(path: Path) -> None:
     ("pattern", "damage", "found"),
     [
         ("sparkml/stages/*CountVectorizer*/data/*.parquet", Path.unlink, "is missing"),
-        ("sparkml/stages/*StringIndexer*/data/*.parquet", cut_off, "is not as it was saved"),
+        ("sparkml/stages/*StringIndexer*/data/*.parquet", truncate, "is not as it was saved"),
         ("sparkml/metadata/part-00000", lambda path: path.write_text(""), "is not as it was saved"),
         ("MLmodel", Path.unlink, "is missing"),
     ],
@@ -60,18 +60,18 @@ def cut_off(path: Path) -> None:
 def test_a_missing_or_truncated_file_is_named(
     saved: Path, pattern: str, damage: Callable[[Path], object], found: str
 ) -> None:
-    kept = digests(saved)
+    stored = digests(saved)
     path = one(saved, pattern)
     damage(path)
-    assert refused(saved, kept) == f"{WHAT} is broken, its file {path.relative_to(saved)} {found}: {REMEDY}"
+    assert refused(saved, stored) == f"{WHAT} is broken, its file {path.relative_to(saved)} {found}: {REMEDY}"
 
 
 def test_a_version_that_another_spark_nlp_saved_is_refused_with_both_versions(saved: Path) -> None:
     requirements = saved / "requirements.txt"
     text = requirements.read_text(encoding="utf-8")
     requirements.write_text(re.sub(r"spark-nlp==\S+", "spark-nlp==4.4.1", text), encoding="utf-8")
-    said = refused(saved, digests(saved))
-    assert said == f"{WHAT} was saved with Spark NLP 4.4.1, and this is Spark NLP {sparknlp.version()}: {REMEDY}"
+    message = refused(saved, digests(saved))
+    assert message == f"{WHAT} was saved with Spark NLP 4.4.1, and this is Spark NLP {sparknlp.version()}: {REMEDY}"
     requirements.unlink()
     assert "with Spark NLP of an unknown version" in refused(saved, {})
 
@@ -103,11 +103,11 @@ def test_a_spark_pipeline_without_a_signature_or_a_probability_is_refused(saved:
 
 
 def test_the_reason_is_the_innermost_java_cause() -> None:
-    told = RuntimeError(
+    error = RuntimeError(
         "An error occurred while calling o55.load.\n"
         ": org.apache.spark.SparkException: Job aborted.\n\tat org.apache.spark.X.y(X.scala:1)\n"
         "Caused by: java.io.FileNotFoundException: File part-00000 does not exist\n\t... 8 more"
     )
-    assert reason(told) == "FileNotFoundException: File part-00000 does not exist"
+    assert reason(error) == "FileNotFoundException: File part-00000 does not exist"
     assert reason(ValueError("flat\nand more")) == "flat"
     assert reason(ValueError()) == "ValueError"

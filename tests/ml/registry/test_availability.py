@@ -1,4 +1,4 @@
-"""A registry that another process has locked, or that is none, is said to be so, and nobody waits for it for long."""
+"""A locked or invalid registry is reported as such, without a long wait."""
 
 import re
 import subprocess
@@ -36,7 +36,7 @@ def database(lake: Lake) -> Path:
 
 @contextmanager
 def held(lake: Lake, how: str) -> Iterator[None]:
-    """The registry while another process holds it."""
+    """Hold the registry's lock in another process."""
     command = [sys.executable, "-c", HOLDING, str(database(lake)), how]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None

@@ -1,4 +1,4 @@
-"""What the registry keeps of a training holds no complaint: it would outlive its erasure."""
+"""The registry stores no complaints from training: they would remain after an erasure."""
 
 import json
 import re

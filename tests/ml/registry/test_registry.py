@@ -1,4 +1,4 @@
-"""A model that was registered and made champion comes back as it was; without a champion a sentence says what to do."""
+"""A registered champion loads unchanged; without a champion, the error says what to do."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A score says how it was made and what moved it, and what moved it adds up to the score."""
+"""A score reports how it was made and its influences, which add up to the score."""
 
 import json
 import math
@@ -19,7 +19,7 @@ def test_with_the_intercept_all_influences_sum_to_the_logit(trained: Trained, mo
     monkeypatch.setattr(scoring, "SHOWN_INFLUENCES", 1000)
     linear = next(stage for stage in trained.model.fitted.stages if isinstance(stage, LogisticRegressionModel))
     lines = {path: Line(**line) for path, line in json.loads(parameters(trained)["calibration"]).items()}
-    rows = trained.lake.read(COMPLAINTS).transform(scored(trained.model)).collect()  # bounded: some hundred complaints
+    rows = trained.lake.read(COMPLAINTS).transform(scored(trained.model)).collect()  # bounded: a few hundred rows
     assert {row.has_narrative for row in rows} == {True, False}
     for row in rows:
         logit = math.log(row.probability / (1 - row.probability))

@@ -1,4 +1,4 @@
-"""What the artifact can't read is named before anything runs; what it makes is checked and counted."""
+"""Invalid input is reported before anything runs; output is checked and counted."""
 
 import subprocess
 import sys
@@ -61,8 +61,8 @@ def test_a_model_loaded_in_a_new_process_gives_identical_scores(trained: Trained
     trained.model.fitted.write().save(str(artifact))
     complaints.write.parquet(str(rows))
     assert isinstance(PipelineModel.load(str(artifact)), PipelineModel)
-    words = [sys.executable, "-c", IN_A_NEW_PROCESS, str(tmp_path / "lake"), str(artifact), str(rows)]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", IN_A_NEW_PROCESS, str(tmp_path / "lake"), str(artifact), str(rows)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     there = dict(line.split() for line in done.stdout.splitlines())
     here = complaints.transform(scored(trained.model)).collect()
     assert there == {str(row.complaint_id): row.probability.hex() for row in here}

@@ -1,4 +1,4 @@
-"""Calibration makes probabilities true on each path, and never turns the order of scores around."""
+"""Calibration corrects the probabilities of each path and never reverses the order of scores."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""With fewer features the model stays one: it is checked, explained and saved as before, and the strongest are kept."""
+"""With fewer features, the model keeps the strongest and is checked, explained and saved as before."""
 
 import math
 from pathlib import Path
@@ -24,7 +24,7 @@ from tests.conftest import Trained
 
 
 @pytest.fixture(scope="module")
-def halved(trained: Trained, parts: DataFrame) -> Fitted:
+def reduced(trained: Trained, parts: DataFrame) -> Fitted:
     return fit(parts, trained.lake.settings.ml.model_copy(update={"keep_features": 0.1}), lambda _: None)
 
 
@@ -34,14 +34,14 @@ def coefficients(fitted: PipelineModel) -> Numbers:
     return np.asarray(linear.coefficients.toArray(), dtype=float)
 
 
-def test_the_configured_share_of_features_is_kept_and_fitted(trained: Trained, halved: Fitted) -> None:
-    whole, kept = coefficients(trained.model.fitted), coefficients(halved.artifact)
+def test_the_configured_share_of_features_is_kept_and_fitted(trained: Trained, reduced: Fitted) -> None:
+    whole, kept = coefficients(trained.model.fitted), coefficients(reduced.artifact)
     assert len(kept) == round(len(whole) / 10)
-    slicer = stage_of(halved.artifact, VectorSlicer)
+    slicer = stage_of(reduced.artifact, VectorSlicer)
     assert slicer is not None
     left_out = np.delete(whole, slicer.getIndices())
     assert np.abs(whole[slicer.getIndices()]).mean() > 2 * np.abs(left_out).mean()
-    assert checked_output(halved.artifact, trained.lake.read(COMPLAINTS).limit(40)).size == len(kept)
+    assert checked_output(reduced.artifact, trained.lake.read(COMPLAINTS).limit(40)).size == len(kept)
 
 
 @pytest.mark.parametrize(("keep", "number"), [(5.0, 5), (0.0001, 1), (1e9, None)])
@@ -56,20 +56,20 @@ def test_a_number_of_features_is_kept_and_at_least_one(
 
 
 def test_influences_still_sum_to_the_logit(
-    trained: Trained, halved: Fitted, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    trained: Trained, reduced: Fitted, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(scoring, "SHOWN_INFLUENCES", 1000)
-    halved.artifact.write().save(str(tmp_path / "artifact"))
+    reduced.artifact.write().save(str(tmp_path / "artifact"))
     loaded = PipelineModel.load(str(tmp_path / "artifact"))
     linear = stage_of(loaded, LogisticRegressionModel)
     assert linear is not None
-    rows = trained.lake.read(COMPLAINTS).transform(scored(Model("m", "1", loaded))).collect()  # bounded: some hundred
+    rows = trained.lake.read(COMPLAINTS).transform(scored(Model("m", "1", loaded))).collect()  # bounded: a few hundred
     assert {row.has_narrative for row in rows} == {True, False}
     for row in rows:
-        line = halved.lines[row.scored_with]
-        told = sum(influence.contribution for influence in row.influences)
+        line = reduced.lines[row.scored_with]
+        total = sum(influence.contribution for influence in row.influences)
         logit = math.log(row.probability / (1 - row.probability))
-        assert math.isclose(line.slope * linear.intercept + line.offset + told, logit, abs_tol=1e-6)
+        assert math.isclose(line.slope * linear.intercept + line.offset + total, logit, abs_tol=1e-6)
 
 
 def test_boosted_trees_keep_the_features_with_the_most_gain(trained: Trained, parts: DataFrame) -> None:

@@ -1,4 +1,4 @@
-"""Training learns from the past and is judged on the future; what it cannot learn from it refuses in a sentence."""
+"""Training learns from the past and is evaluated on the future; unusable data is refused."""
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
@@ -39,9 +39,9 @@ def test_training_reports_what_it_did(trained: Trained) -> None:
 def test_a_late_narrative_is_used_and_an_existing_one_stays(spark: SparkSession, trained: Trained) -> None:
     complaints = trained.lake.read(COMPLAINTS)
     (without,) = complaints.where("NOT has_narrative").select("complaint_id").take(1)
-    (given_,) = complaints.where("has_narrative").select("complaint_id", "narrative").take(1)
+    (existing,) = complaints.where("has_narrative").select("complaint_id", "narrative").take(1)
     later = spark.createDataFrame(
-        [(without.complaint_id, "They called XXXX times, 7 a day!"), (given_.complaint_id, "Another text.")],
+        [(without.complaint_id, "They called XXXX times, 7 a day!"), (existing.complaint_id, "Another text.")],
         "complaint_id bigint, narrative string",
     )
     rows = labeled(complaints, later, trained.lake.read(OUTCOMES))
@@ -49,12 +49,12 @@ def test_a_late_narrative_is_used_and_an_existing_one_stays(spark: SparkSession,
     assert rows.count() == complaints.count()
     found = {
         row.complaint_id: row
-        for row in rows.where(F.col("complaint_id").isin(without.complaint_id, given_.complaint_id)).collect()
+        for row in rows.where(F.col("complaint_id").isin(without.complaint_id, existing.complaint_id)).collect()
     }
     row = found[without.complaint_id]
     assert (row.narrative, row.has_narrative) == ("They called XXXX times, 7 a day!", True)
     assert (row.redactions, row.exclamations) == (1, 1)
-    assert found[given_.complaint_id].narrative == given_.narrative
+    assert found[existing.complaint_id].narrative == existing.narrative
 
 
 def test_a_classifier_that_learned_nothing_is_reported(trained: Trained, parts: DataFrame) -> None:
