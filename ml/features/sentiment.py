@@ -64,7 +64,7 @@ def fitted_sentiment(narratives: DataFrame, settings: MlSettings) -> list[Transf
         stages = _user_pipeline(settings.sentiment.model)
     else:
         if (platform.system(), platform.machine()) != SUPPORTED_PLATFORM:
-            msg = "ml.sentiment trains with TensorFlow, which is supported here only on Linux x86-64: set it to false."
+            msg = "Sentiment trains with TensorFlow, here only for Linux x86-64: set ml.sentiment.enabled to false."
             raise ComplaintsError(msg)
         stages = _trained_stages(narratives, settings.seed)
     annotated: Any = stages[-1]
