@@ -22,8 +22,6 @@ from lakehouse.tables.lake import Lake
 from ml.scoring.scoring import scored
 from silver import tables as silver
 from silver.expectations import load_expectations
-from silver.refine import refined
-from silver.standardize import load_taxonomy
 from silver.tables import COMPLAINTS, DUPLICATES, NARRATIVES, OUTCOMES, QUARANTINE
 from streaming.batch.load import follow
 from streaming.queries.definitions import Queries, Trigger
@@ -40,6 +38,7 @@ from tests.streaming.queries.test_refine import (
     complaint,
     land,
     messages,
+    planned_once,
     refine,
     rows_of,
 )
@@ -92,7 +91,7 @@ class Refinery:
     def __init__(self, lake: Lake, without: str = "") -> None:
         self.lake = lake
         self.rules = tuple(rule for rule in load_expectations(lake.spark) if rule.id != without)
-        self._step = refined(load_taxonomy(), self.rules, lake.settings.silver)
+        self._step = planned_once(Queries(lake).refining(self.rules))
 
     def run(self, number: int, payloads: list[str], dead: tuple[Table, ...] = (), query: str = QUERY) -> None:
         lake = DyingLake(self.lake, dead)

@@ -5,6 +5,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,13 @@ from bronze import tables as bronze
 from bronze.land import landed_from_kafka
 from lakehouse.settings import Settings, load_settings
 from lakehouse.spark.per_batch import stamped
+from lakehouse.spark.planned import Planned
+from lakehouse.step import Step
 from lakehouse.tables.commits import Guard
 from lakehouse.tables.declaration import Table
 from lakehouse.tables.lake import USER_METADATA, Lake
 from silver import tables as silver
 from silver.expectations import load_expectations
-from silver.refine import refined
-from silver.standardize import load_taxonomy
 from silver.tables import COMPLAINTS, DUPLICATES, EXPECTATIONS, NARRATIVES, OUTCOMES, QUARANTINE
 from streaming.batch.load import follow
 from streaming.queries.definitions import Queries, Trigger
@@ -229,13 +230,19 @@ FRESH = [complaint(11, response="Closed"), complaint(12, Product="Time travel"),
 AFTER = [complaint(11, State="CA"), complaint(21), complaint(1, Timely_response="Yes"), archived(3, "Its own")]
 
 
+@cache
+def planned_once(step: Step) -> Step:
+    """The step, planned once for all batches of these tests; those of a real query have columns of their own."""
+    return Planned(step)
+
+
 class Refinery:
     """Runs batches as the query does, over a separate lake."""
 
     def __init__(self, spark: SparkSession, settings: Settings) -> None:
         self.lake = Lake(spark, settings)
         self._expectations = load_expectations(spark)
-        self._step = refined(load_taxonomy(), self._expectations, settings.silver)
+        self._step = planned_once(Queries(self.lake).refining(self._expectations))
         self._frames: dict[int, DataFrame] = {}
         self.writer = self.restarted()
 
