@@ -5,6 +5,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,9 @@ def accessible_to_others(folder: Path) -> list[str]:
 
 
 def test_spark_creates_files_that_only_the_owner_can_read(lake: Lake) -> None:
-    lake.create([FILES])
-    lake.append(lake.frame([{"sha256": "a"}], FILES), FILES, "test:1")
+    table = replace(FILES, name="bronze.own")  # not a copy of a table that other tests created
+    lake.create([table])
+    lake.append(lake.frame([{"sha256": "a"}], table), table, "test:1")
     tables = lake.settings.folder / "tables"
     assert list(tables.rglob("*.parquet"))
     assert accessible_to_others(tables) == []
