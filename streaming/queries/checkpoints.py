@@ -1,6 +1,6 @@
-"""Whether a query can go on where it stopped: its checkpoint is whole and its topic's or table's, and nothing is lost.
+"""Check that a query can resume: its checkpoint is intact, belongs to its source, and no data was lost.
 
-Spark finds out late, in the words of its own code, or not at all. Nothing is changed here.
+Spark detects these cases late, with internal error messages, or not at all. The checks are read-only.
 """
 
 import json
@@ -29,12 +29,12 @@ RESTORE = (
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a query has come, by its checkpoint.
+    """Progress of a query according to its checkpoint.
 
     Attributes:
-        planned: its newest planned batch; None before the first.
-        done: its newest batch that is done; None before the first.
-        read: where its source was read up to, by the newest batch that is done; None before the first.
+        planned: the latest planned batch; None before the first.
+        done: the latest completed batch; None before the first.
+        read: the source's end offset as of the latest completed batch; None before the first.
     """
 
     planned: int | None
@@ -43,10 +43,10 @@ class Progress:
 
 
 def check_checkpoint(lake: Lake, query: str) -> None:
-    """Refuse a local query whose checkpoint is damaged, or is another topic's or table's.
+    """Reject a local query whose checkpoint is damaged or belongs to another topic or table.
 
     Raises:
-        ComplaintsError: it is; says which file, and what to do.
+        ComplaintsError: the checkpoint is not usable; the message names the file and the remedy.
     """
     if not lake.settings.is_local:
         return
@@ -57,12 +57,12 @@ def check_checkpoint(lake: Lake, query: str) -> None:
     if query in SOURCES:
         _check_table(lake, folder, SOURCES[query], progress.read)
         if query == "summarise":
-            _check_sums(lake, folder, progress.planned)
+            _check_aggregates(lake, folder, progress.planned)
         return
     topic = lake.settings.kafka.input.name
     if list(progress.read) != [topic]:
         msg = (
-            f"The checkpoint in {folder} goes on reading the topic {', '.join(progress.read)}, but kafka.input.name is "
+            f"The checkpoint in {folder} reads the topic {', '.join(progress.read)}, but kafka.input.name is "
             f"{topic}: set that back, or move the folder away to read {topic} from its beginning; nothing was changed."
         )
         raise ComplaintsError(msg)
@@ -72,39 +72,39 @@ def _check_table(lake: Lake, folder: Path, table: Table, read: dict[str, Any]) -
     row = lake.delta(table).detail().select("id").first()
     if row is not None and read.get("reservoirId") != row["id"]:
         msg = (
-            f"The checkpoint in {folder} goes on reading another table than the {table.name} that is there, as after "
-            f"one of the two was replaced. {RESTORE}"
+            f"The checkpoint in {folder} reads a different {table.name} from the one in the lake, as happens "
+            f"when one of the two was replaced. {RESTORE}"
         )
         raise ComplaintsError(msg)
 
 
-def _check_sums(lake: Lake, folder: Path, planned: int | None) -> None:
-    """Sums don't tell what is in them: a checkpoint from before some of their batches would add these again."""
-    query_id = str(_parsed(folder / "metadata", "summarise")["id"])
+def _check_aggregates(lake: Lake, folder: Path, planned: int | None) -> None:
+    """Reject a checkpoint older than the aggregates: its next batches would be added to the sums twice."""
+    query_id = str(_read_object(folder / "metadata", "summarise")["id"])
     last = max((newest(lake, table, query_id) for table in INCREMENTS), default=-1)
     if last > (planned or 0):
         msg = (
-            f"The checkpoint in {folder} is at batch {planned}, but gold has its batch {last}, as after an older copy "
-            "was put back. Move the folder away: then the sums are rebuilt from gold.decisions; nothing was changed."
+            f"The checkpoint in {folder} is at batch {planned}, but gold already has batch {last}, as happens when "
+            "an older copy was restored. Move the folder away: then the sums are rebuilt from gold.decisions; nothing was changed."
         )
         raise ComplaintsError(msg)
 
 
 def progress_of(folder: Path, query: str) -> Progress:
-    """How far a query has come.
+    """Return the progress of a query.
 
     Raises:
-        ComplaintsError: its checkpoint is damaged.
+        ComplaintsError: the checkpoint is damaged.
     """
     if not folder.is_dir():
         return Progress(None, None, None)
     planned, done = _numbers(folder / "offsets"), _numbers(folder / "commits")
     if planned or done:
-        _parsed(folder / "metadata", query)
+        _read_object(folder / "metadata", query)
     last_planned, last_done = max(planned, default=-1), max(done, default=-1)
     if last_done not in (last_planned, last_planned - 1):
         lost = f"commits/{last_planned - 1}" if last_done < last_planned else f"offsets/{last_done}"
-        msg = f"The checkpoint of the {query} query lacks {folder / lost}. {RESTORE}"
+        msg = f"The checkpoint of the {query} query is missing {folder / lost}. {RESTORE}"
         raise ComplaintsError(msg)
     read = {number: _read(folder / "offsets" / str(number), query) for number in sorted(planned)[-2:]}
     return Progress(
@@ -113,20 +113,20 @@ def progress_of(folder: Path, query: str) -> Progress:
 
 
 def unfinished(lake: Lake, query: str) -> tuple[str, int] | None:
-    """The query's id and the number of its batch that was planned and isn't done, which the next start runs again.
+    """Return the query id and the batch that was planned but not completed; the next start reruns it.
 
     Raises:
-        ComplaintsError: its checkpoint is damaged.
+        ComplaintsError: the checkpoint is damaged.
     """
     folder = Path(lake.checkpoint(query))
     progress = progress_of(folder, query)
     if progress.planned is None or progress.planned == progress.done:
         return None
-    return str(_parsed(folder / "metadata", query)["id"]), progress.planned
+    return str(_read_object(folder / "metadata", query)["id"]), progress.planned
 
 
 def read_up_to(folder: Path, batch: int, source: str) -> dict[int, int]:
-    """By partition where a batch of the ingesting query was to read a topic up to: the offset after its last message.
+    """Return the end offset (exclusive) of each partition for a batch of the ingest query.
 
     Raises:
         ComplaintsError: the checkpoint is damaged.
@@ -136,9 +136,9 @@ def read_up_to(folder: Path, batch: int, source: str) -> dict[int, int]:
 
 
 def reads_in_order(folder: Path, batch: int) -> bool:
-    """Whether a query reads a table's commits one after the other from a batch on, beyond what was there at first.
+    """Whether a query has finished the initial snapshot of its table and reads commit by commit from a batch on.
 
-    What a table has at a query's first start comes in no order that tells older rows from newer ones.
+    The initial snapshot arrives in no particular order, so it doesn't separate older rows from newer ones.
     """
     log = folder / "offsets" / str(batch)
     return log.is_file() and _read(log, folder.name).get("isStartingVersion") is False
@@ -149,70 +149,70 @@ def _numbers(folder: Path) -> set[int]:
 
 
 def _read(path: Path, query: str) -> dict[str, Any]:
-    """What a batch was to read its one source up to: after a version and a common part, a line a source."""
+    """End offset of a batch with one source; the log has a version line, a metadata line, then one line per source."""
     lines = _text(path, query).splitlines()
     if len(lines) < 3 or lines[0] != "v1":  # noqa: PLR2004 - the lines named above
-        raise _torn(path, query)
-    _loaded(lines[1], path, query)
-    return _loaded(lines[2], path, query)
+        raise _damaged(path, query)
+    _parse_object(lines[1], path, query)
+    return _parse_object(lines[2], path, query)
 
 
-def _parsed(path: Path, query: str) -> dict[str, Any]:
-    return _loaded(_text(path, query), path, query)
+def _read_object(path: Path, query: str) -> dict[str, Any]:
+    return _parse_object(_text(path, query), path, query)
 
 
 def _text(path: Path, query: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise _torn(path, query) from error
+        raise _damaged(path, query) from error
 
 
-def _loaded(text: str, path: Path, query: str) -> dict[str, Any]:
+def _parse_object(text: str, path: Path, query: str) -> dict[str, Any]:
     try:
         content = json.loads(text)
     except json.JSONDecodeError as error:
-        raise _torn(path, query) from error
+        raise _damaged(path, query) from error
     if not isinstance(content, dict):
-        raise _torn(path, query)
+        raise _damaged(path, query)
     return content
 
 
-def _torn(path: Path, query: str) -> ComplaintsError:
+def _damaged(path: Path, query: str) -> ComplaintsError:
     return ComplaintsError(
-        f"The checkpoint of the {query} query is damaged: {path} is missing or broken off. {RESTORE}"
+        f"The checkpoint of the {query} query is damaged: {path} is missing or incomplete. {RESTORE}"
     )
 
 
 def dropped_messages(settings: Settings, bootstrap_servers: str) -> str | None:
-    """A sentence on messages that Kafka has dropped unread, where `streaming.accept_data_loss` lets them go.
+    """Describe messages that Kafka deleted before they were read, if `streaming.accept_data_loss` is set.
 
     Raises:
-        ComplaintsError: it has dropped some and that isn't accepted, or has lost what was read; says how many, and what
-            to do.
+        ComplaintsError: messages were deleted unread and that isn't accepted, or Kafka lost messages that were read;
+            the message gives the count and the remedy.
     """
     folder = settings.folder / "checkpoints" / "ingest"
     topic = settings.kafka.input.name
     read = (progress_of(folder, "ingest").read or {}).get(topic)
     if read is None or noted(folder) != origin_of(settings.kafka, bootstrap_servers):
-        return None  # what was read is of another cluster or topic, and what is read now starts from the beginning
-    stood = {int(number): int(offset) for number, offset in read.items()}
+        return None  # the checkpoint is of another cluster or topic; this one starts at its beginning
+    positions = {int(number): int(offset) for number, offset in read.items()}
     (state,) = (state for state in describe_topics(settings.kafka, bootstrap_servers) if state.name == topic)
-    if any(state.offsets.get(number, (0, -1))[1] < offset for number, offset in stood.items()):
+    if any(state.offsets.get(number, (0, -1))[1] < offset for number, offset in positions.items()):
         msg = (
-            f"The topic {topic} ends before the offset {max(stood.values()):,} up to which it was read: Kafka has lost "
+            f"The topic {topic} ends before the offset {max(positions.values()):,} up to which it was read: Kafka has lost "
             "messages, and gives their offsets to others. Delete the topic and make it again (`complaints topics "
             "delete`, `complaints topics create`): then it is read from its beginning. Nothing was changed."
         )
         raise ComplaintsError(msg)
-    lost = {number: begin - offset for number, offset in stood.items() if (begin := state.offsets[number][0]) > offset}
+    lost = {number: begin - offset for number, offset in positions.items() if (begin := state.offsets[number][0]) > offset}
     if not lost:
         return None
-    told = (
+    loss = (
         f"Kafka has dropped {sum(lost.values()):,} messages of {topic} that were never read (partition "
-        f"{', '.join(map(str, sorted(lost)))}): its retention was shorter than the stream was away."
+        f"{', '.join(map(str, sorted(lost)))}): retention is shorter than the stream's downtime."
     )
     if settings.streaming.accept_data_loss:
-        return told
-    msg = f"{told} Set COMPLAINTS_STREAMING__ACCEPT_DATA_LOSS=true to go on without them."
+        return loss
+    msg = f"{loss} Set COMPLAINTS_STREAMING__ACCEPT_DATA_LOSS=true to continue without them."
     raise ComplaintsError(msg)

@@ -1,7 +1,7 @@
 """The four streaming queries, each with its own checkpoint: ingest, refine, score, summarise.
 
-Steps and writing are apart: what a batch goes through is a function from frame to frame, the same as outside a stream.
-The same queries run for ever, or until nothing is left, as `complaints load` does.
+Transformation and writing are separate: the steps of a batch are plain DataFrame functions, also used outside a stream.
+The same queries run continuously or until no input is left, as in `complaints load`.
 """
 
 import logging
@@ -43,31 +43,31 @@ from streaming.queries.summarise import SummariseBatch
 QueryName = Literal["ingest", "refine", "score", "summarise"]
 Batch = Callable[[DataFrame, int], None]
 FILES_PER_BATCH = 200
-JOB = uuid.uuid4().hex  # what this process is called where it holds a lease
+JOB = uuid.uuid4().hex  # identifies this process when it holds a lease
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Trigger:
-    """When a query runs its next batch: at an interval (0 = as data comes), or over what is there and then no more."""
+    """When a query runs its next batch: at an interval (0 = as data arrives), or once over the available data."""
 
     until_done: bool = False
     interval_ms: int = 0
 
     def applied(self, writer: DataStreamWriter) -> DataStreamWriter:
-        """The writer with this trigger."""
+        """Return the writer with this trigger."""
         if self.until_done:
             return writer.trigger(availableNow=True)
         return writer.trigger(processingTime=f"{self.interval_ms} milliseconds")
 
 
 class Queries:
-    """Starts the queries over one lake.
+    """Starts the queries on one lake.
 
     Args:
         lake: the lake.
-        gate: wraps each batch's writing, so that a supervisor can stop between two batches.
+        gate: wraps each batch function, so that a supervisor can stop between two batches.
     """
 
     def __init__(self, lake: Lake, gate: Callable[[Batch], Batch] = lambda batch: batch) -> None:
@@ -76,12 +76,12 @@ class Queries:
         self._rows = lake.settings.streaming.max_rows_per_batch
 
     def ingest(self, kafka: dict[str, str], trigger: Trigger) -> StreamingQuery:
-        """Kafka to bronze.complaints. `kafka` are Spark's options: servers, security.
+        """Stream Kafka to bronze.complaints. `kafka` holds Spark's options: servers, security.
 
-        Messages of a transaction that was aborted were never sent, and are not read.
+        Messages of aborted transactions are not read.
 
         Raises:
-            ComplaintsError: the brokers can't be reached, or have no such topic; or the checkpoint is damaged.
+            ComplaintsError: the brokers can't be reached, the topic doesn't exist, or the checkpoint is damaged.
         """
         topic = self._lake.settings.kafka.input.name
         taken_up = resume_topic(self._lake, kafka["kafka.bootstrap.servers"])
@@ -93,7 +93,7 @@ class Queries:
             .option("startingOffsets", "earliest")
             .option("failOnDataLoss", not self._lake.settings.streaming.accept_data_loss)
             .option("maxOffsetsPerTrigger", self._rows)
-            .option("kafka.max.poll.records", self._polled)
+            .option("kafka.max.poll.records", self._max_poll_records)
             .load()
         )
         return self._start(
@@ -105,51 +105,51 @@ class Queries:
         )
 
     def refine(self, trigger: Trigger) -> StreamingQuery:
-        """bronze.complaints to silver."""
+        """Stream bronze.complaints to silver."""
         expectations = load_expectations(self._lake.spark)
         return self._start(
             "refine",
-            self._lake.read_stream(bronze.COMPLAINTS, **self._pace),
+            self._lake.read_stream(bronze.COMPLAINTS, **self._rate_limits),
             lambda guard, query_id: RefineBatch(self._lake, guard, query_id, expectations),
             trigger,
             self.refining(expectations),
         )
 
     def refining(self, expectations: tuple[Expectation, ...]) -> Step:
-        """What a batch of bronze goes through before it is sorted out and written."""
+        """Return the step that a bronze batch goes through before it is routed and written."""
         return refined(load_taxonomy(), expectations, self._lake.settings.silver)
 
     def score(
         self, model: Model, publishing: Publishing | None, trigger: Trigger, challenger: Model | None = None
     ) -> StreamingQuery:
-        """silver.complaints to gold.decisions, and to Kafka when `publishing` is given; a challenger scores beside."""
+        """Stream silver.complaints to gold.decisions, and to Kafka if `publishing`; a challenger scores in shadow."""
         return self._start(
             "score",
-            self._lake.read_stream(silver.COMPLAINTS, **self._pace),
+            self._lake.read_stream(silver.COMPLAINTS, **self._rate_limits),
             lambda guard, _: ScoreBatch(self._lake, guard, publishing),
             trigger,
             self.scoring(model, challenger),
         )
 
     def scoring(self, model: Model, challenger: Model | None = None) -> Step:
-        """What a batch of silver goes through before it is written and published."""
+        """Return the step that a silver batch goes through before it is written and published."""
         rules = load_decisions(self._lake.spark, silver.COMPLAINTS.schema)
         steps = [*([shadowed(challenger)] if challenger else []), scored(model), decisions(rules)]
         return lambda complaints: reduce(DataFrame.transform, steps, complaints)
 
     def summarise(self, trigger: Trigger) -> StreamingQuery:
-        """gold.decisions to the aggregates."""
-        rows = self._lake.read_stream(gold.DECISIONS, **self._pace)
+        """Stream gold.decisions to the aggregates."""
+        rows = self._lake.read_stream(gold.DECISIONS, **self._rate_limits)
         return self._start("summarise", rows, lambda guard, _: SummariseBatch(self._lake, guard), trigger)
 
     @property
-    def _polled(self) -> int:
-        """Messages that a client may unpack at a time: as many as a quarter of the heap takes, however large."""
+    def _max_poll_records(self) -> int:
+        """Messages per poll: as many as fit in a quarter of the heap, even at their maximum size."""
         settings = self._lake.settings
         return max(1, min(500, heap_bytes(settings.spark.memory) // 4 // settings.kafka.input.max_message_bytes))
 
     @property
-    def _pace(self) -> dict[str, str | int]:
+    def _rate_limits(self) -> dict[str, str | int]:
         return {"maxFilesPerTrigger": FILES_PER_BATCH, "maxBytesPerTrigger": "16m"}
 
     def _start(
@@ -166,8 +166,8 @@ class Queries:
             step = Planned(step)
         elif step:
             rows, step = rows.transform(step), None
-        # The query's id is in its checkpoint and is known only once it runs: the first batch may come before.
-        batches = _FirstBatch(
+        # The query id is stored in the checkpoint and known only once the query runs; the first batch may come earlier.
+        batches = _LazyBatchWriter(
             name, step, lease, lambda query_id: self._gate(writer(Guard(self._lake, query_id), query_id))
         )
         self._lake.spark.sparkContext.setLocalProperty("spark.scheduler.pool", name)
@@ -182,8 +182,8 @@ class Queries:
         return query
 
 
-class _FirstBatch:
-    """Makes the batch writer when the first batch comes, for the query that runs it."""
+class _LazyBatchWriter:
+    """Creates the batch writer on the first batch, when the query id is known."""
 
     def __init__(self, name: str, step: Step | None, lease: Lease | None, make: Callable[[str], Batch]) -> None:
         self._name = name
@@ -202,12 +202,12 @@ class _FirstBatch:
             try:
                 self._batch(self._step(rows) if self._step else rows, batch_id)
             except Exception:
-                log.info("a batch did not end", exc_info=True)  # people are told by the supervisor, in a sentence
+                log.info("a batch failed", exc_info=True)  # the supervisor reports it to the user in one sentence
                 raise
 
 
 def spark_kafka_options(lake: Lake, bootstrap_servers: str) -> dict[str, str]:
-    """Spark's options for the settings' Kafka: servers and security."""
+    """Return Spark's Kafka options from the settings: servers and security."""
     kafka = lake.settings.kafka
     options = {
         "kafka.bootstrap.servers": bootstrap_servers,

@@ -1,4 +1,4 @@
-"""The ingesting query: Kafka to bronze.complaints, every offset once."""
+"""The ingest query: Kafka to bronze.complaints, each offset exactly once."""
 
 from collections.abc import Iterable
 from functools import reduce
@@ -18,10 +18,10 @@ from streaming.queries.checkpoints import read_up_to
 
 
 class IngestBatch:
-    """Appends one batch of landed messages; called by Spark with each batch of the query.
+    """Appends one batch of Kafka messages; Spark calls it for each batch of the query.
 
-    What bronze holds is told by its rows. The first batch of a start asks how far they reach beyond its checkpoint,
-    mostly not at all; while they do, each batch leaves out what is there.
+    The rows in bronze say which messages have landed. The first batch after a start checks whether they go beyond the
+    checkpoint; usually they don't. While they do, each batch skips the messages that are already there.
     """
 
     def __init__(self, lake: Lake, guard: Guard) -> None:
@@ -29,14 +29,14 @@ class IngestBatch:
         self._guard = guard
         self._topic = lake.settings.kafka.input.name
         self._folder = Path(lake.checkpoint("ingest"))
-        self._landed: dict[int, int] | None = None  # by partition the last offset known, where that lies ahead
+        self._landed: dict[int, int] | None = None  # partition -> last stored offset, if at or past the batch
 
     def __call__(self, batch: DataFrame, batch_id: int) -> None:
-        """Append the batch's messages, short of those that the table has had."""
+        """Append the batch's messages that the table has never had."""
         rows = stamped(batch, "ingested_at").coalesce(1)  # one file per batch, however many partitions the topic has
         begin = self._begin(batch_id) if self._landed is None or self._landed else {}
         if self._landed is None:
-            self._landed = self._ahead(begin)
+            self._landed = self._landed_beyond(begin)
         self._landed = {p: last for p, last in self._landed.items() if begin.get(p, 0) <= last}
         if not self._landed:
             self._lake.append(rows, COMPLAINTS, self._guard.mark(batch_id))
@@ -46,11 +46,11 @@ class IngestBatch:
                 self._lake.append(new, COMPLAINTS, self._guard.mark(batch_id))
 
     def _begin(self, batch_id: int) -> dict[int, int]:
-        """By partition the first offset of a batch; nothing of one that the query has not read before."""
+        """Return the start offset of each partition; partitions that the query has not read before are missing."""
         return read_up_to(self._folder, batch_id - 1, self._topic) if batch_id else {}
 
-    def _ahead(self, begin: dict[int, int]) -> dict[int, int]:
-        """By partition the last offset that bronze has had from a position on, of any topic of this name."""
+    def _landed_beyond(self, begin: dict[int, int]) -> dict[int, int]:
+        """Return the last offset per partition that bronze has had at or after `begin`, for any topic of this name."""
         coordinates = F.split("record_id", "/")
         erased = self._lake.read(ERASURES).select(
             coordinates[0].alias("topic"), coordinates[1].cast("int").alias("partition"),
@@ -58,13 +58,13 @@ class IngestBatch:
         )  # fmt: skip
         landed = self._lake.read(COMPLAINTS).select("topic", "partition", "offset").unionByName(erased)
         beyond = _any((F.col("partition") == p) & (F.col("offset") >= offset) for p, offset in begin.items())
-        added = F.col("partition") > max(begin, default=-1)  # since the query last read
+        added = F.col("partition") > max(begin, default=-1)  # partitions added since the query last read
         wanted = (F.col("topic") == self._topic) & (beyond | added)
         found = landed.where(wanted).groupBy("partition").agg(F.max("offset").alias("last"))
-        return {row.partition: row["last"] for row in found.collect()}  # bounded: one a partition
+        return {row.partition: row["last"] for row in found.collect()}  # bounded: one row per partition
 
     def _new(self, rows: DataFrame, begin: dict[int, int], batch_id: int) -> DataFrame:
-        """The rows that bronze has never had; its files' statistics leave out those beside the batch."""
+        """Return the rows that bronze has never had; file statistics skip files outside the batch's offsets."""
         end = read_up_to(self._folder, batch_id, self._topic)
         within = _any(
             (F.col("partition") == p) & F.col("offset").between(begin.get(p, 0), last - 1) for p, last in end.items()

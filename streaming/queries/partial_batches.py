@@ -1,8 +1,8 @@
-"""A batch of the refining query that silver may have in part: what is missing is written, and nothing else.
+"""Complete a batch of the refine query that silver may have in part: only the missing rows are written.
 
-So it is with the first batch of a start, which may have been cut off between two tables, and with rows that are read
-again, as from a checkpoint that was moved away. Marks only help to tell what silver knew before; whether a row is there
-is told by the rows.
+This applies to the first batch after a start, which may have stopped between two tables, and to rows that are read
+again, for example after a checkpoint was moved away. Commit marks only show what silver knew before the batch; the rows
+in the tables decide whether a row was written.
 """
 
 from collections.abc import Callable
@@ -23,13 +23,13 @@ from silver.tables import COMPLAINTS, DUPLICATES, NARRATIVES, OUTCOMES, QUARANTI
 
 
 class Completion:
-    """One batch against what silver has of it; a context manager that holds its rows.
+    """Compares one batch with the rows silver already has; a context manager that holds the batch's rows.
 
     Args:
         lake: the lake.
         rows: the batch's refined rows.
-        within: when they landed, as SQL over `ingested_at`: the tables' statistics leave out files beside it.
-        outcomes_at: the version of silver.outcomes that has the batch's own commit; None = it has none yet.
+        within: SQL condition on `ingested_at` that covers the rows; file statistics skip files outside it.
+        outcomes_at: version of silver.outcomes with the batch's own commit; None = not committed yet.
     """
 
     def __init__(self, lake: Lake, rows: DataFrame, within: str, outcomes_at: int | None) -> None:
@@ -52,15 +52,15 @@ class Completion:
 
     @property
     def missing(self) -> DataFrame:
-        """The rows that were in no table when this began."""
+        """The rows that were in no table at the start."""
         return self._rows.where(is_nowhere())
 
     def jobs(self, mark: str) -> list[Callable[[], None]]:
-        """What writes the missing rows, a job a table, in commits that carry the mark."""
-        sorted_rows = self._stack.enter_context(held(self._sorted()))
-        sorted_rows.count()  # sorted out before the first commit: what is read afterwards would hold this batch's rows
-        new = sorted_rows.where(is_nowhere())
-        late = routing.late_narratives(sorted_rows).join(self._known(NARRATIVES), "complaint_id", "left_anti")
+        """Return the write jobs for the missing rows, one per table; their commits carry the mark."""
+        routed_rows = self._stack.enter_context(held(self._routed()))
+        routed_rows.count()  # route before the first commit: later reads would include this batch's own rows
+        new = routed_rows.where(is_nowhere())
+        late = routing.late_narratives(routed_rows).join(self._known(NARRATIVES), "complaint_id", "left_anti")
         frames = {
             COMPLAINTS: routing.complaints(new),
             DUPLICATES: routing.duplicates(new),
@@ -68,10 +68,10 @@ class Completion:
             NARRATIVES: late,
         }
         appending = [partial(self._append, rows, table, mark) for table, rows in frames.items()]
-        return [*appending, partial(self._merge, sorted_rows.where("destination <> 'quarantine'"))]
+        return [*appending, partial(self._merge, routed_rows.where("destination <> 'quarantine'"))]
 
-    def _sorted(self) -> DataFrame:
-        """The rows sorted out by what silver knew without them."""
+    def _routed(self) -> DataFrame:
+        """Return the rows routed against what silver knew before this batch."""
         own = self._rows.select("record_id")
         complaints, narratives = (
             self._known(table).join(own, "record_id", "left_anti") for table in (COMPLAINTS, NARRATIVES)
@@ -79,7 +79,7 @@ class Completion:
         return routing.routed(self._rows, complaints, narratives, self._known(OUTCOMES, self._before))
 
     def _known(self, table: Table, version: int | None = None) -> DataFrame:
-        """A table's rows of these complaints."""
+        """Return the table's rows for the batch's complaint ids."""
         return self._read(table, version).where(self._near).join(F.broadcast(self._ids), "complaint_id", "left_semi")
 
     def _read(self, table: Table, version: int | None = None) -> DataFrame:
@@ -93,13 +93,13 @@ class Completion:
                 merge_outcomes(self._lake, latest, self._near)
 
     def _append(self, rows: DataFrame, table: Table, mark: str) -> None:
-        with held(rows) as kept:
-            if not kept.isEmpty():
-                self._lake.append(kept, table, mark)
+        with held(rows) as pending:
+            if not pending.isEmpty():
+                self._lake.append(pending, table, mark)
 
 
 def merge_outcomes(lake: Lake, latest: DataFrame, near: str) -> None:
-    """Put outcomes into silver.outcomes, one a complaint; `near` is the range of their numbers, as SQL."""
+    """Merge outcomes into silver.outcomes, one row per complaint; `near` is the complaint id range as SQL."""
     (
         lake.delta(OUTCOMES, latest.sparkSession)
         .alias("t")

@@ -1,7 +1,7 @@
-"""The refining query: bronze.complaints to silver, each row written exactly once over six tables.
+"""The refine query: bronze.complaints to silver, each row written exactly once across six tables.
 
 Reads bronze.complaints as a stream; writes silver.complaints, narratives, outcomes, quarantine, duplicates and
-expectations. A batch's repeats are found by the range of its complaint ids, so that the cost is the batch's own.
+expectations. Duplicates are looked up within the batch's complaint id range, so the cost depends only on the batch.
 """
 
 from collections.abc import Callable, Iterable
@@ -29,7 +29,7 @@ from streaming.queries.partial_batches import Completion, merge_outcomes
 
 
 class RefineBatch:
-    """Writes one batch of refined rows; called by Spark with each batch of the query."""
+    """Writes one batch of refined rows; Spark calls it for each batch of the query."""
 
     def __init__(self, lake: Lake, guard: Guard, query_id: str, expectations: tuple[Expectation, ...]) -> None:
         self._lake = lake
@@ -37,99 +37,100 @@ class RefineBatch:
         self._query_id = query_id
         self._expectations = expectations
         self._highest_id: int | None = None
-        self._landed_until: int | None = None  # microseconds: what landed later is in no table
+        self._landed_until: int | None = None  # microseconds; rows that landed later are in no table
         self._summary = [*_summary(), *broken_counts(expectations)]
-        self._without_repeats = [(table, came, planned(step, lake.settings)) for table, came, step in _WITHOUT_REPEATS]
+        self._without_repeats = [(table, n, planned(step, lake.settings)) for table, n, step in _WITHOUT_REPEATS]
         self._pool = ThreadPoolExecutor(3, thread_name_prefix="refine")
 
     def __call__(self, batch: DataFrame, batch_id: int) -> None:
-        """Sort the batch's rows out and write them, each table at most once."""
+        """Route the batch's rows and write them, with at most one commit per table."""
         with held(stamped(batch, "refined_at")) as rows:
             summary = rows.agg(*self._summary).first()
             if summary is not None and summary["rows"]:
                 rows.sparkSession.conf.set(USER_METADATA, self._guard.mark(batch_id))
-                write = self._complete if self._may_be_there(summary) else self._write
+                write = self._write_missing if self._may_be_written(summary) else self._write
                 write(rows, summary, batch_id)
                 if self._highest_id is not None:
                     self._highest_id = max(self._highest_id, summary["highest"] or 0)
 
-    def _may_be_there(self, summary: Row) -> bool:
-        """Whether silver may have rows of the batch: the first of a start, and what landed no later than what it has.
+    def _may_be_written(self, summary: Row) -> bool:
+        """Whether silver may already have rows of the batch.
 
-        It costs a batch nothing: only the first of a start looks into the tables.
+        True for the first batch after a start unless silver has nothing from that time on, and for rows that landed no
+        later than those. Only the first batch reads the tables.
         """
         if self._landed_until is not None:
             return bool(summary["landed_first"] <= self._landed_until)
         since = F.col("ingested_at") >= F.timestamp_micros(F.lit(summary["landed_first"]))
-        landed = self._of_each(PLACES, lambda rows: rows.where(since).select(F.unix_micros("ingested_at").alias("at")))
+        landed = self._union(PLACES, lambda rows: rows.where(since).select(F.unix_micros("ingested_at").alias("at")))
         last = landed.agg(F.max("at")).first()
         self._landed_until = max(summary["landed_first"] - 1, (last and last[0]) or 0)
-        return not self._of_each(
+        return not self._union(
             (*PLACES, NARRATIVES, OUTCOMES), lambda rows: rows.select("record_id").limit(1)
         ).isEmpty()
 
-    def _of_each(self, tables: Iterable[Table], step: Step) -> DataFrame:
+    def _union(self, tables: Iterable[Table], step: Step) -> DataFrame:
         return reduce(DataFrame.unionByName, (self._lake.read(table).transform(step) for table in tables))
 
-    def _complete(self, rows: DataFrame, summary: Row, batch_id: int) -> None:
-        """Write what silver lacks of the batch."""
+    def _write_missing(self, rows: DataFrame, summary: Row, batch_id: int) -> None:
+        """Write the rows of the batch that silver is missing."""
         mark, spark = self._guard.mark(batch_id), rows.sparkSession
         before = {table: self._guard.written(table, batch_id) for table in _WRITTEN}
         within = f"ingested_at BETWEEN timestamp_micros({summary['landed_first']}) AND "
         within += f"timestamp_micros({summary['landed_last']})"
         with Completion(self._lake, rows, within, before[OUTCOMES]) as completion:
-            # Rules broken are counted a batch: of one that this query began, all rows; else those that come now.
-            begun = any(version is not None for version in before.values())
-            counted = summary if begun else completion.missing.agg(*self._summary).first()
+            # Broken rules are counted per batch: all rows if this query began it, otherwise only the rows written now.
+            was_started = any(version is not None for version in before.values())
+            counted = summary if was_started else completion.missing.agg(*self._summary).first()
             jobs = completion.jobs(mark)
             if counted and counted["broken"] and before[EXPECTATIONS] is None:
-                jobs.append(_appending(self._lake, self._broken(spark, counted, batch_id), EXPECTATIONS, mark))
-            _all_done(self._pool, jobs)
+                jobs.append(_append_job(self._lake, self._broken(spark, counted, batch_id), EXPECTATIONS, mark))
+            _run_all(self._pool, jobs)
 
     def _write(self, rows: DataFrame, summary: Row, batch_id: int) -> None:
-        """Write a batch of which silver has nothing."""
+        """Write a batch of which silver has no rows."""
         spark = rows.sparkSession
         mark = self._guard.mark(batch_id)
         stored = _Stored(self._lake, spark, summary)
         jobs: dict[Table, Callable[[], None]] = {}
         if summary["broken"]:
-            jobs[EXPECTATIONS] = _appending(self._lake, self._broken(spark, summary, batch_id), EXPECTATIONS, mark)
-        with ExitStack() as holding:
+            jobs[EXPECTATIONS] = _append_job(self._lake, self._broken(spark, summary, batch_id), EXPECTATIONS, mark)
+        with ExitStack() as stack:
             if self._may_repeat(stored, summary):
-                jobs |= self._with_repeats(in_order(rows), stored, mark, holding)
+                jobs |= self._with_repeats(in_order(rows), stored, mark, stack)
             else:
-                for table, came, frame in self._without_repeats:
-                    if summary[came]:
-                        jobs[table] = _appending(self._lake, frame(rows), table, mark)
-            _all_done(self._pool, jobs.values())
+                for table, count, frame in self._without_repeats:
+                    if summary[count]:
+                        jobs[table] = _append_job(self._lake, frame(rows), table, mark)
+            _run_all(self._pool, jobs.values())
 
     def _may_repeat(self, stored: "_Stored", summary: Row) -> bool:
-        """Whether a complaint of the batch may be known or stand in it twice; without a look into the table mostly."""
+        """Whether a complaint id may be known already or occur twice in the batch; usually needs no table read."""
         if self._highest_id is None:
             self._highest_id = stored.highest_id()
         inside = summary["usable"] > summary["distinct_ids"] or summary["bare"] > 0
         return inside or (summary["lowest"] is not None and summary["lowest"] <= self._highest_id)
 
     def _with_repeats(
-        self, rows: DataFrame, stored: "_Stored", mark: str, holding: ExitStack
+        self, rows: DataFrame, stored: "_Stored", mark: str, stack: ExitStack
     ) -> dict[Table, Callable[[], None]]:
         ids = rows.select("complaint_id").where("complaint_id IS NOT NULL").distinct()
         known = {table: stored.read(table).join(F.broadcast(ids), "complaint_id", "left_semi") for table in _COMPARED}
-        # Sorted out once, before the first commit: a frame reads a table as it is when it runs, so one that ran after
-        # another's commit would take this batch's own rows for known ones.
-        sorted_rows = holding.enter_context(
+        # Route once, before the first commit: a DataFrame reads the table's state at execution time, so one that runs
+        # after another's commit would treat this batch's own rows as known.
+        routed_rows = stack.enter_context(
             held(routing.routed(rows, known[COMPLAINTS], known[NARRATIVES], known[OUTCOMES]))
         )
-        counts = sorted_rows.agg(*_came()).first()
+        counts = routed_rows.agg(*_rows_per_table()).first()
         frames = {
-            COMPLAINTS: routing.complaints(sorted_rows),
-            DUPLICATES: routing.duplicates(sorted_rows),
-            QUARANTINE: routing.quarantine(sorted_rows),
-            NARRATIVES: routing.late_narratives(sorted_rows),
+            COMPLAINTS: routing.complaints(routed_rows),
+            DUPLICATES: routing.duplicates(routed_rows),
+            QUARANTINE: routing.quarantine(routed_rows),
+            NARRATIVES: routing.late_narratives(routed_rows),
         }
-        jobs = {t: _appending(self._lake, frame, t, mark) for t, frame in frames.items() if counts and counts[t.name]}
+        jobs = {t: _append_job(self._lake, frame, t, mark) for t, frame in frames.items() if counts and counts[t.name]}
         if counts and counts[OUTCOMES.name]:
-            usable = sorted_rows.where("destination <> 'quarantine'")
+            usable = routed_rows.where("destination <> 'quarantine'")
             latest = latest_outcomes(usable, known[OUTCOMES], self._lake.settings.silver.successful_resolution)
             jobs[OUTCOMES] = partial(merge_outcomes, self._lake, latest, stored.near)
         return jobs
@@ -157,13 +158,13 @@ _COMPARED = (COMPLAINTS, NARRATIVES, OUTCOMES)
 
 
 class _Stored:
-    """What silver knows before this batch."""
+    """What silver has before this batch."""
 
     def __init__(self, lake: Lake, spark: SparkSession, summary: Row) -> None:
         self._lake, self._spark, self._summary = lake, spark, summary
 
     def read(self, table: Table) -> DataFrame:
-        """Rows whose complaint id lies within the batch's range; the files' statistics leave the others out."""
+        """Return rows whose complaint id is in the batch's range; file statistics skip the other files."""
         return self._lake.read(table, spark=self._spark).where(self.near)
 
     @property
@@ -172,7 +173,7 @@ class _Stored:
         return f"complaint_id BETWEEN {self._summary['lowest'] or 0:d} AND {self._summary['highest'] or 0:d}"
 
     def highest_id(self) -> int:
-        """The highest complaint id known, 0 when there is none."""
+        """Return the highest known complaint id, or 0 if there is none."""
         row = self._lake.read(COMPLAINTS, spark=self._spark).agg(F.max("complaint_id")).first()
         return int(row[0] or 0) if row else 0
 
@@ -197,19 +198,19 @@ def _summary() -> list[Column]:
     ]
 
 
-def _came() -> list[Column]:
-    """What sorted rows bring to each table, so that an empty one costs no commit."""
-    brings = {
+def _rows_per_table() -> list[Column]:
+    """Return the row count per table of routed rows, so that a table without rows gets no commit."""
+    conditions = {
         COMPLAINTS: F.col("destination") == "complaints",
         DUPLICATES: F.col("destination") == "duplicates",
         QUARANTINE: F.col("destination") == "quarantine",
         NARRATIVES: (F.col("destination") == "duplicates") & F.col("brings_narrative"),
         OUTCOMES: F.col("brings_outcome"),
     }
-    return [F.count(F.when(condition, 1)).alias(table.name) for table, condition in brings.items()]
+    return [F.count(F.when(condition, 1)).alias(table.name) for table, condition in conditions.items()]
 
 
-# What a batch in which nothing repeats brings to which table, when the summary counts any; no commit is made for none.
+# Tables of a batch without repeats, with the summary column that counts their rows; a count of 0 makes no commit.
 _WITHOUT_REPEATS: tuple[tuple[Table, str, Step], ...] = (
     (COMPLAINTS, "usable", lambda rows: routing.complaints(routing.routed_without_repeats(rows))),
     (QUARANTINE, "refused", lambda rows: routing.quarantine(routing.routed_without_repeats(rows))),
@@ -221,12 +222,12 @@ _WITHOUT_REPEATS: tuple[tuple[Table, str, Step], ...] = (
 )
 
 
-def _appending(lake: Lake, frame: DataFrame, table: Table, mark: str) -> Callable[[], None]:
+def _append_job(lake: Lake, frame: DataFrame, table: Table, mark: str) -> Callable[[], None]:
     return lambda: lake.append(frame, table, mark)
 
 
-def _all_done(pool: ThreadPoolExecutor, jobs: Iterable[Callable[[], None]]) -> None:
-    """Run the jobs side by side and wait for all, then raise the first failure."""
+def _run_all(pool: ThreadPoolExecutor, jobs: Iterable[Callable[[], None]]) -> None:
+    """Run the jobs in parallel, wait for all, then raise the first failure."""
     futures = [pool.submit(job) for job in jobs]
     for future in futures:
         future.exception()

@@ -1,7 +1,7 @@
-"""The scoring query: silver.complaints to gold.decisions, published on Kafka as well.
+"""The score query: silver.complaints to gold.decisions, also published to Kafka.
 
-The decision in the table comes exactly once; on Kafka at least once, with the same key and content each time, since
-what is published again is read from the table.
+A decision is written to the table exactly once and to Kafka at least once. Repeated messages have the same key and
+content, because they are read from the table.
 """
 
 from collections.abc import Mapping
@@ -30,34 +30,34 @@ class Publishing:
 
 
 class ScoreBatch:
-    """Writes one batch of decisions; called by Spark with each batch of the query.
+    """Writes one batch of decisions; Spark calls it for each batch of the query.
 
-    What is decided is told by the rows of gold.decisions. A start compares its batches with them until one lies behind
-    all of them; from there on the source has what is new, in order.
+    The rows of gold.decisions say which complaints are decided. After a start, batches are compared with them until one
+    is newer than all of them; from then on the source delivers only new rows, in order.
     """
 
     def __init__(self, lake: Lake, guard: Guard, publishing: Publishing | None) -> None:
         self._lake = lake
         self._guard = guard
         self._publishing = publishing
-        self._columns = [F.col(name) for name in DECISIONS.column_names]  # made once: each is a question to the JVM
+        self._columns = [F.col(name) for name in DECISIONS.column_names]  # built once: each is a call to the JVM
         self._messages = planned(messages, lake.settings)
-        self._is_behind = False  # the source has nothing more that is decided
-        self._decided_until: int | None = None  # microseconds: what was refined later is not decided
+        self._is_past_decided = False  # the source has no more decided rows
+        self._decided_until: int | None = None  # microseconds; rows refined later are not decided
 
     def __call__(self, batch: DataFrame, batch_id: int) -> None:
-        """Append the decisions that the table lacks and publish them; those that it has are published again."""
+        """Append and publish the decisions missing from the table; publish those already there again."""
         rows = stamped(batch, "scored_at").withColumn("batch_id", per_batch(batch_id, "record_id").cast("bigint"))
         with held(rows.select(self._columns)) as decisions:
-            if self._may_be_there(decisions, batch_id):
-                self._complete(decisions, batch_id)
+            if self._may_be_written(decisions, batch_id):
+                self._write_missing(decisions, batch_id)
             else:
                 self._lake.append(decisions, DECISIONS, self._guard.mark(batch_id))
                 self._publish(decisions, self._messages)
 
-    def _may_be_there(self, decisions: DataFrame, batch_id: int) -> bool:
-        """Whether gold may have decisions of the batch; without a look once a batch lay behind them."""
-        if self._is_behind:
+    def _may_be_written(self, decisions: DataFrame, batch_id: int) -> bool:
+        """Whether gold may have decisions of the batch; needs no read once a batch was newer than all of them."""
+        if self._is_past_decided:
             return False
         if self._decided_until is None:
             last = self._lake.read(DECISIONS).agg(F.max(F.unix_micros("refined_at"))).first()
@@ -65,11 +65,11 @@ class ScoreBatch:
         first = decisions.agg(F.min(F.unix_micros("refined_at"))).first()
         beyond = first is not None and first[0] is not None and first[0] > self._decided_until
         in_order = not self._decided_until or reads_in_order(Path(self._lake.checkpoint("score")), batch_id)
-        self._is_behind = beyond and in_order
+        self._is_past_decided = beyond and in_order
         return not beyond
 
-    def _complete(self, decisions: DataFrame, batch_id: int) -> None:
-        """Append what the table lacks of the batch, and publish all of it."""
+    def _write_missing(self, decisions: DataFrame, batch_id: int) -> None:
+        """Append the batch's decisions that are missing from the table, and publish all of them."""
         ids = decisions.agg(F.min("complaint_id").alias("low"), F.max("complaint_id").alias("high")).first()
         if ids is None or ids["low"] is None:
             return
@@ -90,7 +90,7 @@ class ScoreBatch:
 
 
 def messages(decisions: DataFrame) -> DataFrame:
-    """What is published: `key` is the complaint id, `value` the decision as JSON, without what a challenger says."""
+    """Return the Kafka messages: `key` is the complaint id, `value` the decision as JSON without shadow scores."""
     columns = [name for name in DECISIONS.column_names if name not in SHADOW]
     key, value = F.col("complaint_id").cast("string"), F.to_json(F.struct(*columns))
     return decisions.select(key.alias("key"), value.alias("value"))

@@ -1,7 +1,7 @@
-"""The summarising query: gold.decisions to the aggregates, apart from the hot path, each batch added exactly once.
+"""The summarise query: gold.decisions to the aggregates, off the hot path, each batch added exactly once.
 
-A sum doesn't tell what is in it. So the first batch of a query replaces what is there: the query reads all decisions
-from then on.
+A sum doesn't record which batches it contains. So the first batch of a new query replaces the aggregates, and the query
+reads all decisions from the beginning.
 """
 
 from contextlib import suppress
@@ -16,12 +16,12 @@ from lakehouse.tables.commits import Guard
 from lakehouse.tables.declaration import Table
 from lakehouse.tables.lake import Lake
 
-RECENT = "INTERVAL 1 DAY"  # before the latest row: where rows of one key still come in
-CONSOLIDATED = "consolidate:0"  # the mark of the commits that only put rows together
+RECENT = "INTERVAL 1 DAY"  # before the latest row: the range in which keys still get new rows
+CONSOLIDATED = "consolidate:0"  # mark of commits that only combine rows
 
 
 class SummariseBatch:
-    """Adds one batch of decisions to the aggregates; called by Spark with each batch of the query."""
+    """Adds one batch of decisions to the aggregates; Spark calls it for each batch of the query."""
 
     def __init__(self, lake: Lake, guard: Guard) -> None:
         self._lake = lake
@@ -45,13 +45,13 @@ class SummariseBatch:
 
 
 def consolidate(lake: Lake, table: Table) -> None:
-    """Put the recent rows of an aggregate together that have the same key; what it counts stays the same.
+    """Combine recent rows of an aggregate that have the same key; the totals stay the same.
 
-    Rows further back are left as they are, so that the cost is that of a day. A batch that is added at the same time
-    wins: then nothing is done.
+    Older rows are not touched, so the cost is that of one day. If a batch is added at the same time, the batch wins and
+    nothing is done.
     """
     rows = lake.read(table)
-    # As text by Spark: Python would turn a timestamp into the machine's own time zone.
+    # As text from Spark: Python would convert a timestamp to the machine's time zone.
     latest = rows.agg((F.max(TIME[table]) - F.expr(RECENT)).cast("string")).first()
     if latest is None or latest[0] is None:
         return
@@ -65,7 +65,7 @@ def consolidate(lake: Lake, table: Table) -> None:
 def replace_consolidated(
     lake: Lake, table: Table, which: Column, mark: str, increments: DataFrame | None = None
 ) -> None:
-    """Put the rows of an aggregate together that meet a condition, and increments of the same keys, in one commit."""
+    """Combine aggregate rows that match a condition with increments of the same keys, in one commit."""
     rows = lake.read(table).where(which)
     added = rows if increments is None else rows.unionByName(increments)
     lake.replace(added.transform(consolidated, table), table, which, mark)

@@ -1,4 +1,4 @@
-"""Keeps the queries running: restarts one that fails, with back-off, gives up loudly, and stops between two batches."""
+"""Supervise the queries: restart failed ones with backoff, raise after too many retries, stop between batches."""
 
 import re
 import threading
@@ -20,46 +20,46 @@ CALM_SECONDS = 120.0  # a query that ran this long without failing starts with a
 
 
 class StoppingError(Exception):
-    """Raised in a batch that begins after the stop was asked for; the batch is run again at the next start."""
+    """Raised in a batch that begins after a stop was requested; the next start reruns the batch."""
 
 
 class Gate:
-    """Lets batches through until it is closed, and knows whether one is under way."""
+    """Lets batches run until it is closed, and tracks whether any are running."""
 
     def __init__(self) -> None:
         self._closed = threading.Event()
         self._lock = threading.Lock()
-        self._under_way = 0
+        self._running = 0
 
     def __call__(self, batch: Batch) -> Batch:
-        """The batch function, refused once the gate is closed."""
+        """Return the batch function wrapped so that it raises once the gate is closed."""
 
         def guarded(rows: DataFrame, batch_id: int) -> None:
             with self._lock:
                 if self._closed.is_set():
                     raise StoppingError
-                self._under_way += 1
+                self._running += 1
             try:
                 batch(rows, batch_id)
             finally:
                 with self._lock:
-                    self._under_way -= 1
+                    self._running -= 1
 
         return guarded
 
     def close(self) -> None:
-        """Let no further batch begin."""
+        """Block further batches."""
         self._closed.set()
 
     @property
     def is_quiet(self) -> bool:
         """Whether no batch is being written."""
         with self._lock:
-            return self._under_way == 0
+            return self._running == 0
 
 
 @dataclass
-class _Kept:
+class _Supervised:
     start: Callable[[], StreamingQuery]
     query: StreamingQuery
     restarts: int = 0
@@ -69,13 +69,13 @@ class _Kept:
 
 
 class Supervisor:
-    """Runs named queries until it is told to stop.
+    """Runs named queries until it is stopped.
 
     Args:
-        settings: retries and back-off.
-        gate: the gate that the queries' batches go through.
-        notify: called with a sentence when a query fails or starts again.
-        on_end: called with a query that was stopped to start anew: what it did last is to be asked now.
+        settings: retries and backoff.
+        gate: the gate that wraps the queries' batches.
+        notify: called with a sentence when a query fails or restarts.
+        on_end: called with a query that was stopped to be restarted, so that its last progress can be read.
     """
 
     def __init__(
@@ -89,93 +89,94 @@ class Supervisor:
         self._gate = gate
         self._notify = notify
         self._on_end = on_end
-        self._kept: dict[str, _Kept] = {}
+        self._supervised: dict[str, _Supervised] = {}
 
     def start(self, starts: Mapping[str, Callable[[], StreamingQuery]]) -> None:
         """Start the queries."""
         for name, start in starts.items():
-            self._kept[name] = _Kept(start, start())
+            self._supervised[name] = _Supervised(start, start())
 
     @property
     def queries(self) -> dict[str, StreamingQuery]:
-        """The queries by name, as they run now."""
-        return {name: kept.query for name, kept in self._kept.items()}
+        """The current queries by name."""
+        return {name: entry.query for name, entry in self._supervised.items()}
 
     @property
     def restarts(self) -> dict[str, int]:
-        """How often each query was started again."""
-        return {name: kept.restarts for name, kept in self._kept.items()}
+        """Restarts per query."""
+        return {name: entry.restarts for name, entry in self._supervised.items()}
 
     def check(self) -> None:
-        """Restart what has failed and is due; call it every second or so.
+        """Restart failed queries whose backoff is over; call it about once per second.
 
         Raises:
             ComplaintsError: a query failed more often than `streaming.retries` allows.
         """
-        for name, kept in self._kept.items():
+        for name, entry in self._supervised.items():
             with about(query=name):
-                self._look_after(name, kept)
+                self._check_query(name, entry)
 
-    def _look_after(self, name: str, kept: _Kept) -> None:
-        if kept.query.isActive:
-            if kept.retries and time.monotonic() - kept.started > CALM_SECONDS:
-                kept.retries = 0
-        elif kept.due is None:
-            self._plan_restart(name, kept)
-        elif time.monotonic() >= kept.due:
-            kept.query, kept.due, kept.started = kept.start(), None, time.monotonic()
-            kept.restarts += 1
-            self._notify(f"The {name} query runs again.")
+    def _check_query(self, name: str, entry: _Supervised) -> None:
+        if entry.query.isActive:
+            if entry.retries and time.monotonic() - entry.started > CALM_SECONDS:
+                entry.retries = 0
+        elif entry.due is None:
+            self._plan_restart(name, entry)
+        elif time.monotonic() >= entry.due:
+            entry.query, entry.due, entry.started = entry.start(), None, time.monotonic()
+            entry.restarts += 1
+            self._notify(f"The {name} query is running again.")
 
-    def _plan_restart(self, name: str, kept: _Kept) -> None:
-        reason = failure(kept.query)
-        if kept.retries >= self._settings.retries:
-            msg = f"The {name} query failed {kept.retries + 1} times and was given up: {reason}"
+    def _plan_restart(self, name: str, entry: _Supervised) -> None:
+        reason = failure(entry.query)
+        if entry.retries >= self._settings.retries:
+            msg = f"The {name} query failed {entry.retries + 1} times and was given up: {reason}"
             raise ComplaintsError(msg)
-        wait = self._settings.backoff_seconds * 2**kept.retries
-        kept.retries += 1
-        kept.due = time.monotonic() + wait
-        self._notify(f"The {name} query failed and starts again in {wait:.0f} s: {reason}")
+        wait = self._settings.backoff_seconds * 2**entry.retries
+        entry.retries += 1
+        entry.due = time.monotonic() + wait
+        self._notify(f"The {name} query failed and will restart in {wait:.0f} s: {reason}")
 
     def renew(self, name: str) -> None:
-        """Stop one query, between two batches where that is possible, and start it as it is declared now.
+        """Stop one query, between two batches if possible, and start it with its current definition.
 
-        A batch that begins just then is run again by the new query, and written once (see `lakehouse.tables.commits`).
+        A batch that begins at that moment is rerun by the new query and written once (see `lakehouse.tables.commits`).
         """
-        kept = self._kept[name]
+        entry = self._supervised[name]
         end = time.monotonic() + RENEW_SECONDS
-        while time.monotonic() < end and kept.query.isActive and kept.query.status["isTriggerActive"]:
+        while time.monotonic() < end and entry.query.isActive and entry.query.status["isTriggerActive"]:
             time.sleep(0.01)
-        kept.query.stop()
-        self._on_end(name, kept.query)
-        kept.query, kept.due, kept.started = kept.start(), None, time.monotonic()
-        self._notify(f"The {name} query runs anew.")
+        entry.query.stop()
+        self._on_end(name, entry.query)
+        entry.query, entry.due, entry.started = entry.start(), None, time.monotonic()
+        self._notify(f"The {name} query was restarted.")
 
     def stop(self) -> None:
-        """Finish the batches in hand, begin no other, and end the queries."""
+        """Finish the running batches, begin no others, and stop the queries."""
         self._gate.close()
         end = time.monotonic() + STOP_SECONDS
         while time.monotonic() < end and not (self._gate.is_quiet and self._all_idle()):
             time.sleep(0.05)
-        for kept in self._kept.values():
-            kept.query.stop()
+        for entry in self._supervised.values():
+            entry.query.stop()
 
     def _all_idle(self) -> bool:
-        return not any(kept.query.isActive and kept.query.status["isTriggerActive"] for kept in self._kept.values())
+        queries = self.queries.values()
+        return not any(query.isActive and query.status["isTriggerActive"] for query in queries)
 
 
-# An exception as Python or Java print it: its class, then its text.
+# An exception as Python or Java prints it: class, then message.
 _RAISED = re.compile(r"^(?:Caused by: )?((?:[A-Za-z_]+[.$])*[A-Za-z_]*(?:Error|Exception)): (.+)$")
 _WRAPPERS = ("Py4JException", "StreamingQueryException", "SparkException")
 
 
 def failure(query: StreamingQuery) -> str:
-    """Why a query ended, in one line: the innermost error that is told, with its class's name."""
+    """Return in one line why a query ended: the innermost error with its class name."""
     error = query.exception()
     if error is None:
-        return "it ended by itself"
-    told = [match for line in str(error).splitlines() if (match := _RAISED.match(line.strip()))]
-    inner = [match for match in told if not match[1].endswith(_WRAPPERS)] or told
+        return "it stopped without an error"
+    errors = [match for line in str(error).splitlines() if (match := _RAISED.match(line.strip()))]
+    inner = [match for match in errors if not match[1].endswith(_WRAPPERS)] or errors
     if not inner:
         return str(error).strip().partition("\n")[0][:500]
     return f"{re.split(r'[.$]', inner[-1][1])[-1]}: {inner[-1][2][:500]}"

@@ -1,1 +1,1 @@
-"""A stream that runs for months: supervised queries, the champion, upkeep, the standby."""
+"""Long-running streaming service: supervised queries, champion updates, upkeep and a standby."""

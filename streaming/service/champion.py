@@ -1,6 +1,6 @@
-"""Watches the registry while complaints stream: a new champion is loaded aside, then taken between two batches.
+"""Watch the registry while the stream runs: load a new champion in the background, switch between two batches.
 
-With shadow scoring the challenger is watched, too, which scores beside the champion and decides nothing.
+With shadow scoring, the challenger is watched too; it scores the same complaints but decides nothing.
 """
 
 import threading
@@ -14,41 +14,41 @@ from ml.registry.versions import CHALLENGER, CHAMPION
 from ml.scoring.scoring import Model
 
 WATCH_SECONDS = 5.0
-ALONE = "Nothing scores beside the champion."
+ALONE = "Only the champion scores."
 
 
 class Champions(Protocol):
-    """What is asked of the registry."""
+    """The registry calls that the watcher uses."""
 
     def champion_version(self) -> str:
-        """The version that is champion."""
+        """Return the champion's version."""
 
     def version_of(self, alias: str) -> str | None:
-        """The version that an alias names."""
+        """Return the version that an alias points to."""
 
     def load(self, version: str) -> Model:
-        """A version, loaded."""
+        """Load a version."""
 
 
 @dataclass(frozen=True)
 class ActiveModels:
-    """The models that score: the champion decides; the challenger, if any, is only recorded."""
+    """The models that score: the champion decides; the challenger's scores, if any, are only recorded."""
 
     champion: Model
     challenger: Model | None = None
 
 
 class ChampionWatcher:
-    """Finds out that an alias has moved, and loads what it names now, in a thread of its own.
+    """Detects that an alias has moved and loads its new version, in a separate thread.
 
-    A registry that doesn't answer, and a version that can't be loaded, leave the last model at work; it is said once.
+    If the registry doesn't answer or a version can't be loaded, the last model stays active; this is reported once.
 
     Args:
-        registry: asked every few seconds.
+        registry: polled every few seconds.
         active_models: the models that score now.
-        notify: told in a sentence what happens.
-        shadows: whether the challenger is watched, too.
-        seconds: between two questions.
+        notify: called with a sentence on each event.
+        shadows: whether the challenger is watched too.
+        seconds: between two polls.
     """
 
     def __init__(
@@ -61,27 +61,27 @@ class ChampionWatcher:
         seconds: float = WATCH_SECONDS,
     ) -> None:
         self._registry = registry
-        self._at_work = active_models
+        self._active = active_models
         self._notify = notify
         self._shadows = shadows
         self._seconds = seconds
         self._ready: ActiveModels | None = None
-        self._said: dict[str, str] = {}
+        self._reported: dict[str, str] = {}
         self._loading: dict[str, str] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="champion", daemon=True)
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Start watching."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Watch no more; a load under way is not waited for long."""
+        """Stop watching; waits only briefly for a load in progress."""
         self._stop.set()
         self._thread.join(self._seconds)
 
     def take(self) -> ActiveModels | None:
-        """The models as they are to work from now on, loaded; once, and None while nothing has changed."""
+        """Return the newly loaded models, once; None if nothing has changed."""
         ready, self._ready = self._ready, None
         return ready
 
@@ -90,18 +90,18 @@ class ChampionWatcher:
             self.look()
 
     def look(self) -> None:
-        """Ask once, and load what is another version than the one at work."""
-        champion = self._found(CHAMPION, self._registry.champion_version, self._at_work.champion)
+        """Poll once, and load versions that differ from the active ones."""
+        champion = self._found(CHAMPION, self._registry.champion_version, self._active.champion)
         challenger = None
         if self._shadows:
             ask = partial(self._registry.version_of, CHALLENGER)
-            challenger = self._found(CHALLENGER, ask, self._at_work.challenger)
-        found = ActiveModels(champion or self._at_work.champion, challenger)
-        if found != self._at_work:
-            self._at_work = self._ready = found
+            challenger = self._found(CHALLENGER, ask, self._active.challenger)
+        found = ActiveModels(champion or self._active.champion, challenger)
+        if found != self._active:
+            self._active = self._ready = found
 
     def _found(self, alias: str, ask: Callable[[], str | None], now: Model | None) -> Model | None:
-        """The model that an alias names: the one at work when that is the same, or no other can be had."""
+        """Return the model of an alias: the active one if it is the same, or if another can't be loaded."""
         try:
             version = ask()
             if version is not None and (now is None or version != now.version):
@@ -110,21 +110,21 @@ class ChampionWatcher:
                 self._loading[alias] = version
                 now = self._registry.load(version)
             elif version is None and now is not None:
-                self._notify(f"There is no {alias} any more. {ALONE}")
+                self._notify(f"There is no {alias} anymore. {ALONE}")
                 now = None
         except ComplaintsError as error:
-            self._tell(alias, f"{error} {_goes_on(now)}")
-        except Exception as error:  # noqa: BLE001 - whatever ails the registry, scoring goes on
-            self._tell(alias, f"The registry can't be asked ({error}). {_goes_on(now)}")
+            self._report(alias, f"{error} {_still_active(now)}")
+        except Exception as error:  # noqa: BLE001 - scoring continues whatever goes wrong with the registry
+            self._report(alias, f"The registry can't be reached ({error}). {_still_active(now)}")
         else:
-            self._said.pop(alias, None)
+            self._reported.pop(alias, None)
         return now
 
-    def _tell(self, alias: str, sentence: str) -> None:
-        if sentence != self._said.get(alias):
-            self._said[alias] = sentence
+    def _report(self, alias: str, sentence: str) -> None:
+        if sentence != self._reported.get(alias):
+            self._reported[alias] = sentence
             self._notify(sentence)
 
 
-def _goes_on(now: Model | None) -> str:
-    return f"Version {now.version} goes on scoring." if now else ALONE
+def _still_active(now: Model | None) -> str:
+    return f"Version {now.version} continues to score." if now else ALONE

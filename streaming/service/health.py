@@ -1,4 +1,4 @@
-"""What the queries say of each batch: handed on to whoever listens, and stored in gold.stream_health."""
+"""Progress of each batch of the queries: passed to listeners and stored in gold.stream_health."""
 
 import logging
 import time
@@ -39,7 +39,7 @@ class BatchHealth:
 
 
 def batch_health(progress: Mapping[str, Any]) -> BatchHealth:
-    """Spark's progress of one batch as a row of gold.stream_health."""
+    """Return Spark's progress of one batch as a row of gold.stream_health."""
     spent = progress["durationMs"]
     return BatchHealth(
         query=progress["name"],
@@ -58,7 +58,7 @@ def batch_health(progress: Mapping[str, Any]) -> BatchHealth:
 
 
 def _lag(progress: Mapping[str, Any]) -> int | None:
-    """Messages in Kafka behind the batch; None for a query that doesn't read Kafka, or when Spark doesn't say."""
+    """Return the messages in Kafka after the batch; None if the query doesn't read Kafka or Spark doesn't report it."""
     source = progress["sources"][0]
     latest, end = source.get("latestOffset"), source.get("endOffset")
     if progress["name"] != "ingest" or not isinstance(latest, dict) or not isinstance(end, dict):
@@ -74,17 +74,17 @@ OnProgress = Callable[[Mapping[str, Any]], None]
 
 
 class HealthRecorder:
-    """Gathers the batches of running queries; call `poll` every second or so: Spark keeps the last few only.
+    """Collects the batches of running queries; call `poll` about once per second: Spark keeps only the last few.
 
-    It keeps no batch longer than until it is stored: a stream may run for months.
+    Batches are dropped once they are stored, because a stream may run for months.
 
     Args:
-        lake: where they are stored.
-        listeners: each told what Spark says of a batch with rows that is done, once; more may be added.
+        lake: where batches are stored.
+        listeners: each called once with Spark's progress of each completed batch with rows; more may be added.
 
     Attributes:
-        latest: by query its newest batch with rows.
-        rows: by query the rows since the start.
+        latest: the newest batch with rows, by query.
+        rows: rows since the start, by query.
     """
 
     def __init__(self, lake: Lake, listeners: Iterable[OnProgress] = ()) -> None:
@@ -96,16 +96,16 @@ class HealthRecorder:
         self._flushed = time.monotonic()
 
     def poll(self, queries: Mapping[str, StreamingQuery]) -> None:
-        """Take in what is new, and store it every ten seconds."""
+        """Collect new batches, and store them every ten seconds."""
         for query in queries.values():
             for progress in self._unseen(query):
                 if progress["numInputRows"] and self._is_new(progress):
-                    self._take(progress)
+                    self._add(progress)
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             self.flush()
 
     def _unseen(self, query: StreamingQuery) -> Sequence[Mapping[str, Any]]:
-        """What a query has said since the last look, or more: all that Spark keeps only when batches were missed."""
+        """Return progress since the last poll, or more: all that Spark keeps if batches were missed."""
         newest = query.lastProgress
         if newest is None:
             return ()
@@ -114,23 +114,23 @@ class HealthRecorder:
         return (newest,) if is_next else query.recentProgress
 
     def _is_new(self, progress: Mapping[str, Any]) -> bool:
-        """Whether a batch comes after the newest one of its query; a query that was started again counts on."""
+        """Whether a batch is newer than the latest of its query; a restarted query continues the batch ids."""
         latest = self.latest.get(progress["name"])
         same_start = latest is not None and latest.run_id == progress["runId"]
         return latest is None or not same_start or int(progress["batchId"]) > latest.batch_id
 
-    def _take(self, progress: Mapping[str, Any]) -> None:
+    def _add(self, progress: Mapping[str, Any]) -> None:
         batch = batch_health(progress)
         self.latest[batch.query] = batch
         self.rows[batch.query] += batch.rows
         self._unwritten.append(batch)
         with about(query=batch.query, batch_id=batch.batch_id, rows=batch.rows, batch_ms=batch.batch_ms):
-            log.info("a batch is done")
+            log.info("batch completed")
         for listener in self.listeners:
             listener(progress)
 
     def flush(self) -> None:
-        """Store what isn't stored yet."""
+        """Store the batches that aren't stored yet."""
         self._flushed = time.monotonic()
         if self._unwritten:
             rows = self._lake.frame([asdict(batch) for batch in self._unwritten], STREAM_HEALTH)

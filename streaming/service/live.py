@@ -1,4 +1,4 @@
-"""A live stream over one lake: broker, topics, the four queries under a supervisor, and their health."""
+"""A live stream on one lake: broker, topics, the four supervised queries, and their health."""
 
 import sys
 from collections.abc import Callable
@@ -37,29 +37,29 @@ SWITCH_SECONDS = 0.0005
 
 @dataclass(frozen=True)
 class Handover:
-    """What a stream can have before it starts: the writer lock, and a loaded model."""
+    """What a caller can prepare for a stream: the writer lock and a loaded model."""
 
     lock: WriterLock
     model: Model | None = None
 
     def model_of(self, registry: Registry, version: str) -> Model:
-        """This version: the one at hand, or else loaded."""
+        """Return this version: the prepared model if it matches, otherwise loaded from the registry."""
         return self.model if self.model and self.model.version == version else registry.load(version)
 
 
 class LiveStream:
-    """Everything that runs while complaints stream, as a context manager.
+    """Everything that runs while the stream runs, as a context manager.
 
-    Entering starts the embedded broker (unless `kafka.bootstrap_servers` names one), makes the topics and tables, loads
-    the champion and starts the queries; leaving finishes the batches in hand and stops what was started.
+    Entering starts the embedded broker (unless `kafka.bootstrap_servers` names one), creates the topics and tables,
+    loads the champion and starts the queries; leaving finishes the running batches and stops everything.
 
     Args:
         settings: the run's settings.
-        notify: told in a sentence what happens.
-        handover: what the caller has already; the writer lock is given back on leaving.
+        notify: called with a sentence on each event.
+        handover: what the caller has prepared; the writer lock is released on leaving.
 
     Raises:
-        ComplaintsError: on entering: another writer, no champion that can be loaded, no broker; says what to do.
+        ComplaintsError: on entering: another writer, no loadable champion, or no broker; names the remedy.
     """
 
     def __init__(self, settings: Settings, notify: Callable[[str], None], handover: Handover | None = None) -> None:
@@ -70,7 +70,7 @@ class LiveStream:
         self._losses: str | None = None
 
     def __enter__(self) -> Self:
-        # A batch calls Spark some hundred times; after each call it would wait for what else runs in this process.
+        # A batch calls Spark about a hundred times, and after each call waits for other threads to release the GIL.
         sys.setswitchinterval(SWITCH_SECONDS)
         with ExitStack() as stack:
             ready = self._handover or Handover(writer_lock(self._settings))
@@ -79,12 +79,12 @@ class LiveStream:
             version = registry.champion_version()
             registry.check(version)
             broker = self._embedded_broker(stack) if self._settings.kafka.bootstrap_servers is None else None
-            with ThreadPoolExecutor(2) as beside:  # each takes seconds, and none needs another
-                servers = beside.submit(self._reached, broker)
+            with ThreadPoolExecutor(2) as pool:  # each takes seconds and they are independent
+                servers = pool.submit(self._connect, broker)
                 self._notify("Starting Spark.")
                 self.lake = open_lake(ready.lock, self._settings)
                 self._notify(f"Loading version {version} of the model {registry.name}.")
-                model = beside.submit(ready.model_of, registry, version)
+                model = pool.submit(ready.model_of, registry, version)
                 self.lake.create(TABLES)
                 self.bootstrap_servers = servers.result()
                 self._committer = stack.enter_context(GroupCommitter(self._settings.kafka, self.bootstrap_servers))
@@ -95,11 +95,11 @@ class LiveStream:
             self._watcher = ChampionWatcher(registry, self.active_models, self._notify, shadows=shadows)
             if shadows:
                 self._watcher.look()
-                self._take()
+                self._activate_new_models()
             self._start_scoring()
             if self._settings.is_local and self._settings.monitoring.metrics_port is not None:
                 self._serve_metrics(stack, self._settings.monitoring.metrics_port)
-            stack.enter_context(Upkeep(self.lake.spark, self._chores(registry), self._notify))
+            stack.enter_context(Upkeep(self.lake.spark, self._upkeep_tasks(registry), self._notify))
             self._watcher.start()
             stack.callback(self._watcher.stop)
             self._stack = stack.pop_all()
@@ -117,8 +117,8 @@ class LiveStream:
         stack.callback(broker.stop)
         return broker
 
-    def _reached(self, broker: Broker | None) -> str:
-        """The address of the brokers, once they answer and have the topics."""
+    def _connect(self, broker: Broker | None) -> str:
+        """Return the brokers' address once they answer and have the topics."""
         if broker is not None:
             broker.start()
         servers = broker.bootstrap_servers if broker else str(self._settings.kafka.bootstrap_servers)
@@ -131,7 +131,7 @@ class LiveStream:
         return servers
 
     def _start_queries(self, stack: ExitStack) -> None:
-        """Start what needs no model: complaints land and are refined while it is loaded."""
+        """Start the queries that need no model: complaints are ingested and refined while it loads."""
         self._notify("Starting the queries.")
         gate = Gate()
         self._queries = Queries(self.lake, gate)
@@ -144,17 +144,17 @@ class LiveStream:
 
     def _start_scoring(self) -> None:
         publishing = Publishing(self._settings.kafka.predictions.name, self._kafka)
-        at_times = Trigger(interval_ms=self._settings.streaming.summarise_interval_ms)
+        interval = Trigger(interval_ms=self._settings.streaming.summarise_interval_ms)
         starts = {
             "score": lambda: self._queries.score(
                 self.active_models.champion, publishing, Trigger(), challenger=self.active_models.challenger
             ),
-            "summarise": lambda: self._queries.summarise(at_times),
+            "summarise": lambda: self._queries.summarise(interval),
         }
         self.supervisor.start(starts)
 
     def _serve_metrics(self, stack: ExitStack, port: int) -> None:
-        from streaming.service.prometheus import Metrics, Watched  # noqa: PLC0415 - its packages are there locally only
+        from streaming.service.prometheus import Metrics, Watched  # noqa: PLC0415 - its packages are installed only locally
 
         watched = Watched(
             self._settings,
@@ -167,29 +167,29 @@ class LiveStream:
         self._notify(f"Serving metrics at {metrics.address}.")
 
     def _ingest(self) -> StreamingQuery:
-        # Also when it is started again: Kafka drops messages while a query lags, too, and topics are made again.
+        # Also on restarts: Kafka can drop messages while a query lags, and topics can be recreated.
         taken_up = resume_topic(self.lake, self.bootstrap_servers)
         if taken_up.told:
             self._notify(taken_up.told)
         self._committer.watch(taken_up.origin)
-        self._tell_losses(self.bootstrap_servers)
+        self._report_losses(self.bootstrap_servers)
         return self._queries.ingest(self._kafka, Trigger(interval_ms=self._settings.streaming.ingest_interval_ms))
 
-    def _tell_losses(self, servers: str) -> None:
+    def _report_losses(self, servers: str) -> None:
         sentence = dropped_messages(self._settings, servers) if self._settings.is_local else None
         if sentence and sentence != self._losses:
             self._notify(sentence)
         self._losses = sentence
 
-    def _chores(self, registry: Registry) -> list[UpkeepTask]:
+    def _upkeep_tasks(self, registry: Registry) -> list[UpkeepTask]:
         streaming = self._settings.streaming
         watch = ModelWatch(self.lake, registry, self._notify)
-        chores = [UpkeepTask("The model could not be assessed", streaming.quality_minutes, watch)]
-        if self._settings.is_local:  # on Databricks the job *maintain* does
-            chores += upkeep_tasks(self.lake, streaming.upkeep_minutes)
+        tasks = [UpkeepTask("The model could not be assessed", streaming.quality_minutes, watch)]
+        if self._settings.is_local:  # on Databricks the job *maintain* does this
+            tasks += upkeep_tasks(self.lake, streaming.upkeep_minutes)
             logs = partial(checkpoint_log, self.lake, TABLES)
-            chores.append(UpkeepTask("A table's log could not be put together", LOG_MINUTES, logs))
-        return chores
+            tasks.append(UpkeepTask("A table's log could not be checkpointed", LOG_MINUTES, logs))
+        return tasks
 
     def _stop(self) -> None:
         self.supervisor.stop()
@@ -197,20 +197,20 @@ class LiveStream:
         self.health.flush()
 
     def tick(self) -> None:
-        """Look after the queries; call it every half second or so.
+        """Check the queries and collect their progress; call it about every half second.
 
         Raises:
-            ComplaintsError: a query was given up.
+            ComplaintsError: a query failed too often.
         """
-        if self._take():
+        if self._activate_new_models():
             self.supervisor.renew("score")
         if self._committer.is_made_again():
             self.supervisor.renew("ingest")
         self.supervisor.check()
         self.health.poll(self.supervisor.queries)
 
-    def _take(self) -> bool:
-        """Put the models to work that the watcher has found; whether there are other ones than before."""
+    def _activate_new_models(self) -> bool:
+        """Activate the models that the watcher has loaded; return whether they changed."""
         found = self._watcher.take()
         self.active_models = found or self.active_models
         return found is not None

@@ -1,7 +1,7 @@
-"""A running stream's figures in Prometheus' format, on a port of the loopback.
+"""Metrics of a running stream in Prometheus format, on a loopback port.
 
-Batches are told as they end; what stands in Kafka and gold is looked up at each scrape, so that a stream that stands
-still is seen to. Nothing of it is on a batch's way.
+Batches are reported as they complete; Kafka and gold are read at each scrape, so that a stalled stream shows up too.
+None of this delays a batch.
 """
 
 import logging
@@ -26,8 +26,8 @@ from streaming.tables import TABLES
 
 HOST = "127.0.0.1"
 SECONDS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
-FRESH_SECONDS = 60.0  # a rate of a batch that ended longer ago is none any more
-BATCHES_KEPT = 1_000  # scoring batches between two scrapes whose waits are told; of more the newest
+FRESH_SECONDS = 60.0  # after this long, the rate of the last batch is reported as 0
+BATCHES_KEPT = 1_000  # newest score batches between two scrapes whose latencies are reported
 WAITS = """
     SELECT batch_id, epoch_ms(kafka_timestamp) FROM gold.decisions
     WHERE scored_at >= $since AND list_contains($batches, batch_id) AND kafka_timestamp IS NOT NULL
@@ -39,13 +39,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Watched:
-    """What the figures are of.
+    """The stream that is measured.
 
     Attributes:
         settings: the run's settings.
         bootstrap_servers: the broker's address.
-        restarts: asked how often each query was started again.
-        model: asked for the model's name and version at work.
+        restarts: returns the number of restarts per query.
+        model: returns the active model's name and version.
     """
 
     settings: Settings
@@ -55,28 +55,28 @@ class Watched:
 
 
 class Metrics:
-    """Serves the figures, as a context manager.
+    """Serves the metrics, as a context manager.
 
     Args:
         watched: the stream.
-        port: on 127.0.0.1; 0 takes a free one.
+        port: on 127.0.0.1; 0 picks a free one.
     """
 
     def __init__(self, watched: Watched, port: int) -> None:
         self._registry = registry = CollectorRegistry()
         self._port = port
         query = ("query",)
-        self._rows = Counter("complaints_rows", "Rows that the query has taken in.", query, registry=registry)
+        self._rows = Counter("complaints_rows", "Rows that the query has read.", query, registry=registry)
         self._batches = Histogram(
             "complaints_batch_seconds", "Duration of a batch.", query, buckets=SECONDS, registry=registry
         )
         self._input = Gauge("complaints_input_rows_per_second", "Rows that arrive.", query, registry=registry)
         self._processed = Gauge("complaints_processed_rows_per_second", "Rows processed.", query, registry=registry)
-        self._looks = _Looks(watched)
-        self._registry.register(self._looks)
+        self._scraped = _ScrapeCollector(watched)
+        self._registry.register(self._scraped)
 
     def __enter__(self) -> Self:
-        """Serve.
+        """Start serving.
 
         Raises:
             ComplaintsError: the port is taken.
@@ -85,8 +85,8 @@ class Metrics:
             self._server, self._thread = start_http_server(self._port, addr=HOST, registry=self._registry)
         except OSError as error:
             msg = (
-                f"The port {self._port} of monitoring.metrics_port can't be had ({error.strerror}): "
-                "choose another one, or end the program that has it."
+                f"The port {self._port} of monitoring.metrics_port is not available ({error.strerror}): "
+                "choose another one, or stop the program that uses it."
             )
             raise ComplaintsError(msg) from error
         return self
@@ -98,11 +98,11 @@ class Metrics:
 
     @property
     def address(self) -> str:
-        """Where the figures are."""
+        """URL of the metrics."""
         return f"http://{HOST}:{self._server.server_port}/metrics"
 
     def take(self, progress: Mapping[str, Any]) -> None:
-        """Take in what Spark says of a batch that is done."""
+        """Record Spark's progress of a completed batch."""
         name = progress["name"]
         self._rows.labels(name).inc(progress["numInputRows"])
         self._batches.labels(name).observe(progress["durationMs"].get("triggerExecution", 0) / 1000)
@@ -110,22 +110,22 @@ class Metrics:
         for gauge, key in ((self._input, "inputRowsPerSecond"), (self._processed, "processedRowsPerSecond")):
             rate = float(progress.get(key) or 0.0)
             gauge.labels(name).set_function(_fresh(rate, ended))
-        self._looks.take(progress)
+        self._scraped.take(progress)
 
 
 def _fresh(rate: float, ended: float) -> Callable[[], float]:
     return lambda: rate if time.monotonic() - ended < FRESH_SECONDS else 0.0
 
 
-class _Looks(Collector):
-    """What is looked up at each scrape; what can't be is left out of it, and told in the log."""
+class _ScrapeCollector(Collector):
+    """Metrics read at each scrape; those that can't be read are left out and logged."""
 
     def __init__(self, watched: Watched) -> None:
         self._watched = watched
         self._lock = threading.Lock()
         self._began = datetime.now(UTC).replace(tzinfo=None)
-        self._read: dict[tuple[str, int], int] = {}  # by partition: the end of the newest batch of ingest
-        self._ended: dict[int, float] = {}  # by scoring batch that isn't told yet: when it ended, in ms
+        self._read: dict[tuple[str, int], int] = {}  # (topic, partition) -> end offset of the newest ingest batch
+        self._ended: dict[int, float] = {}  # unreported score batch -> end time in ms
         self._waits = Histogram(
             "complaints_end_to_end_seconds",
             "From a message's Kafka timestamp to the end of the batch that decided on it.",
@@ -134,7 +134,7 @@ class _Looks(Collector):
         )
 
     def take(self, progress: Mapping[str, Any]) -> None:
-        """Note where ingest stands, and which batches of score wait to be told."""
+        """Record the end offsets of ingest and the unreported score batches."""
         if progress["name"] == "ingest":
             for topic, partitions in progress["sources"][0]["endOffset"].items():
                 self._read |= {(topic, int(number)): int(offset) for number, offset in partitions.items()}
@@ -146,21 +146,21 @@ class _Looks(Collector):
                     del self._ended[min(self._ended)]
 
     def collect(self) -> Iterator[Metric]:
-        """The figures as they are now."""
+        """Yield the current metrics."""
         restarts = CounterMetricFamily("complaints_restarts", "Starts after a failure.", labels=["query"])
         for name, count in self._watched.restarts().items():
             restarts.add_metric([name], count)
         model, version = self._watched.model()
         yield restarts
-        yield InfoMetricFamily("complaints_model", "The model at work.", {"name": model, "version": version})
-        for look in (self._lags, self._quarantined, self._told_waits):
+        yield InfoMetricFamily("complaints_model", "The active model.", {"name": model, "version": version})
+        for read in (self._lags, self._quarantined, self._latencies):
             try:
-                yield from look()
+                yield from read()
             except ComplaintsError as error:
-                log.warning("A figure is missing: %s", error)
+                log.warning("A metric is missing: %s", error)
 
     def _lags(self) -> list[Metric]:
-        """Messages behind what ingest has read, also while it stands still."""
+        """Return the messages that ingest has not read yet, even while it is stalled."""
         family = GaugeMetricFamily("complaints_lag", "Messages to be read.", labels=["topic", "partition"])
         read = dict(self._read)
         if not read:
@@ -177,11 +177,11 @@ class _Looks(Collector):
         ((count,),) = query(self._watched.settings, TABLES, QUARANTINED).rows
         return [GaugeMetricFamily("complaints_quarantined", "Rows of silver.quarantine.", value=int(count))]
 
-    def _told_waits(self) -> list[Metric]:
+    def _latencies(self) -> list[Metric]:
         with self._lock:
             ended, self._ended = self._ended, {}
             if ended:
-                given = {"since": self._began, "batches": list(ended)}
-                for batch, arrived in query(self._watched.settings, TABLES, WAITS, given).rows:
+                parameters = {"since": self._began, "batches": list(ended)}
+                for batch, arrived in query(self._watched.settings, TABLES, WAITS, parameters).rows:
                     self._waits.observe(max(0.0, ended[batch] - arrived) / 1000)
             return list(self._waits.collect())

@@ -1,4 +1,4 @@
-"""Lakes aside: empty ones below a lake's root, for a benchmark or a warm-up, removed when they have served."""
+"""Scratch lakes: temporary lakes below a lake's root, for a benchmark or a warm-up."""
 
 import shutil
 from collections.abc import Iterator
@@ -12,31 +12,31 @@ from ml.registry.registry import Registry
 
 @contextmanager
 def empty_lake(settings: Settings, name: str) -> Iterator[Settings]:
-    """Settings of an empty lake in the root's folder of that name, removed afterwards.
+    """Yield the settings of an empty lake in this folder of the root; the lake is deleted afterwards.
 
     Raises:
-        BusyError: another process uses the folder, which would be emptied under its hands.
+        BusyError: another process uses the folder.
     """
     folder = settings.folder / name
     settings.folder.mkdir(parents=True, exist_ok=True)
-    aside = settings.model_copy(update={"root": folder, "folder": folder})  # the copy keeps what was worked out
+    scratch = settings.model_copy(update={"root": folder, "folder": folder})  # the copy keeps cached values
     refusal = f"Another process uses {folder}: wait until it has ended, or set COMPLAINTS_ROOT to another folder."
     with WriterLock(settings.folder / f".{name}.lock", refusal):
-        with writer_lock(aside):  # no Java process that was left behind writes there any more
+        with writer_lock(scratch):  # no leftover Java process writes there anymore
             shutil.rmtree(folder, ignore_errors=True)
         try:
             folder.mkdir()
-            yield aside
+            yield scratch
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
 def lake_with_champion(settings: Settings, name: str) -> Iterator[Settings]:
-    """The same with the root's registry.
+    """Yield the settings of an empty lake that shares the root's registry.
 
     Raises:
-        BusyError: as above.
+        BusyError: another process uses the folder.
         ComplaintsError: there is no champion.
     """
     champions = Registry(settings)

@@ -1,7 +1,7 @@
-"""A second stream, warmed up, that waits beside the one at work and goes on in its place when that one ends.
+"""A warmed-up second stream that waits while another one runs and takes over when that one ends.
 
-Most of what a start takes is Java's: loading classes, compiling, planning for the first time. A standby has done that
-before it is needed, on a small lake of its own, by streaming complaints made from the samples.
+Most of the startup time is spent in the JVM: class loading, compilation, first-time planning. A standby does that in
+advance, on a small scratch lake, by streaming complaints generated from the samples.
 """
 
 import threading
@@ -25,92 +25,92 @@ from streaming.service.scratch_lake import lake_with_champion
 
 FOLDER = "standby"
 ASK_SECONDS = 0.1
-# Enough batches for Java to compile what they do, far enough between that the stream at work is not held up; several
-# starts, since a start is what must be quick.
+# Enough batches for the JVM to compile their code, far enough apart not to slow the active stream; several starts,
+# because a start is what must be fast.
 WARM_UP_STARTS = 3
 WARM_UP_SECONDS = 20  # after each
-WARM_UP_RATE = 2_000  # complaints a minute
+WARM_UP_RATE = 2_000  # complaints per minute
 WARM_UP_COMPLAINTS = WARM_UP_RATE * WARM_UP_SECONDS // 60
 WARM_UP_MIX = {"malformed": 0.01, "duplicates": 0.01, "updated": 0.01}
-SETTLE_SECONDS = 60.0  # at most, for the stream to score what was sent
-MOST = 0.9  # of what was sent; the rest are repeats, outcomes and what is refused
-FIRST_ID = 100_000_000  # above the CFPB's own numbers
+SETTLE_SECONDS = 60.0  # maximum wait for the stream to score what was sent
+MOST = 0.9  # share of what was sent; the rest are duplicates, outcomes and quarantined rows
+FIRST_ID = 100_000_000  # above the CFPB's own ids
 WARM_UP_INTERVALS_MS = {"ingest_interval_ms": 5_000, "summarise_interval_ms": 15_000}
 
 
 def stand_by(
     settings: Settings, samples: Sequence[Path], notify: Callable[[str], None], stop: threading.Event
 ) -> Handover | None:
-    """Wait until nobody writes the lake; gives what a stream then has ready, or None when `stop` was set before.
+    """Wait for the writer lock and return the handover for a stream, or None if `stop` was set first.
 
-    When somebody does, this process warms itself up first, and stops warming up when it is needed.
+    If another process writes the lake, this one warms up, and stops warming up when the lock becomes free.
 
     Raises:
-        ComplaintsError: on Databricks; there is no champion; or the warm-up failed.
+        ComplaintsError: on Databricks, without a champion, or if the warm-up failed.
     """
     if not settings.is_local:
-        msg = "A standby is for a stream on one machine; on Databricks the job starts the stream again by itself."
+        msg = "A standby is for a stream on one machine; on Databricks the job restarts the stream by itself."
         raise ComplaintsError(msg)
-    turn, model = _Turn(settings), None
-    if not turn.asked():
-        notify("Another process is writing the lake: standing by, and warming up for some minutes.")
-        _warm_up(settings, samples, turn, stop)
-        if not (stop.is_set() or turn.asked()):
+    poll, model = _LockPoll(settings), None
+    if not poll.lock():
+        notify("Another process is writing the lake: standing by, and warming up for a few minutes.")
+        _warm_up(settings, samples, poll, stop)
+        if not (stop.is_set() or poll.lock()):
             model = Registry(settings).champion()
-            notify("Warmed up: this process goes on as soon as the other one ends.")
+            notify("Warmed up: this process takes over as soon as the other one ends.")
     while not stop.is_set():
-        if lock := turn.asked():
+        if lock := poll.lock():
             return Handover(lock, model)
         stop.wait(ASK_SECONDS)
-    turn.pass_on()
+    poll.release()
     return None
 
 
-class _Turn:
-    """The writer lock, asked for until it is had."""
+class _LockPoll:
+    """Polls for the writer lock."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lock: WriterLock | None = None
 
-    def asked(self) -> WriterLock | None:
-        """The writer lock, once nobody else has it."""
+    def lock(self) -> WriterLock | None:
+        """Return the writer lock once no other process holds it."""
         if self._lock is None:
             with suppress(BusyError):
                 self._lock = writer_lock(self._settings, patience=0)
         return self._lock
 
-    def pass_on(self) -> None:
-        """Give the right back if it was had."""
+    def release(self) -> None:
+        """Release the lock if it was acquired."""
         if self._lock:
             self._lock.release()
 
 
-def _warm_up(settings: Settings, samples: Sequence[Path], turn: _Turn, stop: threading.Event) -> None:
-    """Stream on a scratch lake with a broker of its own, until all was sent or it is this process's turn."""
+def _warm_up(settings: Settings, samples: Sequence[Path], poll: _LockPoll, stop: threading.Event) -> None:
+    """Stream on a scratch lake with a broker of its own, until all was sent or the writer lock is free."""
     enough = threading.Event()
 
-    def look() -> None:
-        if stop.is_set() or turn.asked():
+    def check() -> None:
+        if stop.is_set() or poll.lock():
             enough.set()
 
-    start_session(settings)  # before that of the scratch lake: Spark's log and scratch files belong to the root
+    start_session(settings)  # before the scratch lake's session: Spark's log and scratch files belong to the root
     rows = read_rows(samples)
-    with lake_with_champion(_alone(settings), FOLDER) as scratch:
+    with lake_with_champion(_warm_up_settings(settings), FOLDER) as scratch:
         for start in range(WARM_UP_STARTS):
             if not enough.is_set():
                 first_id = FIRST_ID + start * WARM_UP_COMPLAINTS
                 generator = Generator(rows, seed=1, first_id=first_id, start=datetime.now(UTC).date(), **WARM_UP_MIX)
-                _stream_once(scratch, generator, enough, look)
+                _stream_once(scratch, generator, enough, check)
 
 
-def _stream_once(settings: Settings, generator: Generator, enough: threading.Event, look: Callable[[], None]) -> None:
-    """One start of a stream: send, score most of it, stop."""
+def _stream_once(settings: Settings, generator: Generator, enough: threading.Event, check: Callable[[], None]) -> None:
+    """Start a stream, send messages, wait until most are scored, stop."""
     with LiveStream(settings, lambda _: None) as stream:
 
         def tick(_: int) -> None:
             stream.tick()
-            look()
+            check()
 
         producer = Producer(settings.kafka, stream.bootstrap_servers)
         sending = Sending(producer, generator, rate_per_minute=WARM_UP_RATE, total=WARM_UP_COMPLAINTS, stop=enough)
@@ -122,8 +122,8 @@ def _stream_once(settings: Settings, generator: Generator, enough: threading.Eve
                 return
 
 
-def _alone(settings: Settings) -> Settings:
-    """The same at a slow pace, with a broker of its own, and without metrics, whose port the stream at work has."""
+def _warm_up_settings(settings: Settings) -> Settings:
+    """Return settings with long intervals, an own broker, and no metrics port (the active stream uses it)."""
     kafka = {"bootstrap_servers": None, "security_protocol": "PLAINTEXT", "username": None, "password": None}
     return settings.model_copy(
         update={

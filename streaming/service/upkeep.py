@@ -1,4 +1,4 @@
-"""What is done every so often while complaints stream, in its own thread: tables kept fit, models watched."""
+"""Periodic tasks while the stream runs, in a separate thread: table maintenance and model assessment."""
 
 import threading
 import time
@@ -19,14 +19,14 @@ from streaming.queries.summarise import consolidate
 from streaming.tables import MERGED, TABLES
 
 POOL = "upkeep"
-LOG_MINUTES = 0.25  # between two looks for a log that has grown long
+LOG_MINUTES = 0.25  # between two checks for long transaction logs
 Say = Callable[[str], None]
 
 
 def run_upkeep(lake: Lake, table: Table) -> Maintained:
-    """Maintain one table of the lake; one that queries merge into is not compacted.
+    """Maintain one table of the lake; tables that queries merge into are not compacted.
 
-    An aggregate's rows are put together first.
+    Rows of an aggregate are consolidated first.
     """
     if table in INCREMENTS:
         consolidate(lake, table)
@@ -34,38 +34,38 @@ def run_upkeep(lake: Lake, table: Table) -> Maintained:
 
 
 class ModelWatch:
-    """Assesses the models at work (`streaming.batch.quality_assessment`); each alert is told once.
+    """Assesses the active models (`streaming.batch.quality_assessment`); each alert is reported once.
 
     Args:
-        lake: that this process may write.
+        lake: the lake; this process holds its writer lock.
         registry: holds the versions.
-        notify: told of an alert in a sentence.
+        notify: called with a sentence for each alert.
     """
 
     def __init__(self, lake: Lake, registry: Registry, notify: Say) -> None:
         self._lake = lake
         self._registry = registry
         self._notify = notify
-        self._told: set[tuple[object, ...]] = set()
+        self._reported: set[tuple[object, ...]] = set()
 
     def __call__(self) -> None:
-        """Assess what is new."""
+        """Assess new decisions and outcomes."""
         for row in assess(self._lake, self._registry):
             alert = (row.model_version, row.week, row.measure, row.feature)
-            if row.is_alert and alert not in self._told:
-                self._told.add(alert)
+            if row.is_alert and alert not in self._reported:
+                self._reported.add(alert)
                 self._notify(warning(row.asDict()))
 
 
 @dataclass(frozen=True)
 class UpkeepTask:
-    """Something to be done every so often.
+    """A periodic task.
 
     Attributes:
-        what: begins the sentence that says what went wrong: "The model could not be assessed".
-        minutes: between two rounds, and before the first.
-        do: one round.
-        offset: minutes by which all of its rounds are later.
+        what: start of its error message: "The model could not be assessed".
+        minutes: between two runs, and before the first.
+        do: one run.
+        offset: minutes by which all runs are delayed.
     """
 
     what: str
@@ -75,9 +75,9 @@ class UpkeepTask:
 
 
 def upkeep_tasks(lake: Lake, minutes: float) -> list[UpkeepTask]:
-    """Maintaining each table of the lake so often, one after another in even steps.
+    """Return one maintenance task per table, evenly spread over the interval of `minutes`.
 
-    All of them at once would hold the batches of a whole minute up.
+    Maintaining all tables at once would delay batches for a whole minute.
     """
     step = minutes / len(TABLES)
     return [
@@ -89,17 +89,17 @@ def upkeep_tasks(lake: Lake, minutes: float) -> list[UpkeepTask]:
 
 
 class Upkeep:
-    """Does chores, one at a time, as a context manager; what goes wrong is told and tried again next time.
+    """Runs periodic tasks, one at a time, as a context manager; failures are reported and retried next time.
 
     Args:
-        spark: the session that the chores use; their jobs get a pool of their own.
-        chores: what to do, and how often.
-        notify: told in a sentence what went wrong.
+        spark: the session that the tasks use; their jobs get their own scheduler pool.
+        tasks: what to run, and how often.
+        notify: called with a sentence when a task fails.
     """
 
-    def __init__(self, spark: SparkSession, chores: Sequence[UpkeepTask], notify: Say) -> None:
+    def __init__(self, spark: SparkSession, tasks: Sequence[UpkeepTask], notify: Say) -> None:
         self._spark = spark
-        self._chores = chores
+        self._tasks = tasks
         self._notify = notify
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=POOL, daemon=True)
@@ -110,17 +110,17 @@ class Upkeep:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join()  # a round under way is finished: Spark stops after it
+        self._thread.join()  # let a running task finish before Spark stops
 
     def _run(self) -> None:
         self._spark.sparkContext.setLocalProperty("spark.scheduler.pool", POOL)
-        due = {chore: time.monotonic() + (chore.minutes + chore.offset) * 60 for chore in self._chores}
+        due = {task: time.monotonic() + (task.minutes + task.offset) * 60 for task in self._tasks}
         while True:
-            chore = min(due, key=lambda one: due[one])
-            if self._stop.wait(max(0.0, due[chore] - time.monotonic())):
+            task = min(due, key=lambda one: due[one])
+            if self._stop.wait(max(0.0, due[task] - time.monotonic())):
                 return
             try:
-                chore.do()
-            except Exception as error:  # noqa: BLE001 - the stream goes on whatever ails its upkeep
-                self._notify(f"{chore.what} ({error}); it is tried again.")
-            due[chore] = time.monotonic() + chore.minutes * 60
+                task.do()
+            except Exception as error:  # noqa: BLE001 - the stream continues whatever goes wrong with its upkeep
+                self._notify(f"{task.what} ({error}); it will be retried.")
+            due[task] = time.monotonic() + task.minutes * 60

@@ -31,8 +31,8 @@ def lines(output: io.StringIO) -> list[dict[str, object]]:
 
 def test_text_output_is_sentences(settings: Settings) -> None:
     sentences: list[str] = []
-    notifier(settings, io.StringIO(), sentences.append)("The refine query runs again.")
-    assert sentences == ["The refine query runs again."]
+    notifier(settings, io.StringIO(), sentences.append)("The refine query is running again.")
+    assert sentences == ["The refine query is running again."]
 
 
 @pytest.mark.usefixtures("_restored_logging")

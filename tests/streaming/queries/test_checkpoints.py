@@ -107,11 +107,11 @@ def without_offsets(checkpoint: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (torn, r"The checkpoint of the ingest query is damaged: .*/offsets/1 is missing or broken off\. Put back"),
-        (emptied, r"The checkpoint of the ingest query is damaged: .*/offsets/1 is missing or broken off\. Put back"),
-        (without_its_id, r"The checkpoint of the ingest query is damaged: .*/metadata is missing or broken off\. Put"),
-        (without_commits, r"The checkpoint of the ingest query lacks .*/commits/0\. Put back the last copy"),
-        (without_offsets, r"The checkpoint of the ingest query lacks .*/offsets/1\. Put back the last copy"),
+        (torn, r"The checkpoint of the ingest query is damaged: .*/offsets/1 is missing or incomplete\. Put back"),
+        (emptied, r"The checkpoint of the ingest query is damaged: .*/offsets/1 is missing or incomplete\. Put back"),
+        (without_its_id, r"The checkpoint of the ingest query is damaged: .*/metadata is missing or incomplete\. Put"),
+        (without_commits, r"The checkpoint of the ingest query is missing .*/commits/0\. Put back the last copy"),
+        (without_offsets, r"The checkpoint of the ingest query is missing .*/offsets/1\. Put back the last copy"),
     ],
 )
 def test_a_damaged_checkpoint_is_refused_with_the_file_named_and_not_changed(
@@ -154,7 +154,7 @@ def test_the_checkpoint_of_a_table_that_was_replaced_is_refused(lake: Lake) -> N
     check_checkpoint(lake, "summarise")
     shutil.rmtree(lake.path(DECISIONS))
     lake.create([DECISIONS])
-    with pytest.raises(ComplaintsError, match=r"goes on reading another table than the gold\.decisions that is there"):
+    with pytest.raises(ComplaintsError, match=r"reads a different gold\.decisions from the one in the lake"):
         Queries(lake).summarise(DONE)
 
 

@@ -226,7 +226,7 @@ def test_an_older_summarise_checkpoint_is_refused_with_instructions(
             shutil.copytree(checkpoint, tmp_path / "older")
     shutil.rmtree(checkpoint)
     shutil.copytree(tmp_path / "older", checkpoint)
-    with pytest.raises(ComplaintsError, match=r"is at batch 0, but gold has its batch 2.* Move the folder away"):
+    with pytest.raises(ComplaintsError, match=r"is at batch 0, but gold already has batch 2.* Move the folder away"):
         Queries(lake).summarise(DONE)
     shutil.rmtree(checkpoint)
     follow(Queries(lake).summarise(DONE), lambda _: None)

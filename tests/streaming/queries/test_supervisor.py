@@ -51,10 +51,10 @@ def test_a_query_that_keeps_failing_is_restarted_with_backoff_and_given_up_with_
     reason = "ComplaintsError: The disk of the lake is full: make room."
     assert str(given_up.value) == f"The refine query failed 3 times and was given up: {reason}"
     assert notices == [
-        f"The refine query failed and starts again in 1 s: {reason}",
-        "The refine query runs again.",
-        f"The refine query failed and starts again in 2 s: {reason}",
-        "The refine query runs again.",
+        f"The refine query failed and will restart in 1 s: {reason}",
+        "The refine query is running again.",
+        f"The refine query failed and will restart in 2 s: {reason}",
+        "The refine query is running again.",
     ]
     assert supervisor.restarts == {"refine": 2}
     assert len(attempts) == 3
@@ -139,4 +139,4 @@ def committed(checkpoint: Path) -> set[int]:
 def test_a_query_that_ended_without_an_error_is_reported_as_such(spark: SparkSession, tmp_path: Path) -> None:
     ending = query(spark, lambda _, __: None, tmp_path)
     ending.stop()
-    assert failure(ending) == "it ended by itself"
+    assert failure(ending) == "it stopped without an error"

@@ -41,7 +41,7 @@ def test_a_new_champion_is_loaded_once_and_a_lost_registry_changes_nothing(train
     watcher.look()
     assert watcher.take() is None
     assert len(notices) == 2
-    assert notices[1].endswith("Version 2 goes on scoring.")
+    assert notices[1].endswith("Version 2 continues to score.")
 
 
 def test_a_broken_champion_is_reported_once_and_loaded_when_it_is_fixed(trained: Trained, tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_a_broken_champion_is_reported_once_and_loaded_when_it_is_fixed(trained:
     assert watcher.take() is None
     assert notices[0] == "Version 2 is the champion now: loading it."
     assert notices[1].startswith("Version 2 of the model 'complaint_resolution' is broken, its file sparkml/stages/")
-    assert notices[1].endswith(" Version 1 goes on scoring.")
+    assert notices[1].endswith(" Version 1 continues to score.")
     assert len(notices) == 2
     part.write_bytes(whole)
     watcher.look()
@@ -93,7 +93,7 @@ def test_a_challenger_is_loaded_only_for_shadow_scoring_and_dropped_when_it_beco
     assert notices == [
         "Version 2 is the challenger now: loading it.",
         "Version 2 is the champion now: loading it.",
-        "There is no challenger any more. Nothing scores beside the champion.",
+        "There is no challenger anymore. Only the champion scores.",
     ]
 
 

@@ -129,8 +129,8 @@ def decision(batch: int, seconds: float) -> dict[str, object]:
 
 def test_a_port_in_use_is_named(metrics: Metrics) -> None:
     port = int(metrics.address.rsplit(":", 1)[1].split("/")[0])
-    with pytest.raises(ComplaintsError, match=rf"The port {port} of monitoring\.metrics_port can't be had"):
-        Metrics(metrics._looks._watched, port).__enter__()
+    with pytest.raises(ComplaintsError, match=rf"The port {port} of monitoring\.metrics_port is not available"):
+        Metrics(metrics._scraped._watched, port).__enter__()
 
 
 def test_only_the_loopback_interface_is_served(metrics: Metrics) -> None:

@@ -30,5 +30,5 @@ def test_on_databricks_a_standby_is_refused_because_the_job_restarts_the_stream(
     for name in [name for name in os.environ if name.startswith("COMPLAINTS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("COMPLAINTS_LAKE__CATALOG", "main")
-    with pytest.raises(ComplaintsError, match="on Databricks the job starts the stream again by itself"):
+    with pytest.raises(ComplaintsError, match="on Databricks the job restarts the stream by itself"):
         stand_by(load_settings(root=tmp_path), [SAMPLES], print, threading.Event())

@@ -35,7 +35,7 @@ def test_each_task_has_its_own_interval_and_a_failed_one_is_reported_and_retried
         wait_until(lambda: done.count(POOL) >= 3, 30, "the third round")
     assert done.count("failing") > done.count(POOL)
     assert "never" not in done
-    assert set(reported) == {"The tables could not be maintained (the disk is full); it is tried again."}
+    assert set(reported) == {"The tables could not be maintained (the disk is full); it will be retried."}
     ended = len(done)
     assert not [thread for thread in threading.enumerate() if thread.name == POOL]
     assert len(done) == ended
