@@ -1,1 +1,1 @@
-"""The same steps over files, run to an end: load, score what waits, watch the landing folder."""
+"""The same steps as batch jobs: load files, score the backlog, land arrivals, assess models."""

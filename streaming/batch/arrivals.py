@@ -1,8 +1,8 @@
-"""The landing folder: lands what arrives there, and tries again what could not be landed.
+"""The landing folder: land files that arrive there, and retry those that could not be landed.
 
-Reads files of the landing folder; writes bronze.complaints, bronze.files and bronze.arrivals. Spark's file source hands
-out each path once, whatever becomes of it. So bronze.arrivals notes in which state each file was found and what came of
-it: a file that could not be landed is tried again for as long as it is there, and one that was landed when it changed.
+Reads files of the landing folder; writes bronze.complaints, bronze.files and bronze.arrivals. Spark's file source
+returns a path only once, even if landing it fails. So bronze.arrivals records each file's state and the result: a file
+that could not be landed is retried as long as it exists, and a landed file is landed again when it changes.
 """
 
 import time
@@ -19,29 +19,29 @@ from lakehouse.errors import ComplaintsError
 from lakehouse.tables.commits import mark
 from lakehouse.tables.lake import Lake
 
-QUIET_SECONDS = 3.0  # without a change, after which a file that is new counts as written whole
+QUIET_SECONDS = 3.0  # without a change, after which a new file counts as complete
 UNFINISHED = "It was still being written."
 
 
 @dataclass(frozen=True)
 class _Note:
-    """In which state a file was found, and why it was not landed; None when it was."""
+    """The state of a file, and why it was not landed; None if it was."""
 
     state: FileState
     problem: str | None
 
 
 class Arrivals:
-    """What came of the files that arrived.
+    """Lands arrived files and records the result of each.
 
     Args:
-        lake: the lake, whose writer this process is.
-        land: lands one file, and raises `ComplaintsError` when that can't be done.
+        lake: the lake; this process holds its writer lock.
+        land: lands one file; raises `ComplaintsError` if that fails.
 
     Attributes:
-        landed: what landing each file gave.
-        errors: a sentence for each file that could not be landed.
-        waiting: the files that are still being written, which the next load takes.
+        landed: the result per landed file.
+        errors: one sentence per file that could not be landed.
+        waiting: files that are still being written; the next load takes them.
     """
 
     def __init__(self, lake: Lake, land: Callable[[Path], LandedFile]) -> None:
@@ -52,7 +52,7 @@ class Arrivals:
         self.waiting: list[Path] = []
 
     def due(self) -> list[Path]:
-        """The files noted earlier that are there and were not landed, or are others by now."""
+        """Return recorded files that still exist and were not landed, or have changed since."""
         latest = F.max_by(F.struct("bytes", "changed_us", "problem"), "noted_at").alias("latest")
         rows = (
             self._lake.read(ARRIVALS).groupBy("path").agg(latest).select("path", "latest.*").collect()
@@ -66,15 +66,15 @@ class Arrivals:
         )
 
     def take(self, paths: Iterable[Path]) -> None:
-        """Land these files, but those that are still being written, and note what came of each."""
+        """Land these files, except those still being written, and record the result of each."""
         states = {path: state for path in sorted(paths) if (state := state_of(path)) is not None}
         growing = _growing(states)
-        notes = {path: _Note(state, self._tried(path, path in growing)) for path, state in states.items()}
+        notes = {path: _Note(state, self._try_to_land(path, path in growing)) for path, state in states.items()}
         if notes:
             self._write(notes)
 
-    def _tried(self, path: Path, is_growing: bool) -> str | None:  # noqa: FBT001
-        """Land a file; gives why it was not landed."""
+    def _try_to_land(self, path: Path, is_growing: bool) -> str | None:  # noqa: FBT001
+        """Land a file; return the reason if it was not landed."""
         if is_growing:
             self.waiting.append(path)
             return UNFINISHED
@@ -101,7 +101,7 @@ class Arrivals:
 
 
 def _growing(states: dict[Path, FileState]) -> Sequence[Path]:
-    """Those of the files that change; new ones are watched for a while, all at once."""
+    """Return the files that are still changing; waits once for all new ones."""
     now = time.time()
     new = [path for path, state in states.items() if abs(now - state.changed_us / 1e6) < QUIET_SECONDS]
     if not new:

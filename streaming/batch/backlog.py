@@ -1,4 +1,4 @@
-"""Score what silver holds and gold doesn't yet, then bring the aggregates up to date; no broker needed."""
+"""Score complaints that are in silver but not yet in gold, then update the aggregates; needs no broker."""
 
 from collections.abc import Callable
 
@@ -19,25 +19,25 @@ from streaming.queries.definitions import Queries, Trigger, spark_kafka_options
 from streaming.queries.score import Publishing, messages, publish
 from streaming.tables import TABLES
 
-STREAMED = "a stream scores here all the time (streaming.service.live is true)."
+STREAMED = "a stream scores continuously here (streaming.service.live is true)."
 
 
 def not_due(settings: Settings) -> str | None:
-    """Why there is nothing to score, when it is so: a stream does it, or no model has been trained yet."""
+    """Return why there is nothing to score, if so: a stream does it, or no model has been trained yet."""
     return STREAMED if streams(settings) else missing_champion(settings)
 
 
 def score_backlog(settings: Settings, on_progress: Callable[[str, int], None]) -> int:
     """Score the backlog with the champion; decisions are stored, not published.
 
-    But a batch that a stream stored and may not have published whole, since it was killed, is published first.
+    Exception: if a stream was killed after storing a batch and before publishing all of it, that batch is published.
 
     Returns:
-        Complaints scored.
+        Number of complaints scored.
 
     Raises:
-        ComplaintsError: another process writes the lake, there is no champion, a query failed, or Kafka is needed and
-            can't be reached; or a running stream does this already (`streaming.service.live`).
+        ComplaintsError: another process writes the lake, there is no champion, a query failed, Kafka is needed and
+            can't be reached, or a running stream does the scoring (`streaming.service.live`).
     """
     if streams(settings):
         msg = f"Nothing was scored: {STREAMED}"
@@ -48,7 +48,7 @@ def score_backlog(settings: Settings, on_progress: Callable[[str, int], None]) -
         registry.check(registry.champion_version())
         lake = open_lake(lock, settings)
         lake.create(TABLES)
-        _publish_rest(lake, lambda what: on_progress(what, 0))
+        _publish_unfinished(lake, lambda what: on_progress(what, 0))
         model = registry.champion()
         challenger = registry.version_of(CHALLENGER) if settings.streaming.shadow else None
         shadow = registry.load(challenger) if challenger else None
@@ -66,14 +66,14 @@ def score_backlog(settings: Settings, on_progress: Callable[[str, int], None]) -
         lock.release()
 
 
-def _publish_rest(lake: Lake, say: Callable[[str], None]) -> None:
-    """Publish the decisions of a batch that is stored and not done: its query was killed amid publishing, or before."""
-    begun = unfinished(lake, "score")
-    version = begun and Guard(lake, begun[0]).written(DECISIONS, begun[1])
-    if begun is None or version is None:
+def _publish_unfinished(lake: Lake, notify: Callable[[str], None]) -> None:
+    """Publish a batch that was stored but not completed: its query was killed before or while publishing."""
+    batch = unfinished(lake, "score")
+    version = batch and Guard(lake, batch[0]).written(DECISIONS, batch[1])
+    if batch is None or version is None:
         return
-    with kafka_of(lake.settings, say) as servers:
+    with kafka_of(lake.settings, notify) as servers:
         if servers is not None:
             topic = lake.settings.kafka.predictions.name
-            stored = lake.read(DECISIONS, version=version).where(F.col("batch_id") == begun[1])
+            stored = lake.read(DECISIONS, version=version).where(F.col("batch_id") == batch[1])
             publish(stored.transform(messages), Publishing(topic, spark_kafka_options(lake, servers)))

@@ -1,4 +1,4 @@
-"""Load files end to end: land them in bronze, refine what bronze holds, and count file by file."""
+"""Load files end to end: land them in bronze, refine bronze into silver, and count rows per file."""
 
 import time
 from collections import Counter
@@ -36,7 +36,7 @@ OnProgress = Callable[[str, int, int | None], None]
 
 @dataclass
 class Landed:
-    """What landing gave: files, a sentence for each that could not be read, and those that are still being written."""
+    """Result of landing: files, one sentence per unreadable file, and files that are still being written."""
 
     files: list[LandedFile]
     errors: list[str]
@@ -45,14 +45,14 @@ class Landed:
 
 @dataclass(frozen=True)
 class LoadResult:
-    """What a load did.
+    """Result of a load.
 
     Attributes:
-        files: what landing each file gave.
-        counts: for the digest of each file's content, rows by where they went (`COUNTED`); None when only landed.
-        errors: a sentence a file that could not be read.
-        waiting: files that are still being written, which the next load takes.
-        seconds: from start to end, Spark's start included.
+        files: the result per landed file.
+        counts: rows per destination (`COUNTED`), by the digest of each file's content; None if only landed.
+        errors: one sentence per file that could not be read.
+        waiting: files that are still being written; the next load takes them.
+        seconds: from start to end, including Spark's startup.
     """
 
     files: tuple[LandedFile, ...]
@@ -63,33 +63,33 @@ class LoadResult:
 
     @property
     def rows(self) -> int:
-        """Rows that were landed now."""
+        """Rows landed by this load."""
         return sum(file.rows for file in self.files if not file.is_known)
 
     def as_json(self) -> dict[str, Any]:
-        """rows, silver, quarantined, duplicates, outcomes, seconds; the same and `known` per file under `files`.
+        """Return rows, silver, quarantined, duplicates, outcomes, seconds; the same and `known` per file in `files`.
 
-        A file's key is its name; of files with the same name, the path. When only landed, only rows are told.
+        A file's key is its name, or its path if several have the same name. If only landed, only rows are included.
         """
-        often = Counter(file.path.name for file in self.files)
+        names = Counter(file.path.name for file in self.files)
         files = {}
-        told = () if self.counts is None else tuple(COUNTED)
+        counted = () if self.counts is None else tuple(COUNTED)
         for file in self.files:
             counts = {} if file.is_known else (self.counts or {}).get(file.sha256, {})
-            files[str(file.path) if often[file.path.name] > 1 else file.path.name] = {
+            files[str(file.path) if names[file.path.name] > 1 else file.path.name] = {
                 "rows": 0 if file.is_known else file.rows,
-                **{name: counts.get(name, 0) for name in told},
+                **{name: counts.get(name, 0) for name in counted},
                 "known": file.is_known,
             }
-        totals = {name: sum(int(counts[name]) for counts in files.values()) for name in ("rows", *told)}
+        totals = {name: sum(int(counts[name]) for counts in files.values()) for name in ("rows", *counted)}
         return {**totals, "seconds": round(self.seconds, 1), "files": files}
 
 
 def load_files(settings: Settings, paths: Iterable[Path], on_progress: OnProgress) -> LoadResult:
     """Land the files and refine until silver has all of bronze.
 
-    A file that can't be read is reported in the result, and the others are still loaded. Where a stream runs
-    all the time the files are only landed, and it refines them (`streaming.batch.processing_owner`).
+    A file that can't be read is reported in the result; the others are still loaded. If a stream runs continuously,
+    files are only landed and the stream refines them (`streaming.batch.processing_owner`).
 
     Raises:
         ComplaintsError: another process writes the lake, or refining failed.
@@ -99,15 +99,15 @@ def load_files(settings: Settings, paths: Iterable[Path], on_progress: OnProgres
 
 
 def load_arrivals(settings: Settings, on_progress: OnProgress) -> LoadResult:
-    """The same for the files that have arrived in the landing folder since this was last done.
+    """Load the files that have arrived in the landing folder since the last call.
 
-    A file that could not be read is tried again each time while it is there; one that is still being written waits.
+    A file that could not be read is retried each time while it exists; one that is still being written waits.
 
     Raises:
-        ComplaintsError: there is no such folder; or as `load_files`.
+        ComplaintsError: the folder doesn't exist, another process writes the lake, or refining failed.
     """
     if not settings.landing.is_dir():
-        msg = f"The landing folder {settings.landing} isn't there: make it, or set COMPLAINTS_LAKE__LANDING."
+        msg = f"The landing folder {settings.landing} doesn't exist: create it, or set COMPLAINTS_LAKE__LANDING."
         raise ComplaintsError(msg)
     return _load(settings, lambda lake: _land_arrivals(lake, on_progress), on_progress)
 
@@ -117,7 +117,7 @@ def _load(settings: Settings, land: Callable[[Lake], Landed], on_progress: OnPro
     lock = writer_lock(settings)
     try:
         lake = open_lake(lock, settings)
-        on_progress("making tables", 0, None)
+        on_progress("creating tables", 0, None)
         lake.create(TABLES)
         since = lake.spark.sql("SELECT current_timestamp()").first()[0]  # type: ignore[index]
         landed = land(lake)
@@ -133,7 +133,7 @@ def _load(settings: Settings, land: Callable[[Lake], Landed], on_progress: OnPro
 
 
 def _land_arrivals(lake: Lake, on_progress: OnProgress) -> Landed:
-    """Land what is due again, and what Spark's source has not handed out before; a batch run again adds nothing."""
+    """Land files due for a retry and paths that are new to Spark's source; a rerun batch adds nothing."""
     arrivals = Arrivals(lake, partial(_land_file, lake, on_progress))
     arrivals.take(arrivals.due())
 
@@ -147,7 +147,7 @@ def _land_arrivals(lake: Lake, on_progress: OnProgress) -> Landed:
 
 
 def _path(uri: str) -> Path:
-    """A file's path as Python opens it: ``file:/data/a b.csv``, ``dbfs:/Volumes/…``."""
+    """Convert Spark's file URI (``file:/data/a b.csv``, ``dbfs:/Volumes/…``) to a path that Python can open."""
     return Path("/" + uri.partition(":")[2].lstrip("/"))
 
 
@@ -162,27 +162,27 @@ def _land(lake: Lake, files: Iterable[Path], on_progress: OnProgress) -> Landed:
 
 
 def _land_file(lake: Lake, on_progress: OnProgress, path: Path) -> LandedFile:
-    return land_file(lake, path, KNOWN_KEYS, partial(_told, on_progress, path.name))
+    return land_file(lake, path, KNOWN_KEYS, partial(_report_rows, on_progress, path.name))
 
 
-def _told(on_progress: OnProgress, name: str, rows: int) -> None:
+def _report_rows(on_progress: OnProgress, name: str, rows: int) -> None:
     on_progress(f"landing {name}", rows, None)
 
 
 def refine(lake: Lake, on_rows: Callable[[int], None]) -> None:
-    """Refine all that bronze holds and silver doesn't yet."""
+    """Refine all rows that are in bronze but not yet in silver."""
     follow(Queries(lake).refine(Trigger(until_done=True)), on_rows)
 
 
 def follow(query: StreamingQuery, on_rows: Callable[[int], None]) -> None:
-    """Wait for a query that ends by itself, told of its rows so far every second.
+    """Wait for a query that ends by itself, and report its rows so far every second.
 
     Raises:
-        ComplaintsError: it failed; says why.
+        ComplaintsError: the query failed; the message gives the reason.
     """
     done: dict[int, int] = {}
     while query.isActive:
-        with suppress(PySparkException):  # told below, in a sentence
+        with suppress(PySparkException):  # reported below
             query.awaitTermination(1)
         done |= {p["batchId"]: p["numInputRows"] for p in query.recentProgress}
         on_rows(sum(done.values()))
@@ -192,7 +192,7 @@ def follow(query: StreamingQuery, on_rows: Callable[[int], None]) -> None:
 
 
 def _counts(lake: Lake, landed: Iterable[LandedFile], since: object) -> dict[str, dict[str, int]]:
-    """Rows by file and where they went, of all that was refined since; files' statistics leave older rows out."""
+    """Return rows per file and destination, of rows refined since; file statistics skip older files."""
     counts: dict[str, dict[str, int]] = {file.sha256: {} for file in landed}
     digests = {sha256[:DIGEST_SHOWN]: sha256 for sha256 in counts}
     for name, table in COUNTED.items():

@@ -1,7 +1,7 @@
-"""Who refines and scores: a stream that runs all the time, or whoever loads.
+"""Which process refines and scores: a continuous stream, or the process that loads.
 
-Never both, because two must not continue from one checkpoint. A stream can't run before there is a champion, so that on
-a new workspace loading refines too, up to the first training.
+Never both, because two processes must not share a checkpoint. A stream needs a champion, so on a new workspace the load
+refines too, until the first training.
 """
 
 from lakehouse.errors import ComplaintsError
@@ -11,16 +11,16 @@ from ml.registry.registry import Registry
 
 
 def streams(settings: Settings) -> bool:
-    """Whether a stream does it.
+    """Whether a stream refines and scores.
 
     Raises:
-        UnreachableError: the registry does not answer, so that nobody can tell.
+        UnreachableError: the registry does not answer.
     """
     return settings.streaming.live and missing_champion(settings) is None
 
 
 def missing_champion(settings: Settings) -> str | None:
-    """The sentence that there is no champion, when it is so.
+    """Return a sentence if there is no champion, otherwise None.
 
     Raises:
         UnreachableError: the registry does not answer.

@@ -1,8 +1,7 @@
-"""Assess the versions at work: decisions joined to outcomes as they arrive, and what complaints look like now.
+"""Assess the active model versions: decisions joined to outcomes as they arrive, and drift of the inputs.
 
-Reads gold.decisions and silver.outcomes; writes gold.model_quality. Only the weeks of those complaints are worked
-out that were decided, or whose outcome came, since the last time; and of a large week only a sample: beyond it, what a
-complaint of such a week costs is that its day and number are read.
+Reads gold.decisions and silver.outcomes; writes gold.model_quality. Only weeks with a new decision or outcome since the
+last assessment are computed. Large weeks are sampled: for complaints outside the sample, only the date and id are read.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -27,28 +26,28 @@ from ml.features.pipeline import LABEL
 from ml.registry.registry import Registry
 from silver.tables import OUTCOMES
 
-OVERLAP = timedelta(hours=1)  # a row bears the time at which its batch began, and can be read once that has ended
-SAMPLE = 100_000  # complaints of a week decided by one version: the standard error of an AUC-ROC is then about 0.003
-_PLACES = 1_000_000  # by which a complaint's place in the order of a sample is told
+OVERLAP = timedelta(hours=1)  # rows carry their batch's start time but become visible only when it commits
+SAMPLE = 100_000  # complaints per week and version: gives a standard error of about 0.003 for AUC-ROC
+_BUCKETS = 1_000_000  # number of hash buckets that order complaints for sampling
 STORED = f"SELECT * FROM {MODEL_QUALITY.name} ORDER BY week DESC, model_version, measure, feature"  # noqa: S608
-Figures = Mapping[str, Any]  # a row of gold.model_quality, by its columns
+QualityRow = Mapping[str, Any]  # a row of gold.model_quality, by its columns
 
 
 @dataclass(frozen=True)
 class Assessment:
-    """What gold.model_quality holds.
+    """The content of gold.model_quality.
 
     Attributes:
         rows: latest week first.
-        is_current: whether it was brought up to date now, which it can't be while another process writes the lake.
+        is_current: whether it was updated now; not possible while another process writes the lake.
     """
 
-    rows: Sequence[Figures]
+    rows: Sequence[QualityRow]
     is_current: bool
 
 
 def assessment(settings: Settings) -> Assessment:
-    """The versions' quality: brought up to date, or as it was last assessed while another process writes the lake.
+    """Return model quality, updated now, or as last assessed if another process writes the lake.
 
     Raises:
         ComplaintsError: there are no decisions yet.
@@ -58,7 +57,7 @@ def assessment(settings: Settings) -> Assessment:
     except BusyError:
         if not settings.is_local:
             raise
-        from lakehouse.sql.query import query  # noqa: PLC0415 - by DuckDB, which a cluster hasn't
+        from lakehouse.sql.query import query  # noqa: PLC0415 - uses DuckDB, which is not on the cluster
 
         found = query(settings, [MODEL_QUALITY], STORED)
         return Assessment([dict(zip(found.columns, row, strict=True)) for row in found.rows], is_current=False)
@@ -69,70 +68,70 @@ def assessment(settings: Settings) -> Assessment:
             raise ComplaintsError(msg)
         assess(lake, Registry(settings))
         stored = lake.read(MODEL_QUALITY).orderBy(F.desc("week"), "model_version", "measure", "feature")
-        return Assessment([row.asDict() for row in stored.collect()], is_current=True)  # bounded: figures
+        return Assessment([row.asDict() for row in stored.collect()], is_current=True)  # bounded: one row per measure
     finally:
         lock.release()
 
 
 def assess(lake: Lake, registry: Registry) -> list[Row]:
-    """Bring gold.model_quality up to date; for whoever has the writer lock.
+    """Update gold.model_quality; the caller holds the writer lock.
 
     Returns:
-        The rows that were worked out.
+        The rows that were computed.
 
     Raises:
         ComplaintsError: the registry no longer says how a version that decided was trained.
     """
     began = datetime.now(UTC)
     lake.create([MODEL_QUALITY])
-    decided = _decided(lake, _touched(lake))
+    decided = _decided(lake, _changed_weeks(lake))
     if not decided:
         return []
     rows = _assessed(lake, registry, decided).withColumn("assessed_at", F.lit(began)).persist()
     keys = " AND ".join(f"t.{name} = s.{name}" for name in (*KEYS, "measure", "feature"))
     merge = lake.delta(MODEL_QUALITY).alias("t").merge(rows.alias("s"), keys)
     merge.whenMatchedUpdateAll().whenNotMatchedInsertAll().execute()
-    found = rows.collect()  # bounded: figures
+    found = rows.collect()  # bounded: one row per measure
     rows.unpersist()
     return found
 
 
-def warning(row: Figures) -> str:
-    """A row that is an alert, in a sentence."""
+def warning(row: QualityRow) -> str:
+    """Return the sentence for a row that is an alert."""
     what = f"{row['measure']} {row['feature']}".strip()
     return f"Warning: version {row['model_version']}, week of {row['week']}: {what} is {row['value']:.2f}"
 
 
 def sampled(sizes: Mapping[date, int]) -> Step:
-    """The step to some `SAMPLE` complaints of each week that has more, by a hash of their id.
+    """Return the step that samples about `SAMPLE` complaints of each larger week, by a hash of their id.
 
-    Those of a week that grew are all among those of before, as far as they were there.
+    When a week grows, all of its sampled complaints that were there before were also in the previous sample.
 
     Args:
-        sizes: complaints by week.
+        sizes: number of complaints per week.
     """
-    place = F.pmod(F.xxhash64(F.lit("assessed"), "complaint_id"), F.lit(_PLACES))
+    bucket = F.pmod(F.xxhash64(F.lit("assessed"), "complaint_id"), F.lit(_BUCKETS))
     large = {week: size for week, size in sizes.items() if size > SAMPLE}
     kept: list[Column] = [
-        F.when(F.col("week") == week, place < SAMPLE * _PLACES // size) for week, size in large.items()
+        F.when(F.col("week") == week, bucket < SAMPLE * _BUCKETS // size) for week, size in large.items()
     ]
     return lambda rows: rows.where(F.coalesce(*kept, F.lit(col=True)))
 
 
-def _touched(lake: Lake) -> list[date]:
-    """The weeks with a complaint decided, or an outcome come, since the last assessment."""
-    decided, came = lake.read(DECISIONS), _outcomes(lake)
+def _changed_weeks(lake: Lake) -> list[date]:
+    """Return the weeks with a new decision or outcome since the last assessment."""
+    decided, observed = lake.read(DECISIONS), _outcomes(lake)
     (last,) = lake.read(MODEL_QUALITY).agg(F.unix_micros(F.max("assessed_at")).alias("last")).collect()
     if last[0] is not None:
         since = F.lit(datetime.fromtimestamp(last[0] / 1e6, UTC) - OVERLAP)
-        decided, came = decided.where(F.col("scored_at") >= since), came.where(F.col("observed_at") >= since)
-    days = decided.select("date_received").unionByName(came.select("date_received"))
+        decided, observed = decided.where(F.col("scored_at") >= since), observed.where(F.col("observed_at") >= since)
+    days = decided.select("date_received").unionByName(observed.select("date_received"))
     weeks = days.where("date_received IS NOT NULL").transform(with_week).select("week").distinct()
     return sorted(row.week for row in weeks.collect())  # bounded: weeks
 
 
 def _decided(lake: Lake, weeks: Sequence[date]) -> dict[str, dict[date, int]]:
-    """By version, how many complaints of each of these weeks it decided."""
+    """Return the number of decided complaints by version and week, for these weeks."""
     found: dict[str, dict[date, int]] = {}
     if weeks:
         rows = lake.read(DECISIONS).transform(_of(weeks))
@@ -146,8 +145,8 @@ def _outcomes(lake: Lake) -> DataFrame:
 
 
 def _of(weeks: Collection[date]) -> Step:
-    """The step to the rows received in these weeks, with `week`."""
-    between = F.col("date_received").between(min(weeks), max(weeks) + timedelta(days=6))  # by files' statistics
+    """Return the step that keeps rows received in these weeks and adds `week`."""
+    between = F.col("date_received").between(min(weeks), max(weeks) + timedelta(days=6))  # for file skipping
     return lambda rows: rows.where(between).transform(with_week).where(F.col("week").isin(list(weeks)))
 
 
@@ -160,6 +159,6 @@ def _assessed(lake: Lake, registry: Registry, decided: Mapping[str, Mapping[date
         rows = lake.read(DECISIONS).where(F.col("model_version") == version).transform(_of(sizes))
         unseen = rows.transform(sampled(sizes)).withColumn("source", source()).where(registry.rule(version).held_out())
         known = outcomes.transform(_of(sizes)).transform(sampled(sizes)).select("complaint_id", "label")
-        judged = unseen.join(known, on="complaint_id", how="left")
-        parts += [judged.transform(quality), judged.transform(stability(reference.edges, reference.shares, OTHER))]
+        labeled = unseen.join(known, on="complaint_id", how="left")
+        parts += [labeled.transform(quality), labeled.transform(stability(reference.edges, reference.shares, OTHER))]
     return reduce(DataFrame.unionByName, parts)

@@ -1,4 +1,4 @@
-"""Where the broker is: the one that the settings name, or the embedded one that a running stream has started."""
+"""Find the broker: the one in the settings, or the embedded one of a running stream."""
 
 import socket
 from contextlib import closing
@@ -14,16 +14,16 @@ TIMEOUT_MS = 5_000
 
 
 def broker_address(settings: Settings) -> str:
-    """The address for clients: ``host:port``, several separated by commas.
+    """Return the bootstrap servers for clients: ``host:port``, several separated by commas.
 
     Raises:
-        ComplaintsError: the settings name none, and no stream is running whose broker could be meant.
+        ComplaintsError: the settings name no broker and no stream is running.
     """
     address = settings.kafka.bootstrap_servers or _embedded(settings.folder / "broker")
     if address is None:
         msg = (
-            "kafka.bootstrap_servers is not set, and the embedded broker lives only while `complaints stream` or "
-            f"`complaints run` runs, which prints its address; none runs in {settings.folder}: start one, "
+            "kafka.bootstrap_servers is not set, and the embedded broker runs only while `complaints stream` or "
+            f"`complaints run` does, which prints its address; none runs in {settings.folder}: start one, "
             "or set COMPLAINTS_KAFKA__BOOTSTRAP_SERVERS."
         )
         raise ComplaintsError(msg)
@@ -31,9 +31,9 @@ def broker_address(settings: Settings) -> str:
 
 
 def _embedded(folder: Path) -> str | None:
-    """The address that the broker of this folder answers at; None when nothing or another broker does.
+    """Return the address of this folder's broker; None if nothing or another broker answers there.
 
-    The files that a broker leaves behind say where it was, the cluster's id at that port says whether it is there now.
+    The files in the folder give the last address; the cluster id at that port shows whether the broker is running.
     """
     settings = _properties(folder / "broker.properties")
     cluster = _properties(folder / "data" / "meta.properties").get("cluster.id")
@@ -47,7 +47,7 @@ def _embedded(folder: Path) -> str | None:
     try:
         with closing(KafkaAdminClient(bootstrap_servers=address, bootstrap_timeout_ms=TIMEOUT_MS)) as admin:
             return address if admin.describe_cluster()["cluster_id"] == cluster else None
-    except KafkaError:  # whatever answers there is no broker
+    except KafkaError:  # the port belongs to another program
         return None
 
 

@@ -1,6 +1,6 @@
-"""A real Kafka broker of its own for a laptop and the tests: one KRaft node as a child process, on the loopback only.
+"""Embedded Kafka broker for a laptop and the tests: one KRaft node as a child process, on the loopback only.
 
-Its folder holds its settings, log and data; started again on the same folder, it goes on with the same messages.
+Its folder holds its settings, log and data; a restart on the same folder keeps the messages.
 """
 
 import base64
@@ -27,7 +27,7 @@ from lakehouse.setup.java import find_java
 HOST = "127.0.0.1"
 START_SECONDS = 60
 STOP_SECONDS = 20
-# Below the range from which systems give out ports, so that no outgoing connection takes one before the broker has it.
+# Below the ephemeral port range, so that no outgoing connection takes a port before the broker binds it.
 PORTS = range(20_000, 32_000)
 _JVM = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true")
 # Ends the broker when the pipe from this process closes, however this process ended.
@@ -44,12 +44,12 @@ log = logging.getLogger(__name__)
 
 
 class Broker:
-    """A Kafka broker in a child process; as a context manager it is started on entry and stopped on exit.
+    """A Kafka broker in a child process; as a context manager it starts on entry and stops on exit.
 
     Args:
-        folder: its folder, made when missing; an existing one must be empty or a broker's.
-        port: the port on 127.0.0.1; None takes a free one, and keeps it when this object is started again.
-        extra: broker settings over the ones chosen here.
+        folder: its folder, created if missing; an existing one must be empty or a broker's.
+        port: the port on 127.0.0.1; None picks a free one, which later starts of this object reuse.
+        extra: broker settings that override the defaults.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Broker:
         self.folder = folder.absolute()
         self._port = port
         self._extra = dict(extra)
-        # A stream starts its broker in a thread of its own, and stops it in the main one.
+        # A stream starts its broker in a worker thread and stops it in the main thread.
         self._lock = FileLock(self.folder / "broker.lock", thread_local=False)
         self._child: subprocess.Popen[bytes] | None = None
         self._watcher: subprocess.Popen[bytes] | None = None
@@ -97,7 +97,7 @@ class Broker:
         self.stop()
 
     def start(self) -> None:
-        """Start the broker and wait until it takes requests: some 4 seconds, with a new folder some 6.
+        """Start the broker and wait until it accepts requests: about 4 seconds, about 6 with a new folder.
 
         Raises:
             ComplaintsError: the folder is not a broker's, is in use by another broker, the port is taken, or the
@@ -105,7 +105,7 @@ class Broker:
         """
         if self._child is not None and self._child.poll() is None:
             return
-        self.kill()  # what a broker that died by itself has left
+        self.kill()  # clean up after a broker that died by itself
         self._take_folder()
         try:
             self._take_port()
@@ -117,22 +117,22 @@ class Broker:
             raise
 
     def stop(self) -> None:
-        """Stop the broker in good order; after 20 seconds it is killed."""
+        """Stop the broker gracefully; it is killed after 20 seconds."""
         if self._child is not None:
             self._child.terminate()
             try:
                 self._child.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
-                log.warning("the broker did not stop within %d s and is killed", STOP_SECONDS)
+                log.warning("the broker did not stop within %d s and will be killed", STOP_SECONDS)
         self.kill()
 
     def kill(self) -> None:
-        """End the broker at once, as a crash would; its messages stay."""
+        """Kill the broker at once, as in a crash; its messages stay."""
         if self._child is not None:
             self._child.kill()
             self._child.wait()
             self._child = None
-        if self._watcher is not None:  # after the child is gone, or its number might already be another's
+        if self._watcher is not None:  # after the child is gone: earlier, its pid might be reused
             self._watcher.kill()
             self._watcher.communicate()
             self._watcher = None
@@ -145,9 +145,9 @@ class Broker:
         except OSError as error:
             msg = f"{self.folder} cannot be the broker's folder ({error.strerror}): choose another one."
             raise ComplaintsError(msg) from error
-        strange = sorted(entries - {"broker.lock"})
-        if strange and "broker.properties" not in entries:
-            msg = f"{self.folder} is not a broker's folder (it holds {strange[0]}): choose an empty or a new one."
+        unexpected = sorted(entries - {"broker.lock"})
+        if unexpected and "broker.properties" not in entries:
+            msg = f"{self.folder} is not a broker's folder (it holds {unexpected[0]}): choose an empty or a new one."
             raise ComplaintsError(msg)
         try:
             self._lock.acquire(timeout=0)
@@ -159,17 +159,17 @@ class Broker:
         if self._port is None:
             self._port = _free_port()
         elif not _is_free(self._port):
-            msg = f"Port {self._port} is in use: stop the program that has it, or choose another port."
+            msg = f"Port {self._port} is in use: stop the program that uses it, or choose another port."
             raise ComplaintsError(msg)
 
     def _format(self) -> str:
-        """Prepare the data folder when there is none, and write the settings; return the cluster's id."""
+        """Create the data folder if missing, and write the settings; return the cluster id."""
         controller = _free_port(but=self._port)
         self._write_settings("broker.properties", "data", controller)
         (self.folder / "log4j2.properties").write_text(_LOG4J, encoding="ascii")
         meta = self.folder / "data" / "meta.properties"
         if not meta.is_file():
-            # In another folder first: what an interrupted run leaves behind is never taken for a formatted one.
+            # In a temporary folder first, so that an interrupted run never looks like a formatted folder.
             shutil.rmtree(self.folder / "data.new", ignore_errors=True)
             self._write_settings("format.properties", "data.new", controller)
             self._run_format()
@@ -195,7 +195,7 @@ class Broker:
 
     def _spawn(self) -> None:
         command = self._command("kafka.Kafka", "broker.properties")
-        # Sessions of their own: Ctrl-C in the terminal is for this program, which stops the broker last.
+        # Separate sessions: Ctrl-C in the terminal goes to this program, which stops the broker last.
         with (self.folder / "broker.log").open("ab") as output:
             self._child = subprocess.Popen(
                 command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
@@ -218,7 +218,7 @@ class Broker:
         raise ComplaintsError(self._with_log(f"The broker did not answer within {START_SECONDS} s"))
 
     def _cluster_at_port(self) -> str | None:
-        """Return the id of the cluster that answers at the port with a broker in service, or None."""
+        """Return the id of the cluster at the port if it has a running broker, otherwise None."""
         with socket.socket() as probe:
             if probe.connect_ex((HOST, self._port)):
                 return None
@@ -236,8 +236,8 @@ class Broker:
     def _with_log(self, what: str) -> str:
         file = self.folder / "broker.log"
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-        told = [line for line in lines if line.strip() and not line.startswith("\tat ")]  # without the stack
-        return "\n".join([f"{what}; the end of {file} says:", *told[-5:]])
+        shown = [line for line in lines if line.strip() and not line.startswith("\tat ")]  # without the stack
+        return "\n".join([f"{what}; the end of {file} says:", *shown[-5:]])
 
 
 def _settings(port: int | None, controller: int, data: str) -> dict[str, str]:
@@ -248,7 +248,7 @@ def _settings(port: int | None, controller: int, data: str) -> dict[str, str]:
         "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller}",
         "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
         "controller.listener.names": "CONTROLLER",
-        "log.dirs": data,  # relative to the folder: any character may stand in its path, a comma too
+        "log.dirs": data,  # relative to the folder, whose path may contain any character, even a comma
         "auto.create.topics.enable": "false",
         "offsets.topic.replication.factor": "1",
         "offsets.topic.num.partitions": "4",
@@ -256,14 +256,14 @@ def _settings(port: int | None, controller: int, data: str) -> dict[str, str]:
         "transaction.state.log.min.isr": "1",
         "transaction.state.log.num.partitions": "4",
         "group.initial.rebalance.delay.ms": "0",
-        # After a crash the next start waits for this session of the old one to end.
+        # After a crash, the next start waits for the old broker's session to expire.
         "broker.session.timeout.ms": "2500",
         "broker.heartbeat.interval.ms": "500",
     }
 
 
 def _new_cluster_id() -> str:
-    """Return a random id in Kafka's form; one that starts with ``-`` would be read as an option."""
+    """Return a random id in Kafka's format; one that starts with ``-`` would be parsed as an option."""
     while True:
         text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         if not text.startswith("-"):

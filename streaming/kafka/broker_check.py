@@ -1,4 +1,4 @@
-"""Whether Kafka works: the embedded broker takes a message and gives it back, or the outside one answers."""
+"""Check that Kafka works: the embedded broker returns a test message, or the external one answers."""
 
 import tempfile
 from contextlib import closing
@@ -18,21 +18,21 @@ SECONDS = 20
 
 
 def check_broker(settings: Settings) -> str:
-    """What was found of the broker that the settings name, or of the embedded one.
+    """Check the broker in the settings, or the embedded one, and return the result in words.
 
     Raises:
-        ComplaintsError: it doesn't start, can't be reached, or loses the message.
+        ComplaintsError: the broker doesn't start, can't be reached, or loses the message.
     """
-    outside = settings.kafka.bootstrap_servers
-    if outside:
-        return _reached(settings.kafka, outside)
+    servers = settings.kafka.bootstrap_servers
+    if servers:
+        return _describe_external(settings.kafka, servers)
     with tempfile.TemporaryDirectory(prefix="check-", dir=settings.folder) as temporary:
         with Broker(Path(temporary) / "broker") as broker:
-            _there_and_back(settings.kafka, broker.bootstrap_servers)
+            _round_trip(settings.kafka, broker.bootstrap_servers)
         return f"embedded, a topic made and a message there and back ({broker.bootstrap_servers})"
 
 
-def _reached(kafka: KafkaSettings, servers: str) -> str:
+def _describe_external(kafka: KafkaSettings, servers: str) -> str:
     try:
         config = client_config(kafka, servers)
         with closing(KafkaAdminClient(**config, request_timeout_ms=TIMEOUT_MS)) as admin:
@@ -40,14 +40,16 @@ def _reached(kafka: KafkaSettings, servers: str) -> str:
             missing = {kafka.input.name, kafka.predictions.name} - set(admin.list_topics())
     except (KafkaError, OSError, ValueError) as error:
         raise unreachable(servers, error) from error
-    note = f"; `complaints topics create` makes {', '.join(sorted(missing))}" if missing else ", both topics are there"
+    note = (
+        f"; `complaints topics create` creates {', '.join(sorted(missing))}" if missing else ", both topics are there"
+    )
     return f"{servers} answers with {brokers} broker{'s' * (brokers != 1)}{note}"
 
 
-def _there_and_back(kafka: KafkaSettings, servers: str) -> None:
+def _round_trip(kafka: KafkaSettings, servers: str) -> None:
     """Send one message to the input topic and read it back.
 
-    The topics have one replica here, whatever is declared for an outside broker: there is one node.
+    The topics have one replica here, whatever is declared for an external broker: there is one node.
     """
     topics = {
         name: topic.model_copy(update={"replication": 1})

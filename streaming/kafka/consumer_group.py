@@ -1,11 +1,11 @@
-"""Spark's progress as a consumer group's committed offsets, so that every Kafka tool shows the lag.
+"""Commit Spark's progress as consumer group offsets, so that every Kafka tool shows the lag.
 
-Spark keeps its offsets in the checkpoint and commits none. Here the end of each batch that is done is committed to the
-group `kafka.group`, in a thread of its own: a broker that doesn't answer never holds up a batch. The checkpoint alone
-decides where a query goes on; what is committed is for people and tools.
+Spark stores its offsets in the checkpoint and commits none. Here the end of each completed batch is committed to the
+group `kafka.group`, in a separate thread: a broker that doesn't answer never delays a batch. Only the checkpoint
+decides where a query resumes; the committed offsets are for people and tools.
 
-Each time it also asks whether the topic is still the one that is read, since Spark goes on by name: of a topic that was
-made again it would leave out as many messages as it had read of the one before.
+Each commit also checks whether the topic is still the same, because Spark identifies it by name: in a recreated topic
+it would skip as many messages as it had read from the old one.
 """
 
 import logging
@@ -24,14 +24,14 @@ from streaming.kafka.origin import Origin, topic_id_of
 from streaming.kafka.topics import TIMEOUT_MS, client_config
 
 RETRY_SECONDS = 5.0
-TELL_AFTER = 3  # failures in a row
+WARN_AFTER = 3  # consecutive failures
 STOP_SECONDS = 10.0
 
 log = logging.getLogger(__name__)
 
 
 class GroupCommitter:
-    """Commits the newest offsets it was given, as a context manager that commits the last ones on leaving.
+    """Commits the latest offsets it receives, as a context manager that commits the last ones on leaving.
 
     Args:
         kafka: the settings; the group is `kafka.group`.
@@ -45,7 +45,7 @@ class GroupCommitter:
         self._changed = threading.Condition()
         self._is_closing = False
         self._origin: Origin | None = None
-        self._found: str | None = None  # the topic's id, when last looked
+        self._found: str | None = None  # the topic id as of the last check
         self._thread = threading.Thread(target=self._run, name="commit-offsets", daemon=True)
 
     def __enter__(self) -> Self:
@@ -61,15 +61,15 @@ class GroupCommitter:
         self._thread.join(STOP_SECONDS)
 
     def watch(self, origin: Origin) -> None:
-        """The topic that is read from now on."""
+        """Set the topic that is read from now on."""
         self._origin, self._found = origin, None
 
     def is_made_again(self) -> bool:
-        """Whether the topic has been found to be another one than `watch` was told of."""
+        """Whether the topic has been recreated since `watch` was called."""
         return self._origin is not None and self._found not in (None, self._origin.topic_id)
 
     def take(self, progress: Mapping[str, Any]) -> None:
-        """Take the end of a batch that is done, from what Spark says of it; only the query that reads Kafka has one."""
+        """Queue the end offsets of a completed batch from Spark's progress; other queries than ingest are ignored."""
         if progress["name"] != "ingest":
             return
         offsets = {
@@ -98,11 +98,11 @@ class GroupCommitter:
                     failures = 0
             except (KafkaError, OSError, ValueError) as error:
                 failures += 1
-                if failures == TELL_AFTER:  # a new broker, or one that was away, needs some seconds for its groups
+                if failures == WARN_AFTER:  # a new or restarted broker needs a few seconds to load its groups
                     log.warning("The offsets of the group %s can't be committed: %s", self._kafka.group, error)
                 _close(admin)
                 admin = None
-                self._take_back(offsets)
+                self._requeue(offsets)
             if is_last:
                 _close(admin)
                 return
@@ -111,15 +111,15 @@ class GroupCommitter:
         config: dict[str, Any] = client_config(self._kafka, self._bootstrap_servers)
         return KafkaAdminClient(**config, request_timeout_ms=TIMEOUT_MS)
 
-    def _take_back(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
-        """Keep what could not be committed for the next attempt, unless newer offsets came meanwhile."""
+    def _requeue(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
+        """Queue offsets that could not be committed again, unless newer ones have arrived."""
         with self._changed:
             self._changed.wait_for(lambda: self._is_closing, RETRY_SECONDS)
             self._waiting = {**offsets, **self._waiting}
 
 
 def _check(answers: Mapping[TopicPartition, type[KafkaError]]) -> None:
-    """Raise the first refusal: the client gives one for each partition instead of raising it."""
+    """Raise the first error: the client returns one per partition instead of raising it."""
     for answer in answers.values():
         if answer is not NoError:
             raise answer

@@ -1,6 +1,6 @@
-"""More complaints for load, from real ones: rows recombined under new ids, with chosen shares of trouble.
+"""Generate load from real complaints: rows recombined under new ids, with configurable shares of bad messages.
 
-Reads rows of export files; makes Kafka messages, as many as are asked for. The same seed gives the same messages.
+Reads rows of export files; makes any number of Kafka messages. The same seed gives the same messages.
 """
 
 import json
@@ -22,7 +22,7 @@ from silver.payload import cells_of
 Kind = Literal["new", "malformed", "duplicate", "late", "updated"]
 Row = Mapping[str, str | None]
 
-RECENT = 2048  # complaints kept for duplicates, and for updates
+RECENT = 2048  # latest complaints, used for duplicates and updates
 LATE_DAYS = (30, 400)
 _ABSENT = {"", "none", "n/a"}
 _DISPLAY = {key: field.display for field in FIELDS for key in field.keys}
@@ -34,13 +34,13 @@ _US_DATE = re.compile(r"(\d{1,2})/(\d{1,2})/(?:20)?(\d\d)\b")
 
 @dataclass(frozen=True)
 class Mix:
-    """Shares of messages that are not simply new complaints.
+    """Shares of messages that are not plain new complaints.
 
     Attributes:
-        malformed: can't be used.
-        duplicates: repeat a complaint.
-        late: were received by the CFPB months ago.
-        updated: bring an outcome.
+        malformed: messages that can't be used.
+        duplicates: messages that repeat a complaint.
+        late: complaints that the CFPB received months ago.
+        updated: messages that bring an outcome.
     """
 
     malformed: float = 0.0
@@ -50,7 +50,7 @@ class Mix:
 
 
 class Message(NamedTuple):
-    """One Kafka message, and why it was made."""
+    """One Kafka message and its kind."""
 
     key: bytes
     value: bytes
@@ -63,14 +63,14 @@ class _Source:
 
     structure: bytes
     no_narrative: bytes
-    narratives: Sequence[bytes]  # of all rows with its product
+    narratives: Sequence[bytes]  # of all rows with the same product
     has_narrative: bool
     outcome: bytes
     days_until_sent: int
 
 
 class _Complaint(NamedTuple):
-    """A complaint that was made up: its id, and members of a JSON object."""
+    """A generated complaint: its id, and members of a JSON object."""
 
     id: int
     received: bytes
@@ -84,30 +84,30 @@ _Break = Callable[[_Complaint, date], bytes]
 
 
 class Generator:
-    """An endless, repeatable row of messages made from real complaints.
+    """An endless, reproducible sequence of messages generated from real complaints.
 
-    A new complaint has the structure of one row, a narrative from a row of the same product, and what is known at
-    intake; a message that updates it is the same with the row's outcome. Shares are parts of all messages.
+    A new complaint has the structure of one row, a narrative from a row of the same product, and only fields known at
+    intake; an update is the same message with the row's outcome. Shares are fractions of all messages.
 
     Args:
-        rows: complaints by display name, as `read_rows` gives them.
+        rows: complaints by display name, as returned by `read_rows`.
         seed: of the random choices.
         first_id: id of the first new complaint; ids ascend from it by one.
         malformed: share of messages that can't be used, cycling through `MALFORMED`.
         duplicates: share that repeats one of the latest `RECENT` complaints byte for byte.
         late: share of new complaints that were received 30 to 400 days before `start`.
         updated: share that brings the outcome of one of the latest `RECENT` complaints, at most once each.
-        narratives: share of complaints that carry a narrative; None leaves it as in the rows.
+        narratives: share of complaints with a narrative; None keeps the share of the rows.
         start: the day on which new complaints are received.
 
     Attributes:
         counts: messages made so far, by kind.
 
     Raises:
-        ComplaintsError: there are no rows, a share is no share, or narratives are asked for and the rows have none.
+        ComplaintsError: there are no rows, shares are out of range, or narratives are requested and no row has one.
     """
 
-    def __init__(  # noqa: PLR0913  # shares read best side by side
+    def __init__(  # noqa: PLR0913  # the shares belong together
         self,
         rows: Sequence[Row],
         *,
@@ -136,18 +136,18 @@ class Generator:
         self._days = [_day(start - timedelta(days=days)) for days in range(LATE_DAYS[1] + 1)]
         self._next_id = first_id
         self._recent: deque[Message] = deque(maxlen=RECENT)
-        self._open: deque[_Complaint] = deque(maxlen=RECENT)  # without an outcome yet
+        self._open: deque[_Complaint] = deque(maxlen=RECENT)  # have no outcome yet
         self.counts: dict[Kind, int] = dict.fromkeys(get_args(Kind), 0)
 
     def __iter__(self) -> Iterator[Message]:
-        """Messages without end; iterating again goes on where it was left."""
+        """Yield messages endlessly; a new iteration continues where the last one stopped."""
         while True:
             chance = self._draw()
-            message = self._made(next((kind for bound, kind in self._kinds if chance < bound), "new"))
+            message = self._next_message(next((kind for bound, kind in self._kinds if chance < bound), "new"))
             self.counts[message.kind] += 1
             yield message
 
-    def _made(self, wanted: Kind) -> Message:
+    def _next_message(self, wanted: Kind) -> Message:
         if wanted == "malformed":
             complaint = self._complaint(0)
             broken = _MALFORMED[MALFORMED[self.counts["malformed"] % len(MALFORMED)]]
@@ -222,11 +222,11 @@ _MALFORMED: Mapping[str, _Break] = {
     "duplicated_key": lambda complaint, _: b'{"Complaint ID": "1", ' + _as_bytes(complaint)[1:],
     "empty": lambda _, __: b"",
 }
-MALFORMED = tuple(_MALFORMED)  # in the order in which they come, over and over
+MALFORMED = tuple(_MALFORMED)  # in the order in which the generator cycles through them
 
 
 def _structures(rows: Sequence[Row]) -> list[_Source]:
-    """Each row in parts of JSON, with the narratives of all rows of its product."""
+    """Return each row as JSON fragments, with the narratives of all rows of its product."""
     narratives: dict[str | None, list[bytes]] = {}
     for row in rows:
         if text := row.get(BY_NAME["narrative"].display):
@@ -259,12 +259,12 @@ def _source(row: Row, narratives: list[bytes]) -> _Source:
 
 
 def _members(fields: Mapping[str, str]) -> bytes:
-    """The members of a JSON object, without its braces."""
+    """Return the members of a JSON object, without the braces."""
     return json.dumps(fields, ensure_ascii=False)[1:-1].encode()
 
 
 def read_rows(paths: Iterable[Path]) -> list[Row]:
-    """The whole rows of export files, by display name; dates as ISO text, and what is absent left out.
+    """Return the complete rows of export files, by display name; dates as ISO text, missing values left out.
 
     Raises:
         ComplaintsError: a file can't be read.
@@ -275,7 +275,7 @@ def read_rows(paths: Iterable[Path]) -> list[Row]:
 
 
 def _row(payload: str) -> Row:
-    cells = cells_of(payload) or {}  # none of the broken record that a file ends with
+    cells = cells_of(payload) or {}  # None for the truncated record at the end of a damaged file
     named = {_DISPLAY.get(normalized(key), ""): str(value).strip() for key, value in cells.items() if value is not None}
     return {
         name: _iso(value) if name in _DATES else value

@@ -1,4 +1,4 @@
-"""The Kafka of a lake for a command that needs it for a moment: the brokers of the settings, or the embedded one."""
+"""A lake's Kafka for a command that needs it briefly: the brokers in the settings, or the embedded one."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,9 +10,9 @@ from streaming.kafka.topics import ensure_topics
 
 @contextmanager
 def kafka_of(settings: Settings, say: Callable[[str], None]) -> Iterator[str | None]:
-    """The brokers' address, with both topics there; the embedded broker is started, and stopped at the end.
+    """Yield the brokers' address once both topics exist; an embedded broker is started, and stopped at the end.
 
-    None for a lake that never had a broker. For who holds the writer lock: no stream runs on it then.
+    Yields None for a lake that never had a broker. The caller holds the writer lock, so no stream runs on the lake.
 
     Raises:
         ComplaintsError: the brokers can't be reached.

@@ -1,7 +1,7 @@
-"""Sends messages to the input topic at a fixed rate, and knows exactly what became of each.
+"""Send messages to the input topic at a fixed rate, and track the result of each.
 
-Reads messages; writes the Kafka topic `kafka.input`. The schedule is open: a slow broker doesn't slow it down, and what
-could not be sent in time is sent as soon as it can be.
+Reads messages; writes the Kafka topic `kafka.input`. The schedule is open-loop: a slow broker doesn't slow it down, and
+messages that could not be sent on time are sent as soon as possible.
 """
 
 import math
@@ -24,18 +24,18 @@ from streaming.kafka.topics import TIMEOUT_MS, client_config, unreachable
 
 MAX_IN_FLIGHT = 10_000  # messages; the client's own queue has no bound
 MAX_BYTES_IN_FLIGHT = 64 * 1024 * 1024
-LINGER_MS = 50  # at 10,000 a minute some messages a request, not one: each costs a millisecond of a processor
+LINGER_MS = 50  # at 10,000 per minute, several messages per request; each request costs a millisecond of CPU
 BATCH_BYTES = 256 * 1024
 PROGRESS_SECONDS = 0.5
-STOP_SECONDS = 15.0  # that a stop waits for what is in flight, which counts as failed then
+STOP_SECONDS = 15.0  # that a stop waits for messages in flight, which then count as failed
 _PER_DOUBLING = 50  # latencies are counted in steps of 1.4 %
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is: messages acknowledged, failed and in flight, of how many, after how many seconds.
+    """Progress of a run: messages acknowledged, failed, in flight and in total, and elapsed seconds.
 
-    `latency_ms` is the median so far, from a message's time on the schedule to its acknowledgement.
+    `latency_ms` is the median so far, from a message's scheduled time to its acknowledgment.
     """
 
     sent: int
@@ -48,15 +48,15 @@ class Progress:
 
 @dataclass(frozen=True)
 class ProduceReport:
-    """What became of the messages.
+    """Result of a run.
 
     Attributes:
         sent: messages that the broker acknowledged.
-        kinds: the same by kind.
-        failed: messages that it did not, by the client's reason; IllegalStateError are those that a stop gave up.
-        rate_per_minute: messages handed over a minute, on the schedule; 0 when there were none.
-        seconds: from the first message until all was known.
-        latency_ms: p50 and p99 from a message's time on the schedule to its acknowledgement; 0 when none was.
+        kinds: acknowledged messages by kind.
+        failed: messages not acknowledged, by the client's error; IllegalStateError means dropped by a stop.
+        rate_per_minute: messages per minute passed to the client on schedule; 0 if there were none.
+        seconds: from the first message until all results were known.
+        latency_ms: p50 and p99 from a message's scheduled time to its acknowledgment; 0 if none was.
     """
 
     sent: int
@@ -67,8 +67,8 @@ class ProduceReport:
     latency_ms: Mapping[str, float]
 
 
-class _Ledger:
-    """What became of the messages so far; the client's own thread writes to it too."""
+class _Results:
+    """Results of the messages so far; the client's own thread writes to it too."""
 
     def __init__(self) -> None:
         self.kinds: Counter[str] = Counter()
@@ -79,7 +79,7 @@ class _Ledger:
         self._changed = threading.Condition()
 
     def take(self, size: int, stop: threading.Event) -> bool:
-        """Count a message in, once there is room for it; False when a stop came first."""
+        """Count a message as in flight once there is room for it; False if a stop came first."""
         with self._changed:
             while self.in_flight >= MAX_IN_FLIGHT or self._bytes >= MAX_BYTES_IN_FLIGHT:
                 if stop.is_set():
@@ -107,7 +107,7 @@ class _Ledger:
         self._changed.notify_all()
 
     def wait_until_empty(self, stop: threading.Event, on_wait: Callable[[], None]) -> None:
-        """Wait for what is in flight; after a stop for `STOP_SECONDS` only."""
+        """Wait for messages in flight; after a stop, at most `STOP_SECONDS`."""
         deadline = math.inf
         while time.monotonic() < deadline:
             if stop.is_set() and deadline == math.inf:
@@ -118,7 +118,7 @@ class _Ledger:
             on_wait()
 
     def latency_ms(self, share: float) -> float:
-        """The latency that this share of the acknowledged messages did not exceed."""
+        """Return the latency quantile at this share of the acknowledged messages."""
         with self._changed:
             latencies = sorted(self._latencies.items())
         wanted = share * sum(count for _, count in latencies)
@@ -150,14 +150,14 @@ class Producer:
         stop: threading.Event,
         on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> ProduceReport:
-        """Send messages on a fixed schedule, and wait until it is known what became of each.
+        """Send messages on a fixed schedule, and wait for the result of each.
 
         Args:
             messages: at least `total`; with fewer, all are sent.
-            rate_per_minute: messages a minute; infinity sends as fast as the broker takes them.
-            total: how many.
-            stop: when set, no more are taken, and what is in flight has `STOP_SECONDS` to arrive.
-            on_progress: told about twice a second, in the calling thread.
+            rate_per_minute: messages per minute; infinity sends as fast as the broker accepts them.
+            total: number of messages.
+            stop: when set, no more are sent, and messages in flight have `STOP_SECONDS` to complete.
+            on_progress: called about twice per second, in the calling thread.
 
         Raises:
             ComplaintsError: the broker can't be reached, or the topic doesn't exist.
@@ -165,9 +165,9 @@ class Producer:
         with closing(self._client()) as client:
             run = _Run(client, self._kafka.input.name, rate_per_minute, total, on_progress)
             run.send(messages, stop)
-            run.ledger.wait_until_empty(stop, run.report_progress)
-            if run.ledger.in_flight:
-                client._sender.force_close()  # noqa: SLF001  # close() alone refuses while a broker doesn't answer
+            run.results.wait_until_empty(stop, run.report_progress)
+            if run.results.in_flight:
+                client._sender.force_close()  # noqa: SLF001  # close() alone fails while a broker doesn't answer
                 client._sender.join(STOP_SECONDS)  # noqa: SLF001
             return run.report()
 
@@ -189,13 +189,13 @@ class Producer:
             client.partitions_for(topic.name)
         except KafkaError as error:
             client.close()
-            msg = f"The topic {topic.name} at {self._bootstrap_servers} can't be written to ({error}): make it first."
+            msg = f"The topic {topic.name} at {self._bootstrap_servers} can't be written to ({error}): create it first."
             raise ComplaintsError(msg) from error
         return client
 
 
 class _Run:
-    """One run of a producer: its schedule, and the ledger of its messages."""
+    """One run of a producer: its schedule and the results of its messages."""
 
     def __init__(
         self,
@@ -205,23 +205,23 @@ class _Run:
         total: int,
         on_progress: Callable[[Progress], None],
     ) -> None:
-        self.ledger = _Ledger()
+        self.results = _Results()
         self._client = client
         self._topic = topic
         self._interval = 60 / rate_per_minute
         self._total = total
         self._on_progress = on_progress
         self._taken = 0
-        self._began = self._last = self._told = time.monotonic()
+        self._began = self._last = self._reported = time.monotonic()
 
     def send(self, messages: Iterable[Message], stop: threading.Event) -> None:
-        """Hand over each message when it is due."""
+        """Pass each message to the client when it is due."""
         for message in islice(messages, self._total):
             due = self._began + self._taken * self._interval
             while (early := due - time.monotonic()) > 0 and not stop.wait(min(early, PROGRESS_SECONDS)):
                 self.report_progress()
             size = len(message.value)
-            if stop.is_set() or not self.ledger.take(size, stop):
+            if stop.is_set() or not self.results.take(size, stop):
                 return
             self._taken += 1
             self._last = time.monotonic()
@@ -229,34 +229,34 @@ class _Run:
             self.report_progress()
 
     def _send(self, message: Message, due: float, size: int) -> None:
-        failed = partial(self.ledger.fail, size)
+        failed = partial(self.results.fail, size)
         try:
             future = self._client.send(self._topic, message.value, message.key)
-        except KafkaError as error:  # too large, or no metadata any more
+        except KafkaError as error:  # too large, or the metadata has expired
             failed(error)
         else:
-            future.add_callback(partial(self.ledger.acknowledge, size, message.kind, due))
+            future.add_callback(partial(self.results.acknowledge, size, message.kind, due))
             future.add_errback(failed)
 
     def report_progress(self) -> None:
-        """Tell how far the run is, unless that was told just now."""
+        """Report progress, at most once per `PROGRESS_SECONDS`."""
         now = time.monotonic()
-        if now - self._told >= PROGRESS_SECONDS:
-            self._told = now
-            ledger = self.ledger
-            sent, failed = ledger.kinds.total(), ledger.failed.total()
-            latency = ledger.latency_ms(0.5)
-            self._on_progress(Progress(sent, failed, ledger.in_flight, self._total, now - self._began, latency))
+        if now - self._reported >= PROGRESS_SECONDS:
+            self._reported = now
+            results = self.results
+            sent, failed = results.kinds.total(), results.failed.total()
+            latency = results.latency_ms(0.5)
+            self._on_progress(Progress(sent, failed, results.in_flight, self._total, now - self._began, latency))
 
     def report(self) -> ProduceReport:
-        """What became of the messages that were taken."""
-        ledger = self.ledger
+        """Return the result of the run."""
+        results = self.results
         sending = self._last - self._began + self._interval
         return ProduceReport(
-            sent=ledger.kinds.total(),
-            kinds=dict(ledger.kinds),
-            failed=dict(ledger.failed),
+            sent=results.kinds.total(),
+            kinds=dict(results.kinds),
+            failed=dict(results.failed),
             rate_per_minute=round(60 * self._taken / sending, 1) if sending else 0.0,
             seconds=round(time.monotonic() - self._began, 3),
-            latency_ms={"p50": ledger.latency_ms(0.5), "p99": ledger.latency_ms(0.99)},
+            latency_ms={"p50": results.latency_ms(0.5), "p99": results.latency_ms(0.99)},
         )

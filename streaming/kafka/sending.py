@@ -1,4 +1,4 @@
-"""Sending in the background, while whoever sends looks after a stream."""
+"""Send messages in the background while the caller supervises a stream."""
 
 import threading
 from collections.abc import Callable
@@ -10,14 +10,14 @@ TICK_SECONDS = 0.5
 
 
 class Sending:
-    """Messages sent at a rate by a thread of its own.
+    """Sends messages at a fixed rate in a separate thread.
 
     Args:
         producer: sends them.
         generator: makes them.
-        rate_per_minute: messages a minute.
-        total: messages in all.
-        stop: ends the sending when it is set.
+        rate_per_minute: messages per minute.
+        total: total number of messages.
+        stop: ends the sending when set.
     """
 
     def __init__(
@@ -43,21 +43,21 @@ class Sending:
                     stop=stop,
                     on_progress=lambda progress: setattr(self, "_progress", progress),
                 )
-            except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
+            except BaseException as error:  # noqa: BLE001 - raised again in the waiting thread
                 self._error = error
 
         self._thread = threading.Thread(target=send, name="produce")
 
     @property
     def report(self) -> ProduceReport:
-        """What was sent, once it ended."""
+        """The result, once sending has ended."""
         if self._report is None:
             msg = "sending has not ended"
             raise RuntimeError(msg)
         return self._report
 
     def follow(self, tick: Callable[[int], None]) -> None:
-        """Send until all is sent, and call `tick` with the messages sent so far every half second.
+        """Send all messages, and call `tick` every half second with the number sent so far.
 
         Raises:
             Exception: whatever `tick` or the producer raised; the sending has ended by then.

@@ -1,4 +1,4 @@
-"""The records of export files as Kafka messages, exactly as they are."""
+"""Records of export files as Kafka messages, unchanged."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,10 +13,10 @@ _KNOWN_KEYS = frozenset(key for field in FIELDS for key in field.keys)
 
 
 def messages_of(paths: Iterable[Path]) -> Iterator[Message]:
-    """The files' records one after another: the value as received, the key its complaint id, or none when it has none.
+    """Return the files' records in order: the value as received, the key its complaint id, empty if it has none.
 
     Raises:
-        ComplaintsError: a file can't be read; at once for a file that is no export, later for one that is damaged.
+        ComplaintsError: a file can't be read; raised at once if it is not an export, during iteration if damaged.
     """
     members = [member for path in paths for member in open_members(path, _KNOWN_KEYS)]
     return (_message(record) for member in members for record in member.records())

@@ -1,4 +1,4 @@
-"""The two topics as they are declared, and how clients reach the broker."""
+"""The two declared topics, and the client configuration for the broker."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,14 +19,15 @@ NONE: Mapping[str, str | int] = MappingProxyType({})
 
 
 def client_config(kafka: KafkaSettings, bootstrap_servers: str) -> dict[str, Any]:
-    """Options that every kafka-python client shares: where the broker is, and how to sign in.
+    """Return the options shared by all kafka-python clients: the broker address and authentication.
 
     Args:
-        kafka: the settings; with a user name, clients sign in by SASL PLAIN.
+        kafka: the settings; with a user name, clients authenticate by SASL PLAIN.
         bootstrap_servers: ``host:port``, several separated by commas.
 
     Raises:
-        ComplaintsError: the protocol wants a user name and a password, and one is missing; or `kafka.ca_file` is.
+        ComplaintsError: the protocol needs a user name and a password and one is missing, or `kafka.ca_file` doesn't
+            exist.
     """
     config: dict[str, Any] = {
         "bootstrap_servers": [server.strip() for server in bootstrap_servers.split(",")],
@@ -59,7 +60,7 @@ def _readable(ca_file: Path) -> Path:
 
 
 def unreachable(bootstrap_servers: str, error: Exception) -> ComplaintsError:
-    """What to tell a person when a client can't reach the broker or isn't let in."""
+    """Return the error for a client that can't reach the broker or isn't authorized."""
     return ComplaintsError(
         f"The Kafka broker at {bootstrap_servers} can't be used ({error}): check that it runs, "
         "and the settings kafka.bootstrap_servers, security_protocol, username, password and ca_file."
@@ -67,23 +68,23 @@ def unreachable(bootstrap_servers: str, error: Exception) -> ComplaintsError:
 
 
 def ensure_topics(kafka: KafkaSettings, bootstrap_servers: str) -> list[str]:
-    """Make the declared topics that don't exist; those that do are never changed.
+    """Create the declared topics that don't exist; existing topics are never changed.
 
     Returns:
-        A sentence for each topic that was made, and for each that differs from its declaration.
+        One sentence per topic that was created or differs from its declaration.
 
     Raises:
-        ComplaintsError: the broker can't be reached, or refuses to make a topic.
+        ComplaintsError: the broker can't be reached, or refuses to create a topic.
     """
     with admin_client(kafka, bootstrap_servers) as admin:
         return [sentence for topic in (kafka.input, kafka.predictions) for sentence in _ensure(admin, topic)]
 
 
 def largest_message(kafka: KafkaSettings, bootstrap_servers: str) -> int:
-    """The bytes of the largest message that the input topic takes, as the broker has it.
+    """Return the input topic's max.message.bytes as configured on the broker.
 
     Raises:
-        ComplaintsError: the broker can't be reached, or there is no such topic.
+        ComplaintsError: the broker can't be reached, or the topic doesn't exist.
     """
     with admin_client(kafka, bootstrap_servers) as admin:
         return int(_found(admin, kafka.input)["max.message.bytes"])
@@ -91,7 +92,7 @@ def largest_message(kafka: KafkaSettings, bootstrap_servers: str) -> int:
 
 @contextmanager
 def admin_client(kafka: KafkaSettings, bootstrap_servers: str) -> Iterator[KafkaAdminClient]:
-    """A client for the admin's work, closed at the end; what the broker refuses becomes a sentence.
+    """Yield an admin client, closed at the end; Kafka errors are raised as `ComplaintsError`.
 
     Raises:
         ComplaintsError: the broker can't be reached, or refuses.
@@ -112,9 +113,9 @@ def admin_client(kafka: KafkaSettings, bootstrap_servers: str) -> Iterator[Kafka
 def consumer_of(
     kafka: KafkaSettings, bootstrap_servers: str, *, wait_ms: int = TIMEOUT_MS, options: Mapping[str, str | int] = NONE
 ) -> Iterator[KafkaConsumer]:
-    """A client that reads and commits nothing, closed at the end; it waits so long for the next message.
+    """Yield a consumer that commits nothing, closed at the end; it waits up to `wait_ms` for the next message.
 
-    `options` are further ones of the client.
+    `options` are additional options of the client.
 
     Raises:
         ComplaintsError: the broker can't be reached, or refuses.
@@ -142,9 +143,9 @@ def _ensure(admin: KafkaAdminClient, topic: TopicSettings) -> list[str]:
     }
     try:
         admin.create_topics({topic.name: declared}, wait_for_metadata=True)
-    except TopicAlreadyExistsError:  # another process was faster
+    except TopicAlreadyExistsError:  # another process created it first
         return _differences(admin, topic)
-    return [f"The topic {topic.name} was made with {topic.partitions} partitions."]
+    return [f"The topic {topic.name} was created with {topic.partitions} partitions."]
 
 
 def _differences(admin: KafkaAdminClient, topic: TopicSettings) -> list[str]:
@@ -157,7 +158,7 @@ def _differences(admin: KafkaAdminClient, topic: TopicSettings) -> list[str]:
 
 
 def _found(admin: KafkaAdminClient, topic: TopicSettings) -> dict[str, str]:
-    """What a topic is like, by the names under which it is declared."""
+    """Return a topic's actual settings, by the names used in the declaration."""
     (described,) = admin.describe_topics([topic.name])
     partitions = described["partitions"]
     resource = ConfigResource(ConfigResourceType.TOPIC, topic.name)
@@ -171,13 +172,13 @@ def _found(admin: KafkaAdminClient, topic: TopicSettings) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class TopicState:
-    """A declared topic as the broker has it.
+    """The actual state of a declared topic on the broker.
 
     Attributes:
         name: its name.
-        settings: partitions, replication, retention.ms and so on, as text; empty when it doesn't exist.
-        offsets: by partition the first offset kept, and the one after the last.
-        differences: a sentence when it differs from its declaration, or doesn't exist.
+        settings: partitions, replication, retention.ms and so on, as text; empty if the topic doesn't exist.
+        offsets: first available offset and end offset, by partition.
+        differences: a sentence if it differs from its declaration or doesn't exist.
     """
 
     name: str
@@ -187,12 +188,12 @@ class TopicState:
 
     @property
     def messages(self) -> int:
-        """How many messages it holds."""
+        """Number of messages in the topic."""
         return sum(end - begin for begin, end in self.offsets.values())
 
 
 def describe_topics(kafka: KafkaSettings, bootstrap_servers: str) -> list[TopicState]:
-    """The two declared topics as they are.
+    """Return the actual state of the two declared topics.
 
     Raises:
         ComplaintsError: the broker can't be reached.
@@ -203,17 +204,17 @@ def describe_topics(kafka: KafkaSettings, bootstrap_servers: str) -> list[TopicS
             _state(admin, topic)
             if topic.name in names
             else TopicState(
-                topic.name, {}, {}, (f"There is no topic {topic.name}: `complaints topics create` makes it.",)
+                topic.name, {}, {}, (f"There is no topic {topic.name}: `complaints topics create` creates it.",)
             )
             for topic in (kafka.input, kafka.predictions)
         ]
 
 
 def delete_topic(kafka: KafkaSettings, bootstrap_servers: str, name: str) -> None:
-    """Delete one of the two declared topics with all that it holds.
+    """Delete one of the two declared topics and all its messages.
 
     Raises:
-        ComplaintsError: it isn't one of them, it doesn't exist, or the broker can't be reached or refuses.
+        ComplaintsError: the topic isn't declared or doesn't exist, or the broker can't be reached or refuses.
     """
     declared = (kafka.input.name, kafka.predictions.name)
     if name not in declared:

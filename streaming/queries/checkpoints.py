@@ -85,7 +85,8 @@ def _check_aggregates(lake: Lake, folder: Path, planned: int | None) -> None:
     if last > (planned or 0):
         msg = (
             f"The checkpoint in {folder} is at batch {planned}, but gold already has batch {last}, as happens when "
-            "an older copy was restored. Move the folder away: then the sums are rebuilt from gold.decisions; nothing was changed."
+            "an older copy was restored. Move the folder away: then the sums are rebuilt from gold.decisions; "
+            "nothing was changed."
         )
         raise ComplaintsError(msg)
 
@@ -200,12 +201,13 @@ def dropped_messages(settings: Settings, bootstrap_servers: str) -> str | None:
     (state,) = (state for state in describe_topics(settings.kafka, bootstrap_servers) if state.name == topic)
     if any(state.offsets.get(number, (0, -1))[1] < offset for number, offset in positions.items()):
         msg = (
-            f"The topic {topic} ends before the offset {max(positions.values()):,} up to which it was read: Kafka has lost "
-            "messages, and gives their offsets to others. Delete the topic and make it again (`complaints topics "
+            f"The topic {topic} ends before the offset {max(positions.values()):,} up to which it was read: Kafka "
+            "has lost messages, and reuses their offsets. Delete the topic and create it again (`complaints topics "
             "delete`, `complaints topics create`): then it is read from its beginning. Nothing was changed."
         )
         raise ComplaintsError(msg)
-    lost = {number: begin - offset for number, offset in positions.items() if (begin := state.offsets[number][0]) > offset}
+    begins = {number: state.offsets[number][0] for number in positions}
+    lost = {number: begins[number] - offset for number, offset in positions.items() if begins[number] > offset}
     if not lost:
         return None
     loss = (

@@ -56,8 +56,8 @@ class RefineBatch:
     def _may_be_written(self, summary: Row) -> bool:
         """Whether silver may already have rows of the batch.
 
-        True for the first batch after a start unless silver has nothing from that time on, and for rows that landed no
-        later than those. Only the first batch reads the tables.
+        For the first batch after a start: whether silver has any rows. Later: whether a row landed no later than the
+        newest one silver had at the start. Only the first batch reads the tables.
         """
         if self._landed_until is not None:
             return bool(summary["landed_first"] <= self._landed_until)

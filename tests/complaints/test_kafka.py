@@ -38,9 +38,9 @@ def test_missing_topics_are_reported_created_and_compared_with_the_settings(
 ) -> None:
     with Broker(tmp_path / "broker"):
         lake = ("--root", tmp_path, "topics")
-        assert "There is no topic complaints-input: `complaints topics create` makes it." in run(*lake, "list").out
+        assert "There is no topic complaints-input: `complaints topics create` creates it." in run(*lake, "list").out
         made = run(*lake, "create")
-        assert made.out.splitlines()[0] == "The topic complaints-input was made with 2 partitions."
+        assert made.out.splitlines()[0] == "The topic complaints-input was created with 2 partitions."
         assert run(*lake, "create").out == "Both topics are as declared.\n"
         rows = run(*lake, "list").out.splitlines()
         assert rows[1].split() == ["complaints-input", "2", "1", "604800000", "0"]
@@ -59,7 +59,7 @@ def test_without_a_broker_the_error_says_how_to_get_one(run: Run, tmp_path: Path
     for words in (("topics", "list"), ("produce",)):
         answer = run("--root", tmp_path, *words)
         assert (answer.code, answer.out) == (1, "")
-        assert answer.err.startswith("Error: kafka.bootstrap_servers is not set, and the embedded broker lives only")
+        assert answer.err.startswith("Error: kafka.bootstrap_servers is not set, and the embedded broker runs only")
         assert answer.err.count("\n") == 1
 
 

@@ -25,6 +25,6 @@ def test_with_a_champion_a_live_stream_scores(trained: Trained, monkeypatch: pyt
     monkeypatch.setenv("COMPLAINTS_STREAMING__LIVE", "true")
     settings = load_settings(root=root)
     assert streams(settings)
-    assert not_due(settings) == "a stream scores here all the time (streaming.service.live is true)."
+    assert not_due(settings) == "a stream scores continuously here (streaming.service.live is true)."
     with pytest.raises(ComplaintsError, match="Nothing was scored: a stream scores here"):
         score_backlog(settings, lambda *_: None)

@@ -34,8 +34,8 @@ def kafka(request: pytest.FixtureRequest) -> KafkaSettings:
 def test_missing_topics_are_created_as_declared(broker: Broker, kafka: KafkaSettings) -> None:
     messages = ensure_topics(kafka, broker.bootstrap_servers)
     assert messages == [
-        f"The topic {kafka.input.name} was made with 3 partitions.",
-        f"The topic {kafka.predictions.name} was made with 2 partitions.",
+        f"The topic {kafka.input.name} was created with 3 partitions.",
+        f"The topic {kafka.predictions.name} was created with 2 partitions.",
     ]
     admin = KafkaAdminClient(**client_config(kafka, broker.bootstrap_servers))
     (found,) = admin.describe_topics([kafka.input.name])

@@ -233,7 +233,9 @@ def test_the_error_names_a_missing_topic(lake: Lake) -> None:
     kafka = lake.settings.kafka
     gone = kafka.model_copy(update={"input": kafka.input.model_copy(update={"name": "nowhere"})})
     elsewhere = Lake(lake.spark, lake.settings.model_copy(update={"kafka": gone}))
-    with pytest.raises(ComplaintsError, match=r"There is no topic nowhere at .*: `complaints topics create` makes it"):
+    with pytest.raises(
+        ComplaintsError, match=r"There is no topic nowhere at .*: `complaints topics create` creates it"
+    ):
         ingesting(elsewhere)
 
 
