@@ -1,1 +1,1 @@
-"""A run with an end and its report: each message accounted for, and what it cost the machine."""
+"""A bounded run and its report: every message accounted for, and the resource usage."""

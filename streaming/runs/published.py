@@ -1,4 +1,4 @@
-"""What a run's decisions are on Kafka: read back, each complaint once, with how long it took to get there."""
+"""Read a run's decisions back from Kafka, one row per complaint, with their latency."""
 
 import json
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ _NEEDED = "record_id string, kafka_timestamp timestamp"
 
 @dataclass(frozen=True)
 class Stretch:
-    """Messages of a topic, those from `begin` on and before `end`, both by partition; a partition begins at 0."""
+    """A range of a topic's messages: `begin` (inclusive, default 0) and `end` (exclusive) by partition."""
 
     topic: str
     begin: Mapping[int, int]
@@ -22,17 +22,17 @@ class Stretch:
 
 
 def published(spark: SparkSession, kafka: Mapping[str, str], stretch: Stretch, span: Span) -> DataFrame:
-    """How long the complaints of a run waited until their decisions were sent to Kafka.
+    """Return how long the complaints of a run waited until their decisions were published to Kafka.
 
     Args:
-        spark: reads the topic, as much of it as there is by then.
+        spark: the session that reads the topic.
         kafka: Spark's options: servers, security.
-        stretch: of the predictions topic, where they are.
+        stretch: the run's range of the predictions topic.
         span: the run.
 
     Returns:
-        `record_id`, `kafka_timestamp` of the complaint, and `waited_ms` from it to the decision's message.
-        Grain: one complaint; where its decision was published again, the first counts.
+        `record_id`, `kafka_timestamp` of the complaint, and `waited_ms` from then until the decision's message.
+        Grain: one row per complaint; if its decision was published several times, the first counts.
     """
     begin = {partition: stretch.begin.get(partition, 0) for partition in stretch.end}
     messages = (
@@ -44,7 +44,7 @@ def published(spark: SparkSession, kafka: Mapping[str, str], stretch: Stretch, s
         .option("failOnDataLoss", value=False)
         .load()
     )
-    # A message without a value tells that its complaint was erased: it is no decision.
+    # A message without a value is the tombstone of an erased complaint, not a decision.
     decision = F.from_json(F.col("value").cast("string"), _NEEDED)
     decided = messages.select(decision.alias("decision"), F.col("timestamp").alias("published_at"))
     ours = decided.select("decision.*", "published_at").where(span.holds())

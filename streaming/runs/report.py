@@ -1,4 +1,4 @@
-"""The report of a run: every message accounted for, layer by layer, and how long it took."""
+"""The report of a run: row counts by layer, and latencies."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -30,12 +30,12 @@ PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
 
 @dataclass(frozen=True)
 class Span:
-    """The messages of one run: where the input topic's partitions began, and when.
+    """The messages of one run: the start offsets of the input topic, and the start time.
 
     Attributes:
         topic: the input topic.
-        begin: partition to the first offset of this run.
-        began_at: when it began.
+        begin: first offset of this run by partition.
+        began_at: when the run began.
     """
 
     topic: str
@@ -43,19 +43,19 @@ class Span:
     began_at: datetime
 
     def holds(self) -> Column:
-        """Whether a row stems from this run's messages, by its `record_id`."""
+        """Return the condition that a row comes from this run's messages, by its `record_id`."""
         parts = F.split("record_id", "/")
         start = F.coalesce(*(F.when(parts[1].cast("int") == p, F.lit(o)) for p, o in self.begin.items()), F.lit(0))
         return (parts[0] == self.topic) & (parts[2].cast("bigint") >= start)
 
     def rows(self, lake: Lake, table: Table) -> DataFrame:
-        """The table's rows that stem from this run's messages; files' statistics leave earlier ones out."""
+        """Return the table's rows that come from this run's messages; file statistics skip earlier files."""
         return lake.read(table).where((F.col("ingested_at") >= F.lit(self.began_at)) & self.holds())
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Rows of one run by layer, each record once; `doubled` are those that a layer has more than once."""
+    """Distinct records of one run by layer; `doubled` counts additional copies within a layer."""
 
     bronze: int
     silver: int
@@ -65,13 +65,13 @@ class Counts:
     doubled: int = 0
 
     def is_complete(self, sent: int) -> bool:
-        """Whether every message sent is accounted for, once."""
+        """Whether every message sent is accounted for exactly once."""
         whole = self.bronze == sent == self.silver + self.quarantined + self.duplicates
         return whole and self.gold == self.silver and not self.doubled
 
 
 def counts(lake: Lake, span: Span) -> Counts:
-    """The run's rows in each layer as they are now."""
+    """Return the run's current rows in each layer."""
     distinct, doubled = {}, 0
     for name, table in LAYERS.items():
         rows = (
@@ -83,7 +83,7 @@ def counts(lake: Lake, span: Span) -> Counts:
 
 
 def query_times(batches: Sequence[BatchHealth], since: datetime, until: datetime) -> dict[str, dict[str, Any]]:
-    """By query: batches begun in a time, their rows on average, percentiles of their milliseconds, and of what parts.
+    """Return, by query, the batches started in a period: count, mean rows, and percentiles of their duration.
 
     `parts_ms` holds the median of each part of a batch.
     """
@@ -100,7 +100,7 @@ def query_times(batches: Sequence[BatchHealth], since: datetime, until: datetime
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float]:
-    """The percentiles that a report tells; 0 when there is nothing."""
+    """Return the percentiles of a report; 0 if there are no values."""
     ordered = sorted(values)
     return {
         name: ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
@@ -110,11 +110,11 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Waits:
-    """How long complaints waited.
+    """Latencies of complaints.
 
     Attributes:
-        complaints: of how many that is known.
-        milliseconds: percentiles, of those that arrived after the warm-up.
+        complaints: number of complaints with a known latency.
+        milliseconds: percentiles, for complaints that arrived after the warm-up.
     """
 
     complaints: int
@@ -122,9 +122,9 @@ class Waits:
 
 
 def end_to_end(lake: Lake, span: Span, score_query: str, since: datetime) -> Waits:
-    """From a message's Kafka timestamp to the commit that made its decision visible, for messages since a time.
+    """Return latencies from a message's Kafka timestamp to the commit of its decision, for messages since a time.
 
-    A commit's time is told by the table's history: what upkeep has dropped of it is left out.
+    Commit times come from the table's history; commits that upkeep has removed from it are left out.
     """
     commits = _commit_times(lake, score_query, span.began_at)
     elapsed = F.unix_millis("visible_at") - F.unix_millis("kafka_timestamp")
@@ -133,7 +133,7 @@ def end_to_end(lake: Lake, span: Span, score_query: str, since: datetime) -> Wai
 
 
 def waits(waited: DataFrame, since: datetime) -> Waits:
-    """Percentiles of `waited_ms` by rows with `kafka_timestamp`, one a complaint."""
+    """Return percentiles of `waited_ms` from rows with `kafka_timestamp`, one row per complaint."""
     late = F.when(F.col("kafka_timestamp") >= F.lit(since), F.col("waited_ms"))
     row = waited.agg(F.count("*").alias("complaints"), *_percentiles(late)).collect()[0]
     return Waits(row["complaints"], {name: float(row[name] or 0.0) for name in PERCENTILES})
@@ -144,7 +144,7 @@ def _percentiles(column: Column) -> list[Column]:
 
 
 def _commit_times(lake: Lake, score_query: str, since: datetime) -> DataFrame:
-    """When each batch of the scoring query became visible: the time of the commit that carries its mark."""
+    """Return when each batch of the score query became visible: the time of the commit with its mark."""
     history = lake.delta(gold.DECISIONS).history()
     ours = history.where((F.col("timestamp") >= F.lit(since)) & F.startswith("userMetadata", F.lit(f"{score_query}:")))
     return ours.select(
@@ -154,21 +154,21 @@ def _commit_times(lake: Lake, score_query: str, since: datetime) -> DataFrame:
 
 @dataclass(frozen=True)
 class RunReport:
-    """What a run did; `as_json` gives the documented keys.
+    """Result of a run; `as_json` returns the documented keys.
 
     Attributes:
-        sent: messages that the broker acknowledged; `failed` those that it did not.
-        counts: their rows by layer.
-        rate_per_minute: at which they were sent.
-        end_to_end: from Kafka to a decision visible in gold; `published` to its message on Kafka.
-        queries: batches and their times by query, until all was sent: after that the rows are
-            counted beside them. A backlog shows in `end_to_end`.
-        cpu_s_per_1000: processor seconds of Spark and this process for a thousand complaints.
-        others_cores: processors that all else on the machine used, broker included.
-        warm_up_s: seconds at the start that all latencies and costs leave out.
-        restarts: by query.
-        model_version: that scored last.
-        batches, vitals: every batch, and every look at the machine.
+        sent: messages that the broker acknowledged; `failed`: messages that it did not.
+        counts: rows by layer.
+        rate_per_minute: send rate.
+        end_to_end: latency from Kafka to a visible decision in gold; `published`: to its message on Kafka.
+        queries: batches and their times by query, until sending ended; afterwards the row counts run at the
+            same time. A backlog shows in `end_to_end`.
+        cpu_s_per_1000: CPU seconds of Spark and this process per thousand complaints.
+        others_cores: CPU cores used by everything else on the machine, including the broker.
+        warm_up_s: seconds at the start that latencies and costs exclude.
+        restarts: number of restarts by query.
+        model_version: the last version that scored.
+        batches, vitals: every batch, and every sample of resource usage.
     """
 
     sent: int
@@ -192,7 +192,7 @@ class RunReport:
         return self.counts.is_complete(self.sent) and self.published.complaints >= self.counts.gold
 
     def as_json(self) -> dict[str, Any]:
-        """The report as plain values."""
+        """Return the report as plain values."""
         return {
             "sent": self.sent,
             "failed": self.failed,

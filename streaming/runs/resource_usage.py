@@ -1,4 +1,4 @@
-"""What a run costs the machine while it goes on: processor time, memory, files and disk."""
+"""Resource usage of a run: CPU time, memory, files and disk."""
 
 import os
 import time
@@ -13,21 +13,21 @@ from pyspark.sql import SparkSession
 from lakehouse.spark.internals import java_process
 
 SAMPLE_SECONDS = 2.0
-DISK_SECONDS = 60.0  # a look at every file of the lake
+DISK_SECONDS = 60.0  # counting scans every file of the lake
 
 
 @dataclass(frozen=True)
 class Usage:
-    """One look at the run.
+    """One sample of resource usage.
 
     Attributes:
-        at: when.
-        cpu_s: processor seconds that Spark and this process have used since they started.
-        heap_mb: what Spark's objects take, and what waits to be collected.
-        resident_mb: memory of Spark and this process.
-        others_cores: processors that anything else on the machine used since the look before.
-        files: files of the tables and checkpoints; None between two looks at the disk.
-        disk_mb: what they take.
+        at: time of the sample.
+        cpu_s: CPU seconds used by Spark and this process since they started.
+        heap_mb: JVM heap in use, including garbage not yet collected.
+        resident_mb: resident memory of Spark and this process.
+        others_cores: CPU cores used by everything else on the machine since the previous sample.
+        files: number of files of the tables and checkpoints; None between two disk scans.
+        disk_mb: size of these files.
     """
 
     at: datetime
@@ -40,11 +40,11 @@ class Usage:
 
 
 class UsageRecorder:
-    """Looks every two seconds; call `poll` more often than that.
+    """Takes a sample every two seconds; call `poll` more often than that.
 
     Args:
-        spark: the local session, whose Java process is looked at.
-        folders: what is counted on the disk; none for a run whose report does not tell it.
+        spark: the local session whose Java process is measured.
+        folders: folders whose files are counted; empty if the report doesn't include them.
     """
 
     def __init__(self, spark: SparkSession, folders: Sequence[Path]) -> None:
@@ -56,7 +56,7 @@ class UsageRecorder:
         self.samples: list[Usage] = []
 
     def poll(self) -> None:
-        """Look, when it is time to."""
+        """Take a sample if one is due."""
         now = time.monotonic()
         if now < self._next:
             return
@@ -87,12 +87,12 @@ class UsageRecorder:
         return max(0.0, (busy - before[1] - (cpu - before[2])) / (now - before[0]))
 
     def cpu_seconds(self, since: datetime, until: datetime) -> float:
-        """Processor seconds between two times, from the looks nearest to them; 0 with fewer than two."""
+        """Return CPU seconds between two times, from the samples within them; 0 with fewer than two."""
         inside = [sample.cpu_s for sample in self.samples if since <= sample.at <= until]
         return inside[-1] - inside[0] if inside else 0.0
 
     def others_cores(self, since: datetime) -> float:
-        """Processors that anything else used on average since then; the broker and the producer's work count here."""
+        """Return the average CPU cores used by everything else since then, including broker and producer."""
         inside = [sample.others_cores for sample in self.samples if sample.at >= since]
         return sum(inside) / len(inside) if inside else 0.0
 
@@ -105,6 +105,6 @@ def _disk(folders: Sequence[Path]) -> tuple[int, float]:
             for name in names:
                 try:
                     size += (Path(where) / name).stat().st_size
-                except FileNotFoundError:  # a temporary file that is gone by now
+                except FileNotFoundError:  # a temporary file that was deleted meanwhile
                     files -= 1
     return files, size / 2**20

@@ -1,4 +1,4 @@
-"""A run with an end: stream for some minutes at a rate, account for every message, and report."""
+"""A bounded run: stream for a few minutes at a fixed rate, account for every message, and report."""
 
 import threading
 import time
@@ -26,8 +26,8 @@ from streaming.service.health import BatchHealth, batch_health
 from streaming.service.live import LiveStream
 
 COUNT_SECONDS = 3.0
-STALLED_SECONDS = 120.0  # without a row moving on: then the report says what is missing
-FIRST_GENERATED_ID = 100_000_000  # above the CFPB's own numbers
+STALLED_SECONDS = 120.0  # without progress, after which the report shows what is missing
+FIRST_GENERATED_ID = 100_000_000  # above the CFPB's own ids
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,13 @@ class Plan:
     """What to send.
 
     Attributes:
-        rate_per_minute: complaints a minute.
-        total: complaints in all.
-        samples: files from which complaints are made.
-        mix: shares of other messages than new complaints.
+        rate_per_minute: complaints per minute.
+        total: total number of complaints.
+        samples: files from which complaints are generated.
+        mix: shares of messages other than new complaints.
         narratives: share of complaints with a narrative; None = as in the samples.
-        warm_up_s: seconds at the start that latencies leave out, at most half of all; None = as the settings say.
-        seed: of the generator.
+        warm_up_s: seconds at the start that latencies exclude, at most half of the run; None = from the settings.
+        seed: seed of the generator.
     """
 
     rate_per_minute: float
@@ -53,7 +53,7 @@ class Plan:
     seed: int = 1
 
     def generator(self, rows: Sequence[Row], first_id: int, day: date) -> Generator:
-        """The messages, made from these rows and received on this day."""
+        """Return the message generator for these rows and this receipt date."""
         return Generator(
             rows, seed=self.seed, first_id=first_id, start=day, narratives=self.narratives, **asdict(self.mix)
         )
@@ -61,7 +61,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class View:
-    """What a run shows while it goes on."""
+    """Progress shown during a run."""
 
     phase: str
     sent: int
@@ -79,13 +79,13 @@ def run(
     stop: threading.Event,
     folders: Sequence[Path] = (),
 ) -> RunReport:
-    """Start everything, send, wait until every message has its place, stop, and report.
+    """Start everything, send, wait until every message is accounted for, stop, and report.
 
-    Setting `stop` ends the sending; what was sent is still accounted for. The files in `folders` are counted once a
-    minute, for a benchmark that shows how they grow.
+    Setting `stop` ends the sending; messages already sent are still accounted for. The files in `folders` are counted
+    once per minute, for a benchmark that shows how they grow.
 
     Raises:
-        ComplaintsError: something can't start, a query was given up, or sending failed.
+        ComplaintsError: something can't start, a query failed too often, or sending failed.
     """
     rows = read_rows(plan.samples)
     with LiveStream(settings, notify) as stream:
@@ -99,7 +99,7 @@ def run(
         produced = Sending(producer, generator, rate_per_minute=plan.rate_per_minute, total=plan.total, stop=stop)
         produced.follow(lambda sent: watched.tick("sending", sent))
         sent_until = datetime.now(UTC)
-        found = _settled(watched, span, produced.report)
+        found = _wait_until_complete(watched, span, produced.report)
         with consumer_of(settings.kafka, stream.bootstrap_servers) as consumer:
             predictions = settings.kafka.predictions.name
             stretch = Stretch(predictions, published_before, _ends(consumer, predictions))
@@ -107,12 +107,12 @@ def run(
             stream.lake.spark, spark_kafka_options(stream.lake, stream.bootstrap_servers), stretch, span
         )
         stream.health.poll(stream.supervisor.queries)
-        asked = settings.streaming.warm_up_seconds if plan.warm_up_s is None else plan.warm_up_s
-        warm_up = min(asked, produced.report.seconds / 2)
-        return _reported(watched, span, produced.report, found, on_kafka, (warm_up, sent_until))
+        requested = settings.streaming.warm_up_seconds if plan.warm_up_s is None else plan.warm_up_s
+        warm_up = min(requested, produced.report.seconds / 2)
+        return _build_report(watched, span, produced.report, found, on_kafka, (warm_up, sent_until))
 
 
-def _reported(  # what a run came to, piece by piece
+def _build_report(
     watched: "_Watched",
     span: Span,
     sent: ProduceReport,
@@ -131,44 +131,44 @@ def _reported(  # what a run came to, piece by piece
         end_to_end=end_to_end(stream.lake, span, stream.supervisor.queries["score"].id, since),
         published=waits(on_kafka, since),
         queries=query_times(watched.batches, since, until),
-        cpu_s_per_1000=1000 * watched.vitals.cpu_seconds(since, until) / complaints if complaints else 0.0,
-        others_cores=watched.vitals.others_cores(since),
+        cpu_s_per_1000=1000 * watched.usage.cpu_seconds(since, until) / complaints if complaints else 0.0,
+        others_cores=watched.usage.others_cores(since),
         warm_up_s=warm_up,
         restarts=stream.supervisor.restarts,
         model_version=stream.active_models.champion.version,
         batches=watched.batches,
-        vitals=watched.vitals.samples,
+        vitals=watched.usage.samples,
     )
 
 
 class _Watched:
-    """The stream with somebody who looks at it: its queries are looked after, its costs noted, its state shown."""
+    """A stream with its monitoring: checks the queries, records resource usage, and shows progress."""
 
     def __init__(
         self, stream: LiveStream, total: int, on_view: Callable[[View], None], folders: Sequence[Path]
     ) -> None:
         self.stream = stream
-        self.batches: list[BatchHealth] = []  # all of them: a run has an end
+        self.batches: list[BatchHealth] = []  # keeps all batches, since a run is bounded
         stream.health.listeners.append(lambda progress: self.batches.append(batch_health(progress)))
-        self.vitals = UsageRecorder(stream.lake.spark, folders)
+        self.usage = UsageRecorder(stream.lake.spark, folders)
         self._total = total
         self._on_view = on_view
 
     def tick(self, phase: str, sent: int) -> None:
-        """One look; call it every half second or so."""
+        """Check the stream once; call it about every half second."""
         self.stream.tick()
-        self.vitals.poll()
+        self.usage.poll()
         self._on_view(view(self.stream, phase, sent, self._total))
 
 
 def view(stream: LiveStream, phase: str, sent: int, total: int) -> View:
-    """The stream as it is now."""
+    """Return the current progress of the stream."""
     latest = {query: batch.batch_ms for query, batch in stream.health.latest.items()}
     return View(phase, sent, total, latest, dict(stream.health.rows))
 
 
-def _settled(watched: _Watched, span: Span, sent: ProduceReport) -> Counts:
-    """The counts by layer once every message has its place, or when nothing has moved for long."""
+def _wait_until_complete(watched: _Watched, span: Span, sent: ProduceReport) -> Counts:
+    """Return the counts by layer once every message is accounted for, or when there is no progress for long."""
     found, counted, moved = None, 0.0, time.monotonic()
     while True:
         watched.tick("finishing", sent.sent)

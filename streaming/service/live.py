@@ -70,7 +70,7 @@ class LiveStream:
         self._losses: str | None = None
 
     def __enter__(self) -> Self:
-        # A batch calls Spark about a hundred times, and after each call waits for other threads to release the GIL.
+        # A batch calls Spark about a hundred times, and would wait after each call for other threads of this process.
         sys.setswitchinterval(SWITCH_SECONDS)
         with ExitStack() as stack:
             ready = self._handover or Handover(writer_lock(self._settings))
@@ -154,7 +154,7 @@ class LiveStream:
         self.supervisor.start(starts)
 
     def _serve_metrics(self, stack: ExitStack, port: int) -> None:
-        from streaming.service.prometheus import Metrics, Watched  # noqa: PLC0415 - its packages are installed only locally
+        from streaming.service.prometheus import Metrics, Watched  # noqa: PLC0415 - installed only locally
 
         watched = Watched(
             self._settings,

@@ -33,7 +33,7 @@ WARM_UP_RATE = 2_000  # complaints per minute
 WARM_UP_COMPLAINTS = WARM_UP_RATE * WARM_UP_SECONDS // 60
 WARM_UP_MIX = {"malformed": 0.01, "duplicates": 0.01, "updated": 0.01}
 SETTLE_SECONDS = 60.0  # maximum wait for the stream to score what was sent
-MOST = 0.9  # share of what was sent; the rest are duplicates, outcomes and quarantined rows
+MIN_SCORED_SHARE = 0.9  # share of what was sent; the rest are duplicates, outcomes and quarantined rows
 FIRST_ID = 100_000_000  # above the CFPB's own ids
 WARM_UP_INTERVALS_MS = {"ingest_interval_ms": 5_000, "summarise_interval_ms": 15_000}
 
@@ -52,14 +52,14 @@ def stand_by(
         msg = "A standby is for a stream on one machine; on Databricks the job restarts the stream by itself."
         raise ComplaintsError(msg)
     poll, model = _LockPoll(settings), None
-    if not poll.lock():
+    if not poll.try_acquire():
         notify("Another process is writing the lake: standing by, and warming up for a few minutes.")
         _warm_up(settings, samples, poll, stop)
-        if not (stop.is_set() or poll.lock()):
+        if not (stop.is_set() or poll.try_acquire()):
             model = Registry(settings).champion()
             notify("Warmed up: this process takes over as soon as the other one ends.")
     while not stop.is_set():
-        if lock := poll.lock():
+        if lock := poll.try_acquire():
             return Handover(lock, model)
         stop.wait(ASK_SECONDS)
     poll.release()
@@ -73,7 +73,7 @@ class _LockPoll:
         self._settings = settings
         self._lock: WriterLock | None = None
 
-    def lock(self) -> WriterLock | None:
+    def try_acquire(self) -> WriterLock | None:
         """Return the writer lock once no other process holds it."""
         if self._lock is None:
             with suppress(BusyError):
@@ -91,7 +91,7 @@ def _warm_up(settings: Settings, samples: Sequence[Path], poll: _LockPoll, stop:
     enough = threading.Event()
 
     def check() -> None:
-        if stop.is_set() or poll.lock():
+        if stop.is_set() or poll.try_acquire():
             enough.set()
 
     start_session(settings)  # before the scratch lake's session: Spark's log and scratch files belong to the root
@@ -116,14 +116,14 @@ def _stream_once(settings: Settings, generator: Generator, enough: threading.Eve
         sending = Sending(producer, generator, rate_per_minute=WARM_UP_RATE, total=WARM_UP_COMPLAINTS, stop=enough)
         sending.follow(tick)
         end = time.monotonic() + SETTLE_SECONDS
-        while stream.health.rows.get("score", 0) < MOST * WARM_UP_COMPLAINTS and time.monotonic() < end:
+        while stream.health.rows.get("score", 0) < MIN_SCORED_SHARE * WARM_UP_COMPLAINTS and time.monotonic() < end:
             tick(0)
             if enough.wait(TICK_SECONDS):
                 return
 
 
 def _warm_up_settings(settings: Settings) -> Settings:
-    """Return settings with long intervals, an own broker, and no metrics port (the active stream uses it)."""
+    """Return settings with long intervals, a broker of their own, and no metrics port (the active stream uses it)."""
     kafka = {"bootstrap_servers": None, "security_protocol": "PLAINTEXT", "username": None, "password": None}
     return settings.model_copy(
         update={
