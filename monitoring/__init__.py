@@ -1,1 +1,1 @@
-"""Watch a stream from beside it: its lag, health and decisions, alerts, and what the challenger would have decided."""
+"""Monitoring of a running stream: lag, health, decisions, alerts, and shadow scores of the challenger."""

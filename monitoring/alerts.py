@@ -1,4 +1,4 @@
-"""Alert rules as code: `conf/alerts.yaml`, each evaluated on gold, told to whoever calls or to a webhook."""
+"""Alert rules as code (`conf/alerts.yaml`): evaluated on gold, returned to the caller or sent to a webhook."""
 
 import http.client
 import json
@@ -17,11 +17,11 @@ from lakehouse.rules.files import Rule, read_rules
 from lakehouse.settings import CONF
 
 WEBHOOK_SECONDS = 10
-Query = Callable[[str], Sequence[Sequence[Any]]]  # the rows of a statement
+Query = Callable[[str], Sequence[Sequence[Any]]]  # runs a statement and returns its rows
 
 
 class AlertRule(Rule):
-    """One rule: a query that gives one number, the number that it may not exceed, and what it means when it does."""
+    """One rule: a query that returns one number, its threshold, and what it means if the number exceeds it."""
 
     id: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     query: str = Field(min_length=1)
@@ -31,7 +31,7 @@ class AlertRule(Rule):
 
 @dataclass(frozen=True)
 class Alert:
-    """One rule evaluated: its number (None when there is no data yet), the threshold, and whether it fires."""
+    """An evaluated rule: its number (None if there is no data yet), the threshold, and whether it fires."""
 
     id: str
     value: float | None
@@ -41,10 +41,10 @@ class Alert:
 
 
 def load_alerts(path: Path = CONF / "alerts.yaml") -> Sequence[AlertRule]:
-    """The rules, checked.
+    """Read and validate the rules.
 
     Raises:
-        ComplaintsError: a rule is wrong; names file, line, rule and key.
+        ComplaintsError: a rule is invalid; the message names file, line, rule and key.
     """
     file = read_rules(path)
     file.only("alerts")
@@ -52,10 +52,10 @@ def load_alerts(path: Path = CONF / "alerts.yaml") -> Sequence[AlertRule]:
 
 
 def evaluated(query: Query, rules: Iterable[AlertRule]) -> list[Alert]:
-    """Each rule on the lake that a query reads, as it is now.
+    """Evaluate each rule on the current data.
 
     Raises:
-        ComplaintsError: there are no tables yet, or a query can't be run; names the rule.
+        ComplaintsError: there are no tables yet, or a query fails; the message names the rule.
     """
     return [_evaluated(query, rule) for rule in rules]
 
@@ -67,17 +67,17 @@ def _evaluated(query: Query, rule: AlertRule) -> Alert:
         msg = f"The alert '{rule.id}' can't be evaluated: {error}"
         raise ComplaintsError(msg) from error
     if len(rows) != 1 or len(rows[0]) != 1:
-        msg = f"The alert '{rule.id}' should give one number, and gives {len(rows)} rows."
+        msg = f"The alert '{rule.id}' must return one number, but returned {len(rows)} rows."
         raise ComplaintsError(msg)
     value = None if rows[0][0] is None else float(rows[0][0])
     return Alert(rule.id, value, rule.above, value is not None and value > rule.above, rule.says)
 
 
 def send(alerts: Iterable[Alert], webhook: str) -> None:
-    """Post the alerts to a webhook as a JSON object with `text`, which chat programs show, and `alerts`.
+    """Post the alerts to a webhook as a JSON object with `text`, which chat programs display, and `alerts`.
 
     Raises:
-        ComplaintsError: the webhook does not take them.
+        ComplaintsError: the webhook did not accept them.
     """
     alerts = list(alerts)
     text = "\n".join(f"{alert.id} is {alert.value:,g}, above {alert.above:,g}. {alert.says}" for alert in alerts)
@@ -86,12 +86,12 @@ def send(alerts: Iterable[Alert], webhook: str) -> None:
     try:
         _opener().open(request, timeout=WEBHOOK_SECONDS).close()
     except (OSError, ValueError, http.client.HTTPException) as error:
-        msg = f"The webhook did not take the alerts ({_reason(error)}): check COMPLAINTS_ALERTS__WEBHOOK."
-        raise ComplaintsError(msg) from None  # the error may repeat the address, which is a secret
+        msg = f"The webhook did not accept the alerts ({_reason(error)}): check COMPLAINTS_ALERTS__WEBHOOK."
+        raise ComplaintsError(msg) from None  # the error may contain the address, which is a secret
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """Opens http and https, and follows no redirection: what it leads to was never set as an address."""
+    """Return an opener for http and https that follows no redirects: only the configured address is used."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler,
@@ -106,7 +106,7 @@ def _opener() -> urllib.request.OpenerDirector:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, in words that can't hold the address."""
+    """Return the reason in words that can't contain the address."""
     found = getattr(error, "reason", error)
     match error, found:
         case urllib.error.HTTPError(), _:

@@ -1,6 +1,6 @@
-"""How far the challenger, which scored beside the champion, would have decided otherwise.
+"""Compare the challenger's shadow scores with the champion's decisions.
 
-Reads gold.decisions and silver.complaints. Grain of what it gives: champion's version, challenger's version.
+Reads gold.decisions and silver.complaints. Grain of the result: one pair of champion and challenger versions.
 """
 
 from dataclasses import dataclass
@@ -22,16 +22,16 @@ PAIR = ("model_version", "shadow_version")
 
 @dataclass(frozen=True)
 class Agreement:
-    """Two versions on the same complaints as they came.
+    """Two versions compared on the same live complaints.
 
     Attributes:
         champion: version that decided.
-        challenger: version that scored beside it.
+        challenger: version that scored in shadow.
         rows: complaints that both scored.
-        mean_difference: of the probabilities, challenger's minus champion's.
-        mean_absolute_difference: the same without sign.
-        differing: share of complaints with another urgency, escalation, team, action or deadline by the challenger's
-            probability, under the rules of conf/decisions.yaml as they are now.
+        mean_difference: mean of the challenger's probability minus the champion's.
+        mean_absolute_difference: mean of the absolute difference.
+        differing: share of complaints whose urgency, escalation, team, action or deadline would differ with the
+            challenger's probability, under the current rules of conf/decisions.yaml.
         until: when the last of them was scored.
     """
 
@@ -45,10 +45,10 @@ class Agreement:
 
 
 def agreements(lake: Lake) -> list[Agreement]:
-    """The agreement of each pair of versions that scored the same complaints, the latest first.
+    """Return the agreement of each pair of versions that scored the same complaints, latest first.
 
     Raises:
-        ComplaintsError: no complaint was scored by a challenger; says how that is switched on.
+        ComplaintsError: no complaint was scored by a challenger; the message says how to enable it.
     """
     decisions = lake.read(DECISIONS)
     if not set(SHADOW) <= set(decisions.columns) or decisions.where("shadow_version IS NOT NULL").isEmpty():
@@ -70,18 +70,18 @@ def agreements(lake: Lake) -> list[Agreement]:
         F.avg(F.col("differs").cast("double")).alias("differing"),
         F.max("scored_at").alias("until"),
     )
-    ordered = found.orderBy(F.desc("until"), *PAIR).collect()  # bounded: a row a pair of versions
+    ordered = found.orderBy(F.desc("until"), *PAIR).collect()  # bounded: one row per pair of versions
     return [Agreement(*row) for row in ordered]
 
 
 def _compared(rules: DecisionRules) -> Step:
-    """The step that adds `differs`: whether the challenger's probability asks for another decision."""
+    """Return the step that adds `differs`: whether the challenger's probability leads to another decision."""
 
     def compare(scored: DataFrame) -> DataFrame:
         made = scored.transform(decided(rules)).withColumn("_made", F.struct(*DECIDED))
-        beside = made.select(*scored.columns, "_made").withColumn("_champion", F.col("probability"))
-        would = beside.withColumn("probability", F.col("shadow_probability")).transform(decided(rules))
-        return would.select(
+        champion = made.select(*scored.columns, "_made").withColumn("_champion", F.col("probability"))
+        challenger = champion.withColumn("probability", F.col("shadow_probability")).transform(decided(rules))
+        return challenger.select(
             *PAIR,
             "scored_at",
             F.col("_champion").alias("probability"),

@@ -1,6 +1,6 @@
-"""What an operator asks of a stream, beside it: Kafka's lag, and what gold says of the queries and their decisions.
+"""Status of a running stream for operators: Kafka lag, query health and decisions.
 
-Reads Kafka's offsets, gold.stream_health and gold.decisions; needs no Spark, and never waits for the stream.
+Reads Kafka's offsets, gold.stream_health and gold.decisions; needs no Spark and never waits for the stream.
 """
 
 import time
@@ -19,12 +19,12 @@ from lakehouse.tables.lake import writer_lock
 from streaming.kafka.topics import admin_client
 from streaming.tables import TABLES
 
-LOOK_SECONDS = 1.0  # between the two looks that give the rates
-MINUTES = 10  # what counts as recent
-# What a broker says in its first seconds, while its groups are being set up.
+LOOK_SECONDS = 1.0  # between the two measurements that give the rates
+MINUTES = 10  # the recent period
+# Errors of a broker in its first seconds, while its groups are being loaded.
 NO_GROUPS_YET = (CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError)
 
-# Each with $since and $now; times in milliseconds unless said otherwise.
+# Parameters: $since and $now; durations in milliseconds unless stated otherwise.
 HEALTH = """
     SELECT query, max(batch_id) AS last_batch, max(started_at) AS last_began,
            round(date_diff('second', max(started_at), $now), 0) AS age_seconds,
@@ -74,12 +74,12 @@ class PartitionLag:
     Attributes:
         topic: the topic.
         partition: its number.
-        begin: first offset that is kept.
+        begin: first available offset.
         end: offset after the last message.
-        committed: offset that the group goes on from; None when it has committed none.
-        lag: messages that the group has still to read.
-        rate: messages a second that the group reads.
-        arriving: messages a second that arrive.
+        committed: offset at which the group resumes; None if it has committed none.
+        lag: messages that the group has not read yet.
+        rate: messages per second that the group reads.
+        arriving: messages per second that arrive.
     """
 
     topic: str
@@ -93,7 +93,7 @@ class PartitionLag:
 
     @property
     def seconds_to_catch_up(self) -> float | None:
-        """How long until the lag is gone at these rates; None when it isn't getting smaller."""
+        """Seconds until the lag is gone at these rates; None if it isn't shrinking."""
         gain = self.rate - self.arriving
         if self.lag == 0:
             return 0.0
@@ -101,21 +101,21 @@ class PartitionLag:
 
 
 def lag(kafka: KafkaSettings, bootstrap_servers: str, group: str, topic: str) -> list[PartitionLag]:
-    """The group's lag by partition, with rates measured over a second.
+    """Return the group's lag by partition, with rates measured over one second.
 
     Raises:
-        ComplaintsError: the broker can't be reached, or has no such topic.
+        ComplaintsError: the broker can't be reached, or the topic doesn't exist.
     """
     with admin_client(kafka, bootstrap_servers) as admin:
         if topic not in admin.list_topics():
-            msg = f"There is no topic {topic} at {bootstrap_servers}: `complaints topics list` shows what there is."
+            msg = f"There is no topic {topic} at {bootstrap_servers}: `complaints topics list` shows the existing ones."
             raise ComplaintsError(msg)
         (described,) = admin.describe_topics([topic])
         positions = [TopicPartition(topic, number) for number in range(len(described["partitions"]))]
         begin = _offsets(admin, positions, OffsetSpec.EARLIEST)
-        before, began = _look(admin, positions, group), time.monotonic()
+        before, began = _measure(admin, positions, group), time.monotonic()
         time.sleep(LOOK_SECONDS)
-        after, seconds = _look(admin, positions, group), time.monotonic() - began
+        after, seconds = _measure(admin, positions, group), time.monotonic() - began
     found = []
     for position in positions:
         (end_before, committed_before), (end, committed) = before[position], after[position]
@@ -135,10 +135,10 @@ def lag(kafka: KafkaSettings, bootstrap_servers: str, group: str, topic: str) ->
     return found
 
 
-def _look(
+def _measure(
     admin: KafkaAdminClient, positions: list[TopicPartition], group: str
 ) -> dict[TopicPartition, tuple[int, int | None]]:
-    """By partition its end, and what the group has committed."""
+    """Return the end offset and the group's committed offset by partition."""
     ends = _offsets(admin, positions, OffsetSpec.LATEST)
     try:
         committed = admin.list_group_offsets({group: positions})[group]
@@ -155,7 +155,7 @@ def _offsets(
 
 
 def recent(settings: Settings, statement: str) -> Result:
-    """One of this module's statements over the last minutes.
+    """Run one of this module's statements over the last minutes.
 
     Raises:
         ComplaintsError: there are no tables yet.
@@ -166,7 +166,7 @@ def recent(settings: Settings, statement: str) -> Result:
 
 
 def is_written(settings: Settings) -> bool:
-    """Whether a process holds the writer lock of this lake, as a running stream does."""
+    """Whether a process, such as a running stream, holds the writer lock of this lake."""
     try:
         writer_lock(settings, patience=0).release()
     except ComplaintsError:
