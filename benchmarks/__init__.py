@@ -1,1 +1,1 @@
-"""What is measured, on the real path and in a lake of its own."""
+"""Benchmarks: the real pipeline, measured on a scratch lake."""

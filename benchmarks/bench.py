@@ -1,7 +1,7 @@
-"""Benchmarks on the real path (broker, Delta, the registry's champion, decisions, publishing), in a lake of their own.
+"""Benchmarks of the real pipeline (broker, Delta, the registry's champion, decisions, publishing) on scratch lakes.
 
-Each starts from an empty lake under ``<root>/bench`` with the champion of the root's registry, writes its figures as
-JSON and its batches as a chart under ``<root>/reports``, and leaves the root's own tables as they are.
+Each starts from an empty lake under ``<root>/bench`` with the champion of the root's registry, writes its metrics as
+JSON and its batches as a chart under ``<root>/reports``, and leaves the root's own tables unchanged.
 """
 
 import json
@@ -39,15 +39,15 @@ from streaming.tables import TABLES
 FOLDER = "bench"
 TICK_SECONDS = 0.5
 ROWS_PER_FILE = 50_000
-RUN_IN_RATE = 10_000  # complaints a minute
-FEW = 1_000  # decisions that are copied until there are as many as wanted
-ID_STEP = 10**10  # above every complaint's own number
+RUN_IN_RATE = 10_000  # complaints per minute
+FEW = 1_000  # decisions that are copied until the requested number is reached
+ID_STEP = 10**10  # above every real complaint id
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What was measured: its name, its figures, what its chart is drawn from, and perhaps a table as Markdown."""
+    """A benchmark result: its name, metrics, chart data, and optionally a Markdown table."""
 
     name: str
     figures: Mapping[str, Any]
@@ -55,7 +55,7 @@ class Bench:
     table: str | None = None
 
     def store(self, folder: Path) -> Path:
-        """Write figures and series as JSON, and chart and table beside it; gives the path of the JSON."""
+        """Write metrics and series as JSON, with chart and table next to it; return the path of the JSON file."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"bench-{self.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
         content = {"bench": self.name, "figures": self.figures, "series": self.series}
@@ -68,7 +68,7 @@ class Bench:
 
 @dataclass(frozen=True)
 class Watcher:
-    """Who is told what happens, and can end it early."""
+    """Callbacks for progress, and the event that ends a benchmark early."""
 
     notify: Say
     on_view: Callable[[View], None]
@@ -76,13 +76,13 @@ class Watcher:
 
 
 def bench_stream(settings: Settings, plan: Plan, watcher: Watcher, run_in: float = 0.0) -> Bench:
-    """The stream at a rate: batch times by query and part, waits, and the processor time that they cost.
+    """Measure the stream at a rate: batch times by query and part, latencies, and CPU time.
 
-    Before, the same process streams for `run_in` minutes at `RUN_IN_RATE`, as one at work did when the rate goes up.
+    First the same process streams for `run_in` minutes at `RUN_IN_RATE`, like an active stream whose rate then rises.
     """
     with lake_with_champion(settings, FOLDER) as empty:
         if run_in:
-            watcher.notify(f"Running in for {run_in:g} minutes at {RUN_IN_RATE:,} a minute.")
+            watcher.notify(f"Running in for {run_in:g} minutes at {RUN_IN_RATE:,} per minute.")
             slow = replace(plan, rate_per_minute=RUN_IN_RATE, total=max(1, round(RUN_IN_RATE * run_in)))
             run(empty, slow, notify=watcher.notify, on_view=watcher.on_view, stop=watcher.stop)
         counted = [empty.folder / "tables", empty.folder / "checkpoints"]
@@ -99,7 +99,7 @@ def bench_stream(settings: Settings, plan: Plan, watcher: Watcher, run_in: float
 
 
 def bench_drain(settings: Settings, plan: Plan, watcher: Watcher) -> Bench:
-    """A backlog that waits on Kafka before the queries start: how long until all of it is scored."""
+    """Measure how long it takes to score a backlog that is on Kafka before the queries start."""
     with lake_with_champion(settings, FOLDER) as empty:
         with Broker(empty.folder / "broker") as broker:
             ensure_topics(empty.kafka, broker.bootstrap_servers)
@@ -122,12 +122,12 @@ def bench_drain(settings: Settings, plan: Plan, watcher: Watcher) -> Bench:
 
 
 def drain_metrics(backlog: int, scored: int, seconds: float) -> dict[str, Any]:
-    """A backlog of so many complaints, of which so many were scored in so many seconds: with their rate a minute."""
+    """Return the drain metrics: backlog size, seconds, and scored complaints per minute."""
     return {"backlog": backlog, "drained_s": round(seconds, 1), "rows_per_minute": round(60 * scored / seconds)}
 
 
 def bench_batch(settings: Settings, plan: Plan, watcher: Watcher) -> Bench:
-    """Files instead of Kafka: load, refine and score a number of rows."""
+    """Measure batch processing of files instead of Kafka: load, refine and score a number of rows."""
     with lake_with_champion(settings, FOLDER) as empty:
         watcher.notify(f"Writing {plan.total:,} complaints to files.")
         files = _files(plan, empty.folder / "input")
@@ -147,34 +147,34 @@ def bench_batch(settings: Settings, plan: Plan, watcher: Watcher) -> Bench:
 
 
 def batch_metrics(rows: int, steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """So many rows through steps of `step` and `seconds`: the seconds by step, and the rows a minute through all."""
+    """Return the batch metrics from steps of `step` and `seconds`: seconds by step, and overall rows per minute."""
     seconds = sum(step["seconds"] for step in steps)
     by_step = {step["step"]: step["seconds"] for step in steps}
     return {"rows": rows, "steps": by_step, "rows_per_minute": round(60 * rows / seconds)}
 
 
 def bench_growth(settings: Settings, plan: Plan, sizes: Sequence[int], watcher: Watcher) -> Bench:
-    """The stream's batch times with gold.decisions of several sizes, filled with copies of the root's own decisions.
+    """Measure the stream's batch times at several sizes of gold.decisions, filled with copies of the root's decisions.
 
-    Java's compiler makes batches faster for many minutes. So the sizes are measured there and back again, the first
-    after twice the warm-up, and a size's median is the mean of its two.
+    The JVM's compiler makes batches faster for many minutes. So the sizes are measured in ascending and then descending
+    order, the first after twice the warm-up, and a size's median is the mean of its two runs.
 
     Raises:
         ComplaintsError: the root has no decisions.
     """
-    source = Lake(start_session(settings), settings)  # a session of the root, which outlives each of the lakes
+    source = Lake(start_session(settings), settings)  # a session of the root, which outlives the scratch lakes
     found: dict[int, list[Any]] = {size: [] for size in sizes}
     longer = replace(plan, total=2 * plan.total, warm_up_s=2 * (plan.warm_up_s or 0))
     for number, size in enumerate([*sizes, *reversed(sizes)]):
-        found[size].append(_beside(source, plan if number else longer, size, watcher, f"{FOLDER}-{number}"))
+        found[size].append(_times_at_size(source, plan if number else longer, size, watcher, f"{FOLDER}-{number}"))
     figures = growth_metrics(sizes, found)
     return Bench("growth", {"machine": machine(), **figures}, {"p50_ms": figures["p50_ms"]})
 
 
 def growth_metrics(sizes: Sequence[int], found: Mapping[int, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
-    """What was measured beside each size, there and back: a query's median is the mean of both, its growth a share."""
+    """Return each query's median per size, as the mean of its two runs, and its relative growth."""
     medians = {
-        query: {size: mean(told[query]["p50_ms"] for told in found[size]) for size in sizes}
+        query: {size: mean(times[query]["p50_ms"] for times in found[size]) for size in sizes}
         for query in found[sizes[0]][0]
     }
     growth = {
@@ -183,14 +183,14 @@ def growth_metrics(sizes: Sequence[int], found: Mapping[int, Sequence[Mapping[st
     return {"sizes": list(sizes), "growth": growth, "p50_ms": medians, "queries": found}
 
 
-def _beside(source: Lake, plan: Plan, size: int, watcher: Watcher, folder: str) -> Mapping[str, Any]:
-    """The queries' times beside so many decisions, in a folder of its own: Spark remembers tables by path."""
+def _times_at_size(source: Lake, plan: Plan, size: int, watcher: Watcher, folder: str) -> Mapping[str, Any]:
+    """Measure query times with `size` decisions; uses a separate folder because Spark caches tables by path."""
     with lake_with_champion(source.settings, folder) as empty:
         watcher.notify(f"Filling gold.decisions with {size:,} rows.")
         _fill(source, Lake(source.spark, empty), size)
-        watcher.notify(f"Streaming beside {size:,} rows.")
-        told = run(empty, plan, notify=lambda _: None, on_view=watcher.on_view, stop=watcher.stop)
-    return dict(told.as_json()["queries"])
+        watcher.notify(f"Streaming with {size:,} rows.")
+        report = run(empty, plan, notify=lambda _: None, on_view=watcher.on_view, stop=watcher.stop)
+    return dict(report.as_json()["queries"])
 
 
 def _generator(plan: Plan) -> Generator:
@@ -208,7 +208,7 @@ def _files(plan: Plan, folder: Path) -> list[Path]:
 
 
 def _fill(source: Lake, target: Lake, size: int) -> None:
-    """Some decisions of one lake, over and over under ids of their own, until the other has so many or a few more."""
+    """Copy decisions of one lake under new ids until the other lake has at least `size` rows."""
     few = source.read(DECISIONS).orderBy("complaint_id").limit(min(size, FEW)).localCheckpoint()
     if not (count := few.count()):
         raise nothing_to_multiply(source)
@@ -217,24 +217,24 @@ def _fill(source: Lake, target: Lake, size: int) -> None:
     decided = few.withColumnRenamed("complaint_id", "of").crossJoin(copies)
     rows = decided.selectExpr("*", f"of + copy * {ID_STEP} AS complaint_id")
     files = rows.select(DECISIONS.column_names).repartition(max(1, size // ROWS_PER_FILE))
-    # No news to the summarising query, as a compaction is none.
+    # Like a compaction, this is not new data for the summarise query.
     files.write.format("delta").mode("append").option("dataChange", "false").save(str(target.path(DECISIONS)))
 
 
 def stored_numbers(path: Path) -> dict[str, float]:
-    """The numbers among the figures that a measurement stored, by where they stand: `queries.score.p50_ms`.
+    """Return the numbers of a stored benchmark by their path, such as `queries.score.p50_ms`.
 
     Raises:
-        ComplaintsError: the file is no measurement.
+        ComplaintsError: the file is not a benchmark result.
     """
     try:
         return dict(_numbers(json.loads(path.read_text(encoding="utf-8"))["figures"]))
     except (ValueError, KeyError, TypeError) as error:
-        msg = f"{path} is no measurement: give two files that `complaints bench` wrote."
+        msg = f"{path} is not a benchmark result: pass two files that `complaints bench` wrote."
         raise ComplaintsError(msg) from error
 
 
-def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:  # noqa: ANN401 - as JSON has it
+def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:  # noqa: ANN401 - any JSON value
     if isinstance(value, dict):
         for key, inner in value.items():
             if key != "machine":
@@ -244,7 +244,7 @@ def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:  # noqa
 
 
 def machine() -> dict[str, Any]:
-    """The machine and its state, as far as a figure depends on it."""
+    """Return the properties of the machine that affect the metrics."""
     return {
         "processors": os.cpu_count(),
         "load_average": [round(load, 2) for load in os.getloadavg()],

@@ -1,4 +1,4 @@
-"""The chart of a benchmark, drawn from what it stored."""
+"""Draw the chart of a benchmark from its stored result."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,11 +10,11 @@ from typing import Any
 from matplotlib.figure import Figure
 
 SECOND_MS = 1_000
-COLOURS = {"ingest": "#4c72b0", "refine": "#55a868", "score": "#c44e52", "summarise": "#8172b2"}
+COLORS = {"ingest": "#4c72b0", "refine": "#55a868", "score": "#c44e52", "summarise": "#8172b2"}
 
 
 def chart(content: Mapping[str, Any], path: Path) -> None:
-    """Draw what `Bench.store` wrote into a PNG."""
+    """Draw a result in the format of `Bench.store` as a PNG."""
     draw = {
         "stream": _stream,
         "drain": _drain,
@@ -36,34 +36,34 @@ def _stream(figure: Figure, content: Mapping[str, Any]) -> None:
         return [(_at(time) - began).total_seconds() / 60 for time in times]
 
     times, memory, disk = figure.subplots(3, 1, sharex=True, height_ratios=(4, 1, 1))
-    for query, colour in COLOURS.items():
+    for query, color in COLORS.items():
         ours = [batch for batch in series["batches"] if batch["query"] == query]
         at, took = minutes(batch["started_at"] for batch in ours), [batch["batch_ms"] for batch in ours]
-        times.plot(at, took, ".", markersize=2, alpha=0.4, color=colour)
-        times.plot(*_medians(at, took), color=colour, label=f"{query}, a minute's median")
-    times.axvspan(0, series["warm_up_s"] / 60, color="0.92", label="warm-up, left out")
+        times.plot(at, took, ".", markersize=2, alpha=0.4, color=color)
+        times.plot(*_medians(at, took), color=color, label=f"{query}, median per minute")
+    times.axvspan(0, series["warm_up_s"] / 60, color="0.92", label="warm-up, excluded")
     times.axhline(SECOND_MS, color="0.4", linewidth=0.8, linestyle="--")
-    times.set(yscale="log", ylabel="milliseconds a batch")
-    times.set_title(f"{figures['rate_per_minute']:,.0f} complaints a minute", loc="left")
+    times.set(yscale="log", ylabel="milliseconds per batch")
+    times.set_title(f"{figures['rate_per_minute']:,.0f} complaints per minute", loc="left")
     times.legend(loc="upper right", ncols=5, fontsize=7)
 
-    looks = series["vitals"]
-    at = minutes(look["at"] for look in looks)
-    memory.plot(at, [look["heap_mb"] for look in looks], color="0.6", linewidth=0.6, label="heap")
-    memory.plot(at, [look["resident_mb"] for look in looks], color="0.2", label="resident")
+    samples = series["vitals"]
+    at = minutes(sample["at"] for sample in samples)
+    memory.plot(at, [sample["heap_mb"] for sample in samples], color="0.6", linewidth=0.6, label="heap")
+    memory.plot(at, [sample["resident_mb"] for sample in samples], color="0.2", label="resident")
     memory.set(ylabel="MB", ylim=(0, None))
     memory.legend(loc="lower right", ncols=2, fontsize=7)
 
-    looks = [look for look in looks if look["disk_mb"] is not None]
-    at = minutes(look["at"] for look in looks)
-    disk.plot(at, [look["disk_mb"] for look in looks], color="#4c72b0", label="tables and checkpoints, MB")
-    disk.plot(at, [look["files"] for look in looks], color="#dd8452", label="their files")
+    samples = [sample for sample in samples if sample["disk_mb"] is not None]
+    at = minutes(sample["at"] for sample in samples)
+    disk.plot(at, [sample["disk_mb"] for sample in samples], color="#4c72b0", label="tables and checkpoints, MB")
+    disk.plot(at, [sample["files"] for sample in samples], color="#dd8452", label="number of files")
     disk.set(xlabel="minutes since the first batch", ylim=(0, None))
     disk.legend(loc="upper left", ncols=2, fontsize=7)
 
 
 def _medians(minutes: Sequence[float], values: Sequence[float]) -> tuple[list[float], list[float]]:
-    """The middle of each minute, and the median of its values."""
+    """Return the middle of each minute and the median of its values."""
     by_minute: defaultdict[int, list[float]] = defaultdict(list)
     for minute, value in zip(minutes, values, strict=True):
         by_minute[int(minute)].append(value)
@@ -89,8 +89,8 @@ def _growth(figure: Figure, content: Mapping[str, Any]) -> None:
     axes = figure.subplots()
     for query, by_size in content["series"]["p50_ms"].items():
         sizes = [int(size) for size in by_size]
-        axes.plot(sizes, list(by_size.values()), "o-", color=COLOURS[query], label=query)
-    axes.set(xscale="log", xlabel="rows in gold.decisions", ylabel="median milliseconds a batch", ylim=(0, None))
+        axes.plot(sizes, list(by_size.values()), "o-", color=COLORS[query], label=query)
+    axes.set(xscale="log", xlabel="rows in gold.decisions", ylabel="median milliseconds per batch", ylim=(0, None))
     axes.legend()
 
 
@@ -101,9 +101,9 @@ def _train(figure: Figure, content: Mapping[str, Any]) -> None:
     time.plot(rows, [size["seconds"] for size in sizes.values()], "o-", color="#4c72b0")
     time.set(xscale="log", yscale="log", xlabel="complaints", ylabel="seconds")
     time.set_title("Time of training", loc="left")
-    for kind, colour in (("java", "#c44e52"), ("python", "#55a868")):
-        memory.plot(rows, [size[f"{kind}_mb"] for size in sizes.values()], "o-", color=colour, label=kind)
-    memory.set(xscale="log", xlabel="complaints", ylabel="most resident memory, MB", ylim=(0, None))
+    for kind, color in (("java", "#c44e52"), ("python", "#55a868")):
+        memory.plot(rows, [size[f"{kind}_mb"] for size in sizes.values()], "o-", color=color, label=kind)
+    memory.set(xscale="log", xlabel="complaints", ylabel="peak resident memory, MB", ylim=(0, None))
     memory.set_title("Memory of training", loc="left")
     memory.legend()
 

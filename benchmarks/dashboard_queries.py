@@ -1,4 +1,4 @@
-"""How long the query behind each chart takes on a lake as it is, asked as Superset's server asks it."""
+"""Measure the query of each chart on an existing lake, run the way Superset's server runs it."""
 
 import json
 import statistics
@@ -27,10 +27,10 @@ class QueryTime:
     Attributes:
         dashboard: slug of the first dashboard that has the chart.
         chart: its name.
-        view: what it reads.
-        rows: rows that it gives.
-        first_ms: milliseconds the first time.
-        warm_ms: median of the next times; nothing is kept between them but what DuckDB and the system keep.
+        view: the view it reads.
+        rows: rows it returns.
+        first_ms: milliseconds of the first run.
+        warm_ms: median of the following runs; only DuckDB and the OS cache data between them.
     """
 
     dashboard: str
@@ -42,7 +42,7 @@ class QueryTime:
 
 
 def query_times(settings: Settings, tables: Sequence[Table]) -> list[QueryTime]:
-    """The time of each chart's query on this lake; its views are made under `superset` there."""
+    """Return the time of each chart's query on this lake; the views are created under its `superset` folder."""
     home = settings.folder / "superset"
     home.mkdir(parents=True, exist_ok=True)
     (home / "views.json").write_text(json.dumps(described(settings, tables)), encoding="utf-8")
@@ -70,7 +70,7 @@ def _timed(guard: Guard, connection: duckdb.DuckDBPyConnection, sql: str) -> tup
 
 
 def markdown(times: Iterable[QueryTime]) -> str:
-    """The times as a table."""
+    """Return the times as a Markdown table."""
     lines = ["| Dashboard | Chart | View | Rows | First, ms | Warm, ms |", "|---|---|---|---:|---:|---:|"]
     lines += [
         f"| {t.dashboard} | {t.chart} | {t.view} | {t.rows:,} | {t.first_ms:,.0f} | {t.warm_ms:,.0f} |" for t in times

@@ -1,7 +1,7 @@
-"""Gold as it would be after so many complaints: real decisions over and over, under ids and at times of their own.
+"""Fill gold as after a given number of complaints: copies of real decisions with new ids and times.
 
-Reads the decisions, outcomes and refusals of one lake; fills another, empty one. The rows arrive as from a stream of
-10,000 a minute that ends now, are received over ten years, and lie in files as compaction leaves them.
+Reads the decisions and outcomes of one lake; fills another, empty one. The rows look like those of a stream of 10,000
+complaints per minute that ends now, with receipt dates over ten years, in files as compaction writes them.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,9 +20,9 @@ from streaming.tables import TABLES
 
 ROWS_PER_FILE = 250_000
 ROWS_PER_BATCH = 667  # four seconds
-GAP_MS = 6  # between two complaints at 10,000 a minute
+GAP_MS = 6  # between two complaints at 10,000 per minute
 DAYS = 3650
-REFUSED = 100  # one of so many is quarantined
+REFUSED = 100  # one in this many rows is quarantined
 FIRST_ID = 10_000_000
 VERSIONS, WEEKS = 3, 520
 MEASURES = ("auc_roc", "ece", "base_rate")
@@ -31,7 +31,7 @@ FEATURES = ("probability", "product_family", "issue", "company", "state", "submi
 
 @dataclass(frozen=True)
 class _Source:
-    """What is multiplied: decisions with their place (`rank`) and their outcomes, and how many there are."""
+    """The source rows: decisions with their position (`rank`), their outcomes, and the count."""
 
     decisions: DataFrame
     outcomes: DataFrame
@@ -39,7 +39,7 @@ class _Source:
 
 
 def fill(source: Lake, target: Lake, rows: int, notify: Callable[[str], None] = lambda _: None) -> None:
-    """Fill an empty lake with so many decisions, their outcomes, and what the dashboards read beside them.
+    """Fill an empty lake with `rows` decisions, their outcomes, and the other tables that dashboards read.
 
     Raises:
         ComplaintsError: the source has no decisions.
@@ -47,30 +47,28 @@ def fill(source: Lake, target: Lake, rows: int, notify: Callable[[str], None] = 
     target.create(TABLES)
     few = _source(source)
     ids = target.spark.range(0, rows, numPartitions=max(1, rows // ROWS_PER_FILE))
-    placed = ids.withColumn("rank", F.col("id") % few.count).withColumns(_times(rows))
+    numbered = ids.withColumn("rank", F.col("id") % few.count).withColumns(_times(rows))
     batches = target.spark.range(0, max(1, rows // ROWS_PER_BATCH), numPartitions=1).withColumnRenamed("id", "batch_id")
     filled: Mapping[Table, Callable[[], DataFrame]] = {
-        DECISIONS: lambda: _joined(placed, few.decisions),
-        OUTCOMES: lambda: _joined(placed, few.outcomes).withColumns(
+        DECISIONS: lambda: _joined(numbered, few.decisions),
+        OUTCOMES: lambda: _joined(numbered, few.outcomes).withColumns(
             {"complaint_received": F.col("date_received"), "observed_at": F.col("refined_at")}
         ),
-        QUARANTINE: lambda: placed.where(F.col("id") % REFUSED == 0),
+        QUARANTINE: lambda: numbered.where(F.col("id") % REFUSED == 0),
         STREAM_HEALTH: lambda: _health(batches, rows),
         EXPECTATIONS: lambda: _broken(batches, rows),
         MODEL_QUALITY: lambda: _quality(target.spark),
         BY_MINUTE: lambda: target.read(DECISIONS).transform(by_minute),
     }
-    for table, made in filled.items():
+    for table, frame in filled.items():
         notify(f"Filling {table.name}.")
-        shaped = _shaped(made(), table)
+        shaped = _shaped(frame(), table)
         shaped.write.format("delta").mode("append").save(str(target.path(table)))
 
 
 def nothing_to_multiply(lake: Lake) -> ComplaintsError:
-    """What to say of a lake without decisions."""
-    return ComplaintsError(
-        f"There are no decisions in {lake.settings.folder} to multiply: run `complaints score` first."
-    )
+    """Return the error for a lake without decisions."""
+    return ComplaintsError(f"There are no decisions in {lake.settings.folder} to copy: run `complaints score` first.")
 
 
 def _source(lake: Lake) -> _Source:
@@ -85,7 +83,7 @@ def _source(lake: Lake) -> _Source:
 
 
 def _times(rows: int) -> dict[str, Column]:
-    """Where a complaint stands in time, by its number: ids, days of receipt and arrivals all ascend."""
+    """Return ids and times from a row's number: ids, receipt dates and arrival times all ascend."""
     now = F.unix_millis(F.current_timestamp())
     batch = F.floor(F.col("id") / ROWS_PER_BATCH)
     arrived = now - (rows - F.col("id")) * GAP_MS
@@ -102,10 +100,10 @@ def _times(rows: int) -> dict[str, Column]:
     }
 
 
-def _joined(placed: DataFrame, few: DataFrame) -> DataFrame:
-    """The rows with what is known of the real ones; what a row has of its own stays its own."""
-    kept = [name for name in few.columns if name == "rank" or name not in placed.columns]
-    return placed.join(F.broadcast(few.select(kept)), on="rank")
+def _joined(numbered: DataFrame, few: DataFrame) -> DataFrame:
+    """Return the rows with the columns of the source rows added; existing columns keep their values."""
+    added = [name for name in few.columns if name == "rank" or name not in numbered.columns]
+    return numbered.join(F.broadcast(few.select(added)), on="rank")
 
 
 def _health(batches: DataFrame, rows: int) -> DataFrame:
@@ -131,23 +129,23 @@ def _broken(batches: DataFrame, rows: int) -> DataFrame:
 
 
 def _quality(spark: SparkSession) -> DataFrame:
-    figures = [F.struct(F.lit(name).alias("measure"), F.lit("").alias("feature")) for name in MEASURES]
-    figures += [F.struct(F.lit("population_stability").alias("measure"), F.lit(f).alias("feature")) for f in FEATURES]
+    measures = [F.struct(F.lit(name).alias("measure"), F.lit("").alias("feature")) for name in MEASURES]
+    measures += [F.struct(F.lit("population_stability").alias("measure"), F.lit(f).alias("feature")) for f in FEATURES]
     numbers = spark.range(VERSIONS * WEEKS, numPartitions=1)
     week = F.expr(f"date_sub(date_trunc('week', current_date()), int(id div {VERSIONS}) * 7)")
     return numbers.select(
         (F.col("id") % VERSIONS + 1).cast("string").alias("model_version"),
         week.alias("week"),
-        F.explode(F.array(*figures)).alias("of"),
+        F.explode(F.array(*measures)).alias("of"),
     ).select("*", "of.*", F.lit(1_000).alias("rows"), F.rand(3).alias("value"), F.lit(col=False).alias("is_alert"))
 
 
 def _shaped(frame: DataFrame, table: Table) -> DataFrame:
-    """The table's columns: a needed one that the frame lacks is filled, another left null."""
-    there = set(frame.columns)
+    """Return the table's columns: missing required ones are empty, missing nullable ones are null."""
+    present = set(frame.columns)
     return frame.select(
         *(
-            (F.col(field.name) if field.name in there else F.lit(None if field.nullable else ""))
+            (F.col(field.name) if field.name in present else F.lit(None if field.nullable else ""))
             .cast(field.dataType)
             .alias(field.name)
             for field in table.schema.fields

@@ -1,8 +1,8 @@
-"""Training at several times the lake's rows: its seconds and its memory, each size in a process of its own.
+"""Measure training on multiples of the lake's rows: seconds and memory, each size in a separate process.
 
-The rows are the lake's own complaints and outcomes, over and over under ids of their own. Each narrative gets the
-second half of another one, since training takes copies of one narrative out. Companies and words don't become more, as
-they would in real data of that size.
+The rows are copies of the lake's complaints and outcomes under new ids. Each copied narrative gets the second half of
+another one, because training removes duplicate narratives. Unlike in real data of that size, the numbers of companies
+and distinct words don't grow.
 """
 
 import json
@@ -26,17 +26,17 @@ from lakehouse.tables.lake import Lake
 from silver.tables import COMPLAINTS, NARRATIVES, OUTCOMES
 from streaming.service.scratch_lake import empty_lake
 
-LOOK_SECONDS = 0.2
+SAMPLE_SECONDS = 0.2
 KINDS = ("python", "java")
 
 
 def bench_train(settings: Settings, times: Sequence[int], notify: Callable[[str], None]) -> Bench:
-    """Train on so many times the lake's complaints; nothing is registered in the lake itself.
+    """Train on multiples of the lake's complaints; nothing is registered in the lake itself.
 
     Args:
-        settings: of a lake with complaints whose outcome is known.
+        settings: settings of a lake with complaints whose outcome is known.
         times: sizes, as multiples of the lake's rows.
-        notify: told what is under way.
+        notify: called with a sentence for each step.
 
     Raises:
         ComplaintsError: the lake has no complaints, or a training failed.
@@ -45,7 +45,7 @@ def bench_train(settings: Settings, times: Sequence[int], notify: Callable[[str]
     sizes: dict[str, dict[str, Any]] = {}
     for factor in times:
         with empty_lake(settings, FOLDER) as empty:
-            notify(f"Making {factor} times the rows.")
+            notify(f"Creating {factor} times the rows.")
             rows = _fill(lake, Lake(lake.spark, empty), factor)
             notify(f"Training on {rows:,} complaints.")
             sizes[str(rows)] = {"times": factor, **_trained(empty)}
@@ -54,7 +54,7 @@ def bench_train(settings: Settings, times: Sequence[int], notify: Callable[[str]
 
 
 def _fill(lake: Lake, target: Lake, factor: int) -> int:
-    """Write so many times the lake's complaints and outcomes into another lake; gives how many complaints."""
+    """Write `factor` copies of the complaints and outcomes into another lake; return the number of complaints."""
     target.create((COMPLAINTS, NARRATIVES, OUTCOMES))
     target.append(multiplied(lake.read(COMPLAINTS), factor), COMPLAINTS, "bench:complaints")
     target.append(_copies(lake.read(OUTCOMES), factor), OUTCOMES, "bench:outcomes")
@@ -62,18 +62,18 @@ def _fill(lake: Lake, target: Lake, factor: int) -> int:
 
 
 def multiplied(complaints: DataFrame, factor: int) -> DataFrame:
-    """So many times the complaints (`complaint_id`, `narrative`); the nth copy of a narrative ends as the nth after it.
+    """Return `factor` copies of the complaints; the nth copy of a narrative ends like the nth narrative after it.
 
-    The first copy is the complaints as they are.
+    Reads `complaint_id` and `narrative`. The first copy is the unchanged complaints.
     """
     words = F.split("narrative", " ")
     half = (F.size(words) / 2).cast("int")
-    told = complaints.where("narrative IS NOT NULL")
+    with_text = complaints.where("narrative IS NOT NULL")
     place = F.row_number().over(Window.orderBy("complaint_id")) - 1
-    halves = told.select("complaint_id", place.alias("_place"), F.slice(words, F.lit(1), half).alias("_head"))
-    tails = told.select(place.alias("_wanted"), F.slice(words, half + 1, F.size(words)).alias("_tail"))
+    halves = with_text.select("complaint_id", place.alias("_place"), F.slice(words, F.lit(1), half).alias("_head"))
+    tails = with_text.select(place.alias("_wanted"), F.slice(words, half + 1, F.size(words)).alias("_tail"))
     copies = _numbered(complaints.join(halves, "complaint_id", "left"), factor)
-    copies = copies.withColumn("_wanted", F.pmod(F.col("_place") + F.col("_copy"), F.lit(told.count())))
+    copies = copies.withColumn("_wanted", F.pmod(F.col("_place") + F.col("_copy"), F.lit(with_text.count())))
     narrative = F.array_join(F.concat("_head", "_tail"), " ")
     found = copies.join(F.broadcast(tails), "_wanted", "left").withColumn("narrative", narrative)
     return found.withColumn("complaint_id", _own_id()).select(complaints.columns)
@@ -92,26 +92,26 @@ def _own_id() -> Column:
 
 
 def _trained(settings: Settings) -> dict[str, Any]:
-    """Run `complaints train` on a lake, and watch it: seconds, and the most memory that Python and Java had, in MB."""
+    """Run `complaints train` on a lake and return its seconds and the peak memory of Python and Java in MB."""
     program = Path(sys.executable).with_name("complaints")
     words = [str(program), "--root", str(settings.folder), "--environment", settings.environment, "train", "--json"]
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         peaks = _watched(words, out, err)
         out.seek(0)
         err.seek(0)
-        said = out.read()
-        if not said:
-            last = (err.read().strip().splitlines() or ["it said nothing"])[-1]
+        output = out.read()
+        if not output:
+            last = (err.read().strip().splitlines() or ["no output"])[-1]
             msg = f"The training failed: {last.removeprefix('Error: ')}"
             raise ComplaintsError(msg)
-    told = json.loads(said)
-    figures = told["metrics"]
+    result = json.loads(output)
+    metrics = result["metrics"]
     return {
-        "seconds": told["seconds"],
+        "seconds": result["seconds"],
         **{f"{kind}_mb": round(peaks[kind]) for kind in KINDS},
-        "fitted_on": told["train_rows"],
-        "judged_on": figures["rows"],
-        "auc_roc": figures["auc_roc"],
+        "fitted_on": result["train_rows"],
+        "judged_on": metrics["rows"],
+        "auc_roc": metrics["auc_roc"],
     }
 
 
@@ -121,17 +121,17 @@ def _watched(words: Sequence[str], out: IO[str], err: IO[str]) -> dict[str, floa
         while training.poll() is None:
             for kind, megabytes in _resident(training.pid).items():
                 peaks[kind] = max(peaks[kind], megabytes)
-            time.sleep(LOOK_SECONDS)
+            time.sleep(SAMPLE_SECONDS)
     return peaks
 
 
 def _resident(pid: int) -> dict[str, float]:
-    """Resident megabytes of a process and all that it started, by what they are."""
+    """Return the resident megabytes of a process and its children, by kind."""
     found = dict.fromkeys(KINDS, 0.0)
     try:
         process = psutil.Process(pid)
         for one in (process, *process.children(recursive=True)):
             found["java" if one.name() == "java" else "python"] += one.memory_info().rss / 2**20
-    except psutil.NoSuchProcess:  # it has just ended
+    except psutil.NoSuchProcess:  # the process has just ended
         pass
     return found
