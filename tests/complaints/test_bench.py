@@ -156,4 +156,4 @@ def test_two_benchmark_results_are_compared_metric_by_metric(run: Run, tmp_path:
     after.write_text("[1, 2]")
     wrong = run("bench", "compare", before, after)
     assert (wrong.code, wrong.out) == (1, "")
-    assert f"{after} is no measurement" in wrong.err
+    assert f"{after} is not a benchmark result" in wrong.err
