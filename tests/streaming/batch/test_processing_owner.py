@@ -26,5 +26,5 @@ def test_with_a_champion_a_live_stream_scores(trained: Trained, monkeypatch: pyt
     settings = load_settings(root=root)
     assert streams(settings)
     assert not_due(settings) == "a stream scores continuously here (streaming.service.live is true)."
-    with pytest.raises(ComplaintsError, match="Nothing was scored: a stream scores here"):
+    with pytest.raises(ComplaintsError, match="Nothing was scored: a stream scores continuously here"):
         score_backlog(settings, lambda *_: None)
