@@ -1,1 +1,1 @@
-"""Data stewardship: trace a complaint, erase it, fix and replay quarantined rows, verify that nothing is lost."""
+"""Data stewardship: trace a complaint, erase it, replay quarantined rows, verify that nothing is lost."""

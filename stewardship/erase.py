@@ -1,8 +1,8 @@
-"""A person's complaint taken out of every layer, of quarantine, of time travel and of the published decisions.
+"""Erase a person's complaint from every layer, quarantine, time travel and the published decisions.
 
-Reads and changes all layers; writes bronze.erasures, a row for each row of bronze that goes. So
-bronze = silver + quarantine + duplicates holds afterwards as before, and bronze and its erasures together have every
-offset once. Killed at any point, the same erasure is finished by asking for it again.
+Reads and changes all layers; writes bronze.erasures, one row per deleted row of bronze. So
+bronze = silver + quarantine + duplicates still holds afterwards, and bronze and its erasures together have every offset
+once. If an erasure is interrupted, running it again completes it.
 """
 
 import time
@@ -44,21 +44,21 @@ from streaming.tables import TABLES
 
 BY_NUMBER = (COMPLAINTS, NARRATIVES, OUTCOMES, DUPLICATES, DECISIONS)
 BY_RECORD = (BRONZE, QUARANTINE)
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Erased:
-    """What an erasure did.
+    """Result of an erasure.
 
     Attributes:
-        complaint_id: the complaint's number.
-        rows: by table, the rows that are gone.
-        records: the rows of bronze among them, by where they had gone.
-        tombstone: whether Kafka was told to drop the decision; False where the lake never published.
-        searched: files below the root that were searched for its words and its number afterwards, and hold neither.
-        left: a sentence for each thing that still holds it and that the lake can't change, such as Kafka.
-        seconds: from start to end, Spark's start included.
+        complaint_id: id of the complaint.
+        rows: deleted rows by table.
+        records: destination of each deleted row of bronze, by record_id.
+        tombstone: whether a tombstone was published to Kafka; False if the lake never published.
+        searched: files below the root that were searched afterwards and contain neither its words nor its id.
+        left: one sentence per place that still holds it and that the lake can't change, such as Kafka.
+        seconds: from start to end, including Spark's startup.
     """
 
     complaint_id: int
@@ -75,56 +75,57 @@ class Erased:
 
 
 def to_erase(settings: Settings, complaint_id: int) -> list[str]:
-    """The rows of bronze that an erasure would take, those of one that was interrupted included.
+    """Return the rows of bronze that an erasure would delete, including those of an interrupted one.
 
     Raises:
-        ComplaintsError: there is no lake or no such complaint, or it was erased.
+        ComplaintsError: there is no lake or no such complaint, or it was erased already.
     """
-    begun = {row["record_id"] for row in erasures(settings, complaint_id) if row["erased_at"] is None}
-    records = sorted(begun | set(records_of(settings, complaint_id)))
+    pending = {row["record_id"] for row in erasures(settings, complaint_id) if row["erased_at"] is None}
+    records = sorted(pending | set(records_of(settings, complaint_id)))
     if not records:
         raise unknown(settings, complaint_id)
     return records
 
 
-def erase_complaint(settings: Settings, complaint_id: int, say: Say) -> Erased:
+def erase_complaint(settings: Settings, complaint_id: int, notify: Notify) -> Erased:
     """Erase a complaint.
 
-    Whatever waits is refined, scored and published first: a query that still has to read a file finds it gone.
+    Pending rows are refined, scored and published first; otherwise a query could still need a deleted file.
 
     Raises:
         ComplaintsError: a stream runs on the lake, there is no such complaint, Kafka can't be reached, or a query
-            failed; nothing was erased then. Or a file still holds the complaint; then it isn't noted as erased.
+            failed; nothing was erased in these cases. Or a file still holds the complaint; then the erasure is not
+            recorded as complete.
     """
     if not settings.is_local:
-        msg = "This command erases from a local lake only: docs/databricks.md says how it is done on a workspace."
+        msg = "This command erases from a local lake only: see docs/databricks.md for a workspace."
         raise ComplaintsError(msg)
     began = time.monotonic()
     lock = writer_lock(settings)
     try:
         sweep(settings, words_of(settings, to_erase(settings, complaint_id)))
-        with kafka_of(settings, say) as servers:
-            say("Starting Spark.")
+        with kafka_of(settings, notify) as servers:
+            notify("Starting Spark.")
             lake = open_lake(lock, settings)
             lake.create(TABLES)
-            _settle(lake, servers, say)
+            _drain_queries(lake, servers, notify)
             erasing = _Erasing(lake, complaint_id)
             words = words_of(settings, sorted(erasing.records))
-            rows = erasing.delete(say)
+            rows = erasing.delete(notify)
             if servers is not None:
-                _bury(settings, servers, complaint_id)
-            proof = prove(settings, complaint_id, words, say)
+                _publish_tombstone(settings, servers, complaint_id)
+            proof = prove(settings, complaint_id, words, notify)
             erasing.confirm()
     finally:
         lock.release()
-    told = (servers is not None, proof.searched, proof.left)
-    return Erased(complaint_id, rows, erasing.records, *told, time.monotonic() - began)
+    found = (servers is not None, proof.searched, proof.left)
+    return Erased(complaint_id, rows, erasing.records, *found, time.monotonic() - began)
 
 
-def _settle(lake: Lake, servers: str | None, say: Say) -> None:
-    """Let each query that has begun read all that is there, so that none needs an older file afterwards."""
+def _drain_queries(lake: Lake, servers: str | None, notify: Notify) -> None:
+    """Run each query that has ever started until it has read everything, so that none needs an older file."""
     queries, done = Queries(lake), Trigger(until_done=True)
-    say("Refining, scoring and summing up what waits.")
+    notify("Refining, scoring and summarizing pending rows.")
     follow(queries.refine(done), lambda _: None)
     if Path(lake.checkpoint("score")).is_dir():
         kafka = lake.settings.kafka
@@ -135,49 +136,49 @@ def _settle(lake: Lake, servers: str | None, say: Say) -> None:
 
 
 class _Erasing:
-    """The steps of one erasure over a lake whose queries have read everything."""
+    """The steps of one erasure on a lake whose queries have read everything."""
 
     def __init__(self, lake: Lake, complaint_id: int) -> None:
         self._lake = lake
         self._id = complaint_id
         settings = lake.settings
-        begun = [row for row in erasures(settings, complaint_id) if row["erased_at"] is None]
-        self.records = {row["record_id"]: row["destination"] for row in begun}
-        asked = begun[0]["asked_at"].replace(tzinfo=UTC) if begun else datetime.now(UTC)
+        pending = [row for row in erasures(settings, complaint_id) if row["erased_at"] is None]
+        self.records = {row["record_id"]: row["destination"] for row in pending}
+        asked = pending[0]["asked_at"].replace(tzinfo=UTC) if pending else datetime.now(UTC)
         self._mark = f"erase-{complaint_id}:{asked:%Y%m%d%H%M%S%f}"
-        self._note(asked, [record for record in records_of(settings, complaint_id) if record not in self.records])
+        self._record(asked, [record for record in records_of(settings, complaint_id) if record not in self.records])
 
-    def _note(self, asked: datetime, records: list[str]) -> None:
-        """Note what is to go before it goes, so that an erasure that was interrupted knows its rows."""
-        went = destinations(self._lake.settings, records)
-        if lost := sorted(set(records) - set(went)):
-            msg = f"The row {lost[0]} of bronze was not refined, so nothing was erased: `complaints load` refines it."
+    def _record(self, asked: datetime, records: list[str]) -> None:
+        """Record the rows before deleting them, so that an interrupted erasure knows its rows."""
+        targets = destinations(self._lake.settings, records)
+        if lost := sorted(set(records) - set(targets)):
+            msg = f"The row {lost[0]} of bronze was not refined, so nothing was erased: run `complaints load` first."
             raise ComplaintsError(msg)
         rows = [
             {"record_id": record, "complaint_id": self._id, "destination": where, "asked_at": asked}
-            for record, where in went.items()
+            for record, where in targets.items()
         ]
         if rows:
             self._lake.append(self._lake.frame(rows, ERASURES), ERASURES, self._mark)
-        self.records |= went
+        self.records |= targets
 
-    def delete(self, say: Say) -> dict[str, int]:
-        """Take the complaint out of the aggregates and the tables; gives the rows that went by table."""
-        say("Deleting.")
+    def delete(self, notify: Notify) -> dict[str, int]:
+        """Delete the complaint from the aggregates and tables; return the number of deleted rows by table."""
+        notify("Deleting.")
         number, record = F.col("complaint_id") == self._id, F.col("record_id").isin(list(self.records))
         for table in INCREMENTS:
             self._subtract(table)
         conditions = {**dict.fromkeys(BY_NUMBER, number), **dict.fromkeys(BY_RECORD, record)}
         rows = {table.name: erase(self._lake, table, condition, self._mark) for table, condition in conditions.items()}
-        say("Removing the files of older versions.")
-        forget(self._lake, TABLES)  # all of them: what a killed writer left of a file can't be searched
+        notify("Removing the files of older versions.")
+        forget(self._lake, TABLES)  # all tables: incomplete files of a killed writer can't be searched
         if left := records_of(self._lake.settings, self._id):
-            msg = f"The row {left[0]} of the complaint {self._id} is still there: erase it again."
+            msg = f"The row {left[0]} of the complaint {self._id} still exists: erase it again."
             raise ComplaintsError(msg)
         return rows
 
     def _subtract(self, table: Table) -> None:
-        """Take the complaint's decision out of a table of sums, once; a row that counts nothing any more goes."""
+        """Subtract the complaint's decision from an aggregate, once; rows whose counts become 0 are removed."""
         if find(self._lake, table, self._mark) is not None:
             return
         increments = self._lake.read(DECISIONS).where(F.col("complaint_id") == self._id).transform(INCREMENTS[table])
@@ -186,18 +187,18 @@ class _Erasing:
             return
         types = {field.name: field.dataType for field in table.schema}
         same = reduce(and_, (F.col(key) == F.lit(keys[key]).cast(types[key]) for key in KEYS[table]))
-        added_up = [name for name in table.column_names if name not in (*KEYS[table], *GREATEST)]
-        taken = increments.withColumns({name: -F.col(name) for name in added_up})
-        replace_consolidated(self._lake, table, same, self._mark, taken)
+        summed = [name for name in table.column_names if name not in (*KEYS[table], *GREATEST)]
+        negated = increments.withColumns({name: -F.col(name) for name in summed})
+        replace_consolidated(self._lake, table, same, self._mark, negated)
 
     def confirm(self) -> None:
-        """Note that nothing is left."""
+        """Record that the erasure is complete."""
         mine = (F.col("complaint_id") == self._id) & F.col("erased_at").isNull()
         self._lake.delta(ERASURES).update(mine, {"erased_at": F.lit(datetime.now(UTC))})
 
 
-def _bury(settings: Settings, servers: str, complaint_id: int) -> None:
-    """Publish that there is no decision on the complaint any more: a message without value, on which Kafka compacts."""
+def _publish_tombstone(settings: Settings, servers: str, complaint_id: int) -> None:
+    """Publish a tombstone for the complaint's decision, so that Kafka's compaction removes it."""
     try:
         producer = KafkaProducer(**client_config(settings.kafka, servers))
         try:

@@ -1,7 +1,7 @@
-"""Proof that an erased complaint is gone: every file below the root is searched for its words and its number.
+"""Prove that an erased complaint is gone: search every file below the root for its words and its id.
 
-Reads all files below the root, unpacked; writes nothing. What the lake can't take out is told: messages that Kafka
-keeps, and export files that somebody put into the landing folder.
+Reads all files below the root, decompressed; writes nothing. Reports what the lake can't remove: messages in Kafka, and
+export files that somebody put into the landing folder.
 """
 
 import re
@@ -22,21 +22,21 @@ from silver.fields import BY_NAME, normalized
 from silver.payload import cells_of
 from stewardship.locations import names, whole_number
 
-WINDOW = 60  # characters of what is searched for: long enough to be nobody else's, short enough to be found cut
+WINDOW = 60  # characters per search fragment: long enough to be unique, short enough to match truncated copies
 FRAGMENTS = 5
-LEAST_CHARACTERS, LEAST_WORDS = 20, 4
-# Characters that no format writes otherwise than they are: no quotes, backslashes, line ends, or what HTML escapes.
+MIN_CHARACTERS, MIN_WORDS = 20, 4
+# Characters that every format writes unescaped: no quotes, backslashes, line breaks, or HTML special characters.
 _PLAIN = re.compile(r"[ !#-%(-;=?-\[\]-~]+")
-_TOLD_SEPARATELY = ("broker", "landing")
+_REPORTED_SEPARATELY = ("broker", "landing")
 
 
 @dataclass(frozen=True)
 class Proof:
-    """What a search found.
+    """Result of a search.
 
     Attributes:
-        searched: files that were read and hold nothing of the complaint.
-        left: a sentence for each thing that still holds it and that the lake can't change.
+        searched: number of files that were read and don't contain the complaint.
+        left: one sentence per place that still holds it and that the lake can't change.
     """
 
     searched: int
@@ -44,19 +44,20 @@ class Proof:
 
 
 def words_of(settings: Settings, records: Sequence[str]) -> tuple[str, ...]:
-    """Parts of what these rows of bronze say, by which a copy of it is known; from files of older versions too."""
+    """Return text fragments that identify copies of these bronze rows; reads files of older versions too."""
     files = [str(path) for path in table_path(settings, BRONZE).rglob("*.parquet") if "_delta_log" not in path.parts]
     if not files:
         return ()
     statement = "SELECT payload, payload_bytes FROM read_parquet($files) WHERE list_contains($records, record_id)"
     with duckdb.connect() as connection:
         rows = connection.execute(statement, {"files": files, "records": list(records)}).fetchall()
-    texts = {_said(payload if payload is not None else (raw or b"").decode(errors="replace")) for payload, raw in rows}
+    payloads = ((raw or b"").decode(errors="replace") if payload is None else payload for payload, raw in rows)
+    texts = {_narrative(payload) for payload in payloads}
     return tuple(sorted({fragment for text in texts for fragment in islice(_fragments(text), FRAGMENTS)}))
 
 
-def _said(payload: str) -> str:
-    """The narrative of a payload; of one that can't be read, all of it."""
+def _narrative(payload: str) -> str:
+    """Return the narrative of a payload, or the whole payload if it can't be parsed."""
     cells = cells_of(payload)
     if cells is None:
         return payload
@@ -65,30 +66,30 @@ def _said(payload: str) -> str:
 
 
 def _fragments(text: str) -> Iterable[str]:
-    """Stretches of plain characters with enough words to be somebody's own."""
+    """Yield runs of plain characters with enough words to identify a text."""
     for run in _PLAIN.findall(text):
         for start in range(0, len(run), WINDOW):
             part = run[start : start + WINDOW].strip()
             words = set(re.findall(r"[a-z]{2,}", re.sub(r"x{2,}", " ", part.lower())))
-            if len(part) >= LEAST_CHARACTERS and len(words) >= LEAST_WORDS:
+            if len(part) >= MIN_CHARACTERS and len(words) >= MIN_WORDS:
                 yield part
 
 
-def prove(settings: Settings, complaint_id: int, words: Sequence[str], say: Callable[[str], None]) -> Proof:
+def prove(settings: Settings, complaint_id: int, words: Sequence[str], notify: Callable[[str], None]) -> Proof:
     """Search every file below the root.
 
     Raises:
-        ComplaintsError: a file still holds the complaint, or can't be searched; names it.
+        ComplaintsError: a file still holds the complaint or can't be searched; the message names it.
     """
     search = _Search(settings, complaint_id, words)
     searched, found, kept = 0, [], dict[str, list[str]]()
     for path in files_below(settings.folder):
-        say(f"Searching what is left: {searched:,} files.")
+        notify(f"Searching the remaining files: {searched:,} done.")
         name = path.relative_to(settings.folder).as_posix()
         top = name.partition("/")[0]
         if not search.holds(path):
             searched += 1
-        elif top in _TOLD_SEPARATELY:
+        elif top in _REPORTED_SEPARATELY:
             kept.setdefault(top, []).append(name)
         else:
             found.append(name)
@@ -98,68 +99,68 @@ def prove(settings: Settings, complaint_id: int, words: Sequence[str], say: Call
             f"{found[0]}: remove them, then erase it again."
         )
         raise ComplaintsError(msg)
-    return Proof(searched, tuple(_told(settings, kept)))
+    return Proof(searched, tuple(_remaining(settings, kept)))
 
 
 class _Search:
-    """Looks for one complaint in one file after the other."""
+    """Searches files for one complaint."""
 
     def __init__(self, settings: Settings, complaint_id: int, words: Sequence[str]) -> None:
         self._root = settings.folder
         self._id = complaint_id
-        self._spoken = "|".join(map(re.escape, words))
+        self._text = "|".join(map(re.escape, words))
         numbered = rf"(?i:complaint[ _]?id[\"']\s*:\s*[\"']?0*{complaint_id}\b)"
-        self._anywhere = "|".join(filter(None, (self._spoken, numbered)))
-        self._in_exports = "|".join(filter(None, (self._spoken, whole_number(complaint_id))))
+        self._anywhere = "|".join(filter(None, (self._text, numbered)))
+        self._in_exports = "|".join(filter(None, (self._text, whole_number(complaint_id))))
         self._connection = duckdb.connect()
 
     def holds(self, path: Path) -> bool:
         """Whether a file holds the complaint.
 
         Raises:
-            ComplaintsError: it can't be searched.
+            ComplaintsError: the file can't be searched.
         """
         place = path.relative_to(self._root).parts
         try:
             if place[0] == "landing":
                 return holds(path, self._in_exports)
-            if "_delta_log" in place:  # statistics name a number, and nothing that was said
-                return bool(self._spoken) and holds(path, self._spoken)
+            if "_delta_log" in place:  # statistics contain ids as bounds, so only the text counts
+                return bool(self._text) and holds(path, self._text)
             if place[0] == "tables" and path.suffix == ".parquet":
                 return f"{place[1]}.{place[2]}" != ERASURES.name and self._rows_hold(path)
             return holds(path, self._anywhere)
         except (UnreadableError, duckdb.Error) as error:
-            if place[0] in _TOLD_SEPARATELY:
+            if place[0] in _REPORTED_SEPARATELY:
                 return True
-            msg = f"{path} can't be searched ({error}): remove it or put it right, then erase the complaint again."
+            msg = f"{path} can't be searched ({error}): remove or fix it, then erase the complaint again."
             raise ComplaintsError(msg) from error
 
     def _rows_hold(self, path: Path) -> bool:
-        """Whether a row of a table's file is of this complaint, or says its words and is of no other.
+        """Whether a row of a table file belongs to this complaint, or has its words and belongs to no other.
 
-        Many complaints are copies of one letter: a row with the words and another complaint's number is that one's own.
+        Many complaints are copies of one letter: a row with the same words and another id belongs to that complaint.
         """
         described = self._connection.execute("DESCRIBE SELECT * FROM read_parquet($path)", {"path": str(path)})
-        there = {str(row[0]) for row in described.fetchall()}
+        present = {str(row[0]) for row in described.fetchall()}
         columns = [
-            name if name in there else f"NULL AS {name}" for name in ("complaint_id", "payload", "payload_bytes")
+            name if name in present else f"NULL AS {name}" for name in ("complaint_id", "payload", "payload_bytes")
         ]
-        spoken = "regexp_matches(concat_ws(chr(10), *COLUMNS(*)), $spoken)" if self._spoken else "$spoken <> ''"
-        is_own = f"complaint_id = {self._id}" if "complaint_id" in there else "false"
+        spoken = "regexp_matches(concat_ws(chr(10), *COLUMNS(*)), $spoken)" if self._text else "$spoken <> ''"
+        is_own = f"complaint_id = {self._id}" if "complaint_id" in present else "false"
         statement = f"SELECT {', '.join(columns)} FROM read_parquet($path) WHERE {spoken} OR {is_own}"  # noqa: S608
-        rows = self._connection.execute(statement, {"path": str(path), "spoken": self._spoken}).fetchall()
+        rows = self._connection.execute(statement, {"path": str(path), "spoken": self._text}).fetchall()
         return any(
             names(self._id, payload, raw) if number is None else number == self._id for number, payload, raw in rows
         )
 
 
-def _told(settings: Settings, kept: Mapping[str, Sequence[str]]) -> Iterable[str]:
+def _remaining(settings: Settings, kept: Mapping[str, Sequence[str]]) -> Iterable[str]:
     kafka = settings.kafka
     if settings.kafka.bootstrap_servers is not None or (settings.folder / "broker").is_dir():
-        held = f", {len(kept['broker'])} files of the embedded broker's log among them" if "broker" in kept else ""
+        held = f", including {len(kept['broker'])} files of the embedded broker's log" if "broker" in kept else ""
         yield (
             f"Kafka keeps messages with it on {kafka.input.name} until they are {kafka.input.retention_hours} hours "
-            f"old, and decisions on it on {kafka.predictions.name} until it compacts{held}."
+            f"old, and decisions on it on {kafka.predictions.name} until compaction{held}."
         )
     for name in kept.get("landing", ()):
-        yield f"The file {name} holds it or can't be searched, and is not the lake's to change: take it out of there."
+        yield f"The file {name} holds it or can't be searched, and the lake doesn't change it: remove it from there."

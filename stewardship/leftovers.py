@@ -1,6 +1,6 @@
-"""What may hold words of complaints and is no part of the lake: left by killed processes, or kept for speed alone.
+"""Remove files that may contain complaint text but are not part of the lake: leftovers and caches.
 
-Removes files below the root. For who holds the writer lock and has not started Spark yet.
+Removes files below the root. The caller holds the writer lock and has not started Spark yet.
 """
 
 import json
@@ -15,43 +15,43 @@ from lakehouse.settings import Settings
 from lakehouse.tables.writer_lock import BusyError, WriterLock
 from ml.features.pipeline import EXAMPLE
 
-CACHED_ROWS = "superset/cache/data"  # rows that charts were shown; queried again when missing
+CACHED_ROWS = "superset/cache/data"  # cached rows of charts; queried again if missing
 
 
 def sweep(settings: Settings, words: Sequence[str]) -> None:
-    """Remove all of it: Spark's scratch files, scratch lakes, cached rows, examples of rows, logs that hold the words.
+    """Remove Spark's scratch files, scratch lakes, cached rows, input examples, and logs that contain the words.
 
-    The staged files of a killed load are gone already: `lakehouse.tables.lake.writer_lock` removes them.
+    Staged files of a killed load are already removed by `lakehouse.tables.lake.writer_lock`.
 
     Args:
-        settings: where.
-        words: what a log must not hold, or it goes.
+        settings: settings of the lake.
+        words: logs that contain one of these are removed.
     """
     root = settings.folder
-    for left in (root / "scratch").glob("*"):
-        shutil.rmtree(left, ignore_errors=True)
+    for path in (root / "scratch").glob("*"):
+        shutil.rmtree(path, ignore_errors=True)
     for lock in root.glob(".*.lock"):
         if not lock.name.endswith(".java.lock"):
             _remove_scratch_lake(root / lock.name.removeprefix(".").removesuffix(".lock"), lock)
     for file in files_below(root / CACHED_ROWS):
         file.unlink(missing_ok=True)
     for example in (root / "mlflow").rglob("input_example.json"):
-        if example.read_bytes() != json.dumps([EXAMPLE]).encode():  # of real rows, as earlier versions kept them
+        if example.read_bytes() != json.dumps([EXAMPLE]).encode():  # earlier versions stored real rows
             example.unlink()
-    spoken = "|".join(map(re.escape, words))
+    text = "|".join(map(re.escape, words))
     for log in files_below(root / "logs"):
-        if spoken and _may_hold(log, spoken):
+        if text and _may_hold(log, text):
             log.unlink()
 
 
 def _remove_scratch_lake(folder: Path, lock: Path) -> None:
-    """Remove the folder of `streaming.service.scratch_lake`, unless it is in use: then its own process removes it."""
+    """Remove the folder of `streaming.service.scratch_lake`, unless it is in use; its own process removes it then."""
     with suppress(BusyError), WriterLock(lock, "", patience=0):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _may_hold(log: Path, spoken: str) -> bool:
+def _may_hold(log: Path, text: str) -> bool:
     try:
-        return holds(log, spoken)
+        return holds(log, text)
     except UnreadableError:
         return True

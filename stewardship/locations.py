@@ -1,6 +1,6 @@
-"""Where one complaint is: every row of every layer that stems from it, found without Spark, also beside a stream.
+"""Locate a complaint: every row of every layer that comes from it, without Spark, also while a stream runs.
 
-Reads all layers; quarantine has no column for the complaint's number, so bronze's payloads are searched for it.
+Reads all layers; quarantine has no complaint id column, so bronze's payloads are searched for the id.
 """
 
 import re
@@ -23,7 +23,7 @@ KNOWN = """
     UNION SELECT record_id FROM silver.outcomes WHERE complaint_id = $id
     UNION SELECT record_id FROM silver.duplicates WHERE complaint_id = $id
 """
-# A blob's text has what is not ASCII escaped, hence no look at what stands beside the number there.
+# A blob's text escapes non-ASCII bytes, so the characters next to the id are not checked there.
 NAMING = """
     SELECT record_id, payload, payload_bytes FROM bronze.complaints
     WHERE regexp_matches(payload, $whole) OR contains(payload_bytes::VARCHAR, $text)
@@ -79,13 +79,13 @@ DESTINATIONS = """
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a complaint on its way.
+    """One step in a complaint's history.
 
     Attributes:
         step: kafka, bronze, silver, quarantine, duplicate, narrative, outcome, replayed, decision or published.
-        at: when, in UTC; None where it isn't known.
-        record_id: the row of bronze that took it.
-        what: reasons, kind of repeat, decision with its model, or place; nothing of what the complaint says.
+        at: time in UTC; None if unknown.
+        record_id: the row of bronze that took this step.
+        what: reasons, kind of duplicate, decision with its model, or location; never the complaint's text.
     """
 
     step: str
@@ -95,29 +95,29 @@ class Step:
 
 
 def records_of(settings: Settings, complaint_id: int) -> list[str]:
-    """The rows of bronze that stem from a complaint, in order.
+    """Return the rows of bronze that come from a complaint, sorted.
 
-    Those that silver knows by its number, those whose payload names it, those that can't be read as JSON and in which
-    the number stands, and the mended rows and their originals of all these.
+    These are rows that silver has under its id, rows whose payload has the id, unparsable rows that contain the number,
+    and the fixed versions and originals of all these.
 
     Raises:
         ComplaintsError: there is no lake yet.
     """
     found = {str(row[0]) for row in query(settings, TABLES, KNOWN, {"id": complaint_id}).rows}
-    given = {"whole": whole_number(complaint_id), "text": str(complaint_id)}
-    rows = query(settings, TABLES, NAMING, given).rows
+    parameters = {"whole": whole_number(complaint_id), "text": str(complaint_id)}
+    rows = query(settings, TABLES, NAMING, parameters).rows
     found |= {str(record) for record, text, raw in rows if names(complaint_id, text, raw)}
     replays = query(settings, TABLES, REPLAYS, {"records": sorted(found)}).rows if found else ()
     return sorted(found | {str(row[0]) for row in replays})
 
 
 def whole_number(complaint_id: int) -> str:
-    """A pattern that finds the number where it isn't part of a longer one."""
+    """Return a pattern that matches the number where it isn't part of a longer one."""
     return rf"(^|[^0-9])0*{complaint_id}([^0-9]|$)"
 
 
 def names(complaint_id: int, payload: str | None, payload_bytes: bytes | None) -> bool:
-    """Whether a payload is of this complaint; one that is no JSON object is, when the number stands in it."""
+    """Whether a payload belongs to this complaint; if it is not a JSON object, whether it contains the number."""
     text = payload if payload is not None else (payload_bytes or b"").decode(errors="replace")
     cells = cells_of(text)
     if cells is None:
@@ -128,18 +128,18 @@ def names(complaint_id: int, payload: str | None, payload_bytes: bytes | None) -
 
 
 def steps(settings: Settings, complaint_id: int, records: Sequence[str]) -> list[Step]:
-    """The way of a complaint, as far as the lake knows it, in the order of time."""
+    """Return the history of a complaint as far as the lake knows it, in chronological order."""
     rows = query(settings, TABLES, STEPS, {"id": complaint_id, "records": list(records)}).rows
     return [Step(step, at, record_id, what) for _, step, at, record_id, what in rows]
 
 
 def destinations(settings: Settings, records: Sequence[str]) -> dict[str, str]:
-    """By row of bronze where it went: silver, quarantine or duplicates; none of a row that isn't refined yet."""
+    """Return the destination (silver, quarantine or duplicates) of each bronze row that has been refined."""
     return {str(row[0]): str(row[1]) for row in query(settings, TABLES, DESTINATIONS, {"records": list(records)}).rows}
 
 
 def erasures(settings: Settings, complaint_id: int) -> list[Mapping[str, Any]]:
-    """The rows of bronze.erasures of a complaint; none in a lake that lacks the table, made by an earlier version."""
+    """Return a complaint's rows of bronze.erasures; empty if the lake is from an earlier version without it."""
     if not (table_path(settings, ERASURES) / "_delta_log").is_dir():
         return []
     found = query(settings, TABLES, ERASED, {"id": complaint_id})

@@ -1,6 +1,6 @@
-"""Quarantined rows that wait: found and counted without Spark, handed out for mending, and mended ones read back.
+"""Quarantined rows waiting for a replay: list and count them without Spark, export them, and read fixed rows back.
 
-Reads silver.quarantine and bronze.complaints; works beside a running stream. Grain: one row of silver.quarantine.
+Reads silver.quarantine and bronze.complaints; works while a stream runs. Grain: one row per row of silver.quarantine.
 """
 
 import difflib
@@ -34,17 +34,17 @@ ROWS = """
 """
 WHOLE = "SELECT record_id, payload FROM bronze.complaints WHERE list_contains($ids, record_id)"
 NO_LIMIT = 2**62
-_CUT_LENGTHS = {PAYLOAD_SHOWN, OVERSIZED_SHOWN}  # of payloads that silver has cut
+_CUT_LENGTHS = {PAYLOAD_SHOWN, OVERSIZED_SHOWN}  # lengths of payloads that silver has truncated
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """Rows that wait in quarantine.
+    """Rows waiting in quarantine.
 
     Attributes:
-        total: how many there are in all.
-        reasons: how many broke each rule; a row may break several.
-        rows: the rows asked for, newest first, each with its whole payload (null when it is not text).
+        total: total number of rows.
+        reasons: number of rows by broken rule; a row may break several.
+        rows: the requested rows, newest first, each with its whole payload (null if it is not text).
     """
 
     total: int
@@ -53,7 +53,7 @@ class Waiting:
 
 
 def waiting(settings: Settings, reason: str | None, limit: int | None) -> Waiting:
-    """The rows that wait, of one reason or of all; `limit` bounds the rows, not the counts.
+    """Return waiting rows, of one reason or all; `limit` applies to the rows, not to the counts.
 
     Raises:
         ComplaintsError: the reason is unknown, or there is no lake yet.
@@ -68,7 +68,7 @@ def waiting(settings: Settings, reason: str | None, limit: int | None) -> Waitin
 
 
 def _with_whole_payloads(settings: Settings, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows with the payloads that quarantine has cut as bronze has them."""
+    """Return the rows with truncated payloads replaced by the whole ones from bronze."""
     cut = [row["record_id"] for row in rows if row["payload"] and len(row["payload"]) in _CUT_LENGTHS]
     found = query(settings, TABLES, WHOLE, {"ids": cut}).rows if cut else ()
     whole = {str(record_id): payload for record_id, payload in found}
@@ -76,10 +76,10 @@ def _with_whole_payloads(settings: Settings, rows: list[dict[str, Any]]) -> list
 
 
 def check_reason(reason: str, present: Mapping[str, int]) -> None:
-    """Refuse a reason that is neither a rule nor in the table, where rules of the past may have left it.
+    """Reject a reason that is neither a current rule nor in the table, which may have reasons of former rules.
 
     Raises:
-        ComplaintsError: names the known reasons.
+        ComplaintsError: the reason is unknown; the message lists the known ones.
     """
     rules = read_rules(CONF / "expectations.yaml").rules("expectations", Expectation)
     declared = [rule.id for _, rule in rules if rule.severity == "quarantine"]
@@ -92,7 +92,7 @@ def check_reason(reason: str, present: Mapping[str, int]) -> None:
 
 
 def export(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write rows as JSON lines, to be mended and given to `quarantine replay --from`.
+    """Write rows as JSON lines, to be fixed and passed to `quarantine replay --from`.
 
     Raises:
         ComplaintsError: the file can't be written.
@@ -106,42 +106,42 @@ def export(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def read_mended(path: Path) -> dict[str, str | None]:
-    """The mended payloads of a file of JSON lines, by record_id; other keys are passed over.
+    """Read fixed payloads from a JSON lines file, by record_id; other keys are ignored.
 
-    A payload may be the text itself or a JSON object; null leaves the row as bronze has it.
+    A payload may be text or a JSON object; null keeps the row as bronze has it.
 
     Raises:
-        ComplaintsError: the file can't be read, or a line isn't such a row; names file and line.
+        ComplaintsError: the file can't be read, or a line isn't such a row; the message names file and line.
     """
     try:
         lines = path.read_text(encoding="utf-8").split("\n")  # not splitlines: payloads may hold U+2028
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        msg = f"{path} can't be read ({reason}): give the file that `quarantine list --export` wrote, mended."
+        msg = f"{path} can't be read ({reason}): pass a fixed copy of the file that `quarantine list --export` wrote."
         raise ComplaintsError(msg) from error
-    mended: dict[str, str | None] = {}
+    fixed: dict[str, str | None] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        record_id, payload = _mended_row(line, f"{path}:{number}")
-        if record_id in mended:
-            msg = f"{path}:{number} has the record_id {record_id} a second time: keep one of the two lines."
+        record_id, payload = _parse_row(line, f"{path}:{number}")
+        if record_id in fixed:
+            msg = f"{path}:{number} repeats the record_id {record_id}: keep one of the two lines."
             raise ComplaintsError(msg)
-        mended[record_id] = payload
-    return mended
+        fixed[record_id] = payload
+    return fixed
 
 
-def _mended_row(line: str, where: str) -> tuple[str, str | None]:
+def _parse_row(line: str, where: str) -> tuple[str, str | None]:
     try:
         row = json.loads(line)
     except json.JSONDecodeError as error:
         msg = f"{where} is not JSON ({error.msg} at character {error.pos + 1}): each line is one JSON object."
         raise ComplaintsError(msg) from error
     except (ValueError, RecursionError) as error:
-        msg = f"{where} can't be read ({error}): give such a payload as text."
+        msg = f"{where} can't be read ({error}): pass such a payload as text."
         raise ComplaintsError(msg) from error
     if not isinstance(row, dict) or not isinstance(row.get("record_id"), str) or "payload" not in row:
-        msg = f"{where} is no quarantined row: each line is a JSON object with record_id and payload."
+        msg = f"{where} is not a quarantined row: each line is a JSON object with record_id and payload."
         raise ComplaintsError(msg)
     payload = row["payload"]
     if payload is not None and not isinstance(payload, str | dict):
@@ -149,6 +149,6 @@ def _mended_row(line: str, where: str) -> tuple[str, str | None]:
         raise ComplaintsError(msg)
     text = json.dumps(payload, ensure_ascii=False) if isinstance(payload, dict) else payload
     if not is_text(text or ""):
-        msg = f"{where}: the payload holds half of a surrogate pair (\\ud800 to \\udfff alone), which is no character."
+        msg = f"{where}: the payload contains an unpaired surrogate (\\ud800 to \\udfff), which is not a character."
         raise ComplaintsError(msg)
     return row["record_id"], text

@@ -1,6 +1,6 @@
-"""One complaint's way through all layers with times, from its message on Kafka to its published decision.
+"""Trace a complaint through all layers with times, from its Kafka message to its published decision.
 
-Reads all layers and the predictions topic; works beside a running stream, and needs no Spark.
+Reads all layers and the predictions topic; works while a stream runs, and needs no Spark.
 """
 
 from collections.abc import Iterable
@@ -16,17 +16,17 @@ from stewardship.locations import Step, erasures, records_of, steps
 from streaming.kafka.address import broker_address
 from streaming.kafka.topics import consumer_of
 
-WAIT_MS = 5_000  # for the topic's next message; what was published is there at once
+WAIT_MS = 5_000  # wait for the topic's next message; published messages arrive at once
 
 
 @dataclass(frozen=True)
 class Trace:
-    """A complaint's way.
+    """The history of a complaint.
 
     Attributes:
-        complaint_id: its number.
-        steps: in the order of time.
-        note: why it isn't told whether its decision was published, or that it was not; None otherwise.
+        complaint_id: id of the complaint.
+        steps: steps in chronological order.
+        note: why it is unknown whether the decision was published, or that it was not; None otherwise.
     """
 
     complaint_id: int
@@ -34,15 +34,15 @@ class Trace:
     note: str | None
 
     def as_json(self) -> dict[str, Any]:
-        """complaint_id, steps (step, at in UTC, record_id, what) and note."""
+        """Return complaint_id, steps (step, at in UTC, record_id, what) and note."""
         return asdict(self)
 
 
 def trace(settings: Settings, complaint_id: int) -> Trace:
-    """The way of a complaint.
+    """Return the history of a complaint.
 
     Raises:
-        ComplaintsError: there is no lake yet, it has no such complaint, or the complaint was erased.
+        ComplaintsError: there is no lake yet, the complaint doesn't exist, or it was erased.
     """
     records = records_of(settings, complaint_id)
     if not records:
@@ -56,7 +56,7 @@ def trace(settings: Settings, complaint_id: int) -> Trace:
 
 
 def unknown(settings: Settings, complaint_id: int) -> ComplaintsError:
-    """What to tell a person who asks for a complaint that isn't there."""
+    """Return the error for a complaint that doesn't exist or was erased."""
     gone = [row["erased_at"] for row in erasures(settings, complaint_id) if row["erased_at"]]
     if gone:
         return ComplaintsError(f"The complaint {complaint_id} was erased on {max(gone):%Y-%m-%d at %H:%M} UTC.")
@@ -67,7 +67,7 @@ def _published(settings: Settings, complaint_id: int, decision: Step) -> tuple[I
     try:
         servers = broker_address(settings)
     except ComplaintsError as error:
-        return (), f"Kafka was not asked whether the decision was published: {error}"
+        return (), f"Whether the decision was published is unknown: {error}"
     topic = settings.kafka.predictions.name
     with consumer_of(settings.kafka, servers, wait_ms=WAIT_MS) as consumer:
         positions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
@@ -88,4 +88,4 @@ def _published(settings: Settings, complaint_id: int, decision: Step) -> tuple[I
                 del reading[position]
             if not reading:
                 break
-    return (), f"No message of it is on {topic}: it was scored without publishing, or Kafka has dropped it by now."
+    return (), f"It has no message on {topic}: it was scored without publishing, or Kafka has dropped the message."

@@ -1,1 +1,1 @@
-"""Proves the lake's invariants by counting over files and Kafka."""
+"""Verify the lake's invariants by counting rows in files and Kafka."""

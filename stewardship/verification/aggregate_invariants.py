@@ -1,10 +1,10 @@
-"""Aggregates compared with the decisions they sum, as SQL over pinned tables (part of `invariants`)."""
+"""SQL that compares aggregates with the decisions they sum, on pinned tables (part of `invariants`)."""
 
 from gold.aggregates import KEYS
 from gold.tables import BY_DAY, BY_MINUTE
 from lakehouse.tables.declaration import Table
 
-# What gold.aggregates says in Spark's words, in DuckDB's: said again, since the one is to prove the other.
+# The measures of gold.aggregates in DuckDB's SQL: written independently, because one verifies the other.
 _COUNTED = {
     "complaints": "1",
     "escalated": "escalate::INTEGER",
@@ -21,10 +21,10 @@ _MEASURES = {BY_MINUTE: _COUNTED | _LATENCY, BY_DAY: _COUNTED}
 
 
 def aggregate_mismatches(table: Table, under_way: str) -> str:
-    """SQL for the keys of an aggregate whose sums aren't those of the decisions: verdict, id, n.
+    """Return SQL for the keys of an aggregate whose sums differ from the decisions: verdict, id, n.
 
-    Between the sums of those that the summarising query had read, and of all, each may be. What it may not have read
-    is told with the verdict `under_way`.
+    A sum is right if it lies between that of the decisions the summarise query had read and that of all decisions.
+    Decisions it may not have read yet are reported with the verdict `under_way`.
     """
     names, keys, measures = KEYS[table], _KEYS[table], _MEASURES[table]
     expected = ", ".join(

@@ -1,13 +1,13 @@
-"""What must hold of a lake at any moment, as SQL over its pinned tables and copies of its topics.
+"""Invariants that hold for a lake at any time, as SQL on its pinned tables and copies of its topics.
 
-Each invariant has two queries: how many things it is about, and its findings (`verdict`, `id`, `n`): what isn't simply
-as it should be, n times. Findings with a verdict in `APART` are accounted for; all others break the invariant.
+Each invariant has two queries: the number of things it covers, and its findings (`verdict`, `id`, `n`): n deviations
+per id. Findings with a verdict in `APART` are accounted for; all others break the invariant.
 
-Besides the views of the tables there are, made by `stewardship.verification.verify`:
-asked (topic, started, publishing_since), reached (partition, end): what the queries said before the tables were pinned;
-unrefined (record_id), unscored and unsummed (complaint_id): what a query may not have read yet; where that may be
-everything, all_unrefined and so on in asked are true;
-on_input and on_predictions: the topics' messages; cut (reach_ms): up to when Kafka may have dropped predictions.
+Besides the views of the tables, `stewardship.verification.verify` creates these tables:
+asked (topic, started, publishing_since), reached (partition, end): progress of the queries before tables were pinned;
+unrefined (record_id), unscored and unsummed (complaint_id): rows that a query may not have read yet; if that may be
+every row, all_unrefined and so on in asked are true;
+on_input and on_predictions: the topics' messages; cut (reach_ms): time before which Kafka may have dropped predictions.
 """
 
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ BEYOND = "beyond retention"
 UNPUBLISHED = "in batches of which Kafka has nothing, as `complaints score` leaves them"
 APART = (UNDER_WAY, ERASED, BEYOND, UNPUBLISHED)
 
-# The columns that the queries read, by table, in the order in which tables are pinned: what is written later is pinned
-# earlier, so that each row of a table has its origin in those that follow. The erasures come first, and are looked at
-# again in the end: nobody may erase meanwhile.
+# The columns that the queries read, by table, in the order in which tables are pinned: downstream tables are pinned
+# first, so that the source of each row is in the tables that follow. The erasures come first and are checked again at
+# the end, because an erasure must not happen meanwhile.
 COLUMNS: dict[Table, tuple[str, ...]] = {
     bronze.ERASURES: ("record_id", "complaint_id", "erased_at"),
     gold.BY_MINUTE: (*KEYS[gold.BY_MINUTE], *(measure.name for measure in gold.MEASURES), "latency_ms_sum"),
@@ -46,8 +46,8 @@ COLUMNS: dict[Table, tuple[str, ...]] = {
     bronze.COMPLAINTS: ("record_id", "source", "topic", "partition", "offset", "kafka_timestamp", "replay_of"),
 }
 
-# The records and the complaints that are not, once each, where they should be: each found in one pass, for several
-# invariants. What is grouped is small (numbers, digests), since it is as long as the lake.
+# Records, complaints and messages that are not exactly once where they should be, found in one pass for several
+# invariants. The grouped columns are small (numbers, digests), because there is one row per row of the lake.
 PREPARED = (
     """
     CREATE TABLE odd_records AS
@@ -79,12 +79,12 @@ PREPARED = (
     "CREATE TABLE erasing AS SELECT complaint_id FROM bronze.erasures WHERE erased_at IS NULL",
 )
 
-# Where bronze has none of a partition's messages, the checkpoint's offset is another broker's, or another topic's.
+# If bronze has none of a partition's messages, the checkpoint's offset is from another broker or topic.
 _MESSAGES = f"""
     WITH mine AS (
         SELECT "partition", "offset", epoch_ms(kafka_timestamp) AS sent_ms
         FROM bronze.complaints WHERE source = 'kafka' AND topic = (SELECT topic FROM asked)
-    ), erased AS (  -- an id may have a part more
+    ), erased AS (  -- an id may have one more part
         SELECT array_to_string(string_split(record_id, '/')[:3], '/') FROM bronze.erasures
     ), matched AS (
         SELECT "partition", max("offset") + 1 AS "end"
@@ -97,7 +97,7 @@ _MESSAGES = f"""
                 WHEN "offset" < greatest(matched."end", reached."end") AND matched."end" IS NOT NULL THEN 'lost'
                 ELSE '{UNDER_WAY}' END AS verdict, record_id AS id, 1 AS n
     FROM missing LEFT JOIN reached USING ("partition") LEFT JOIN matched USING ("partition")
-"""  # noqa: S608 - our own names; so below
+"""  # noqa: S608 - only our own names, here and below
 
 _ONCE = """
     SELECT 'twice' AS verdict, record_id AS id, bronze - 1 AS n FROM odd_records WHERE bronze > 1
@@ -199,14 +199,14 @@ _PUBLISHED = f"""
 
 @dataclass(frozen=True)
 class Invariant:
-    """Something that must hold.
+    """A condition that must hold.
 
     Attributes:
         name: its key in JSON.
-        says: what must hold, in words.
-        counted: SQL of how many things it is about.
-        findings: SQL of what isn't simply so: verdict, id, n.
-        topic: the topic that it needs, input or predictions; None for those that need none.
+        says: the condition in words.
+        counted: SQL for the number of things it covers.
+        findings: SQL for the deviations: verdict, id, n.
+        topic: the topic it needs, input or predictions; None if it needs none.
     """
 
     name: str

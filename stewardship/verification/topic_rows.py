@@ -1,6 +1,6 @@
-"""A topic's messages as rows of a table of DuckDB: what Kafka has just now, and a digest of what each message says.
+"""Copy a topic's messages into a DuckDB table: coordinates, and a digest of each message's value.
 
-Reads a topic from its first message or from a time on, in portions, up to where it ended at the beginning.
+Reads a topic from its first message or from a time on, in batches, up to its end offsets at the start.
 """
 
 import time
@@ -15,10 +15,10 @@ from kafka import KafkaConsumer, TopicPartition
 
 from lakehouse.errors import ComplaintsError
 
-PORTION = 5_000  # messages handed to DuckDB at a time, at most
+PORTION = 5_000  # maximum messages per insert into DuckDB
 PORTION_BYTES = 32 * 1024 * 1024
 STALLED_SECONDS = 60.0
-# Of aborted transactions nothing is read. TCP finds out what the network does to a message.
+# Messages of aborted transactions are skipped. TCP already detects corruption on the network.
 CLIENT: Mapping[str, Any] = {"isolation_level": "read_committed", "check_crcs": False}
 
 MADE = """
@@ -44,11 +44,11 @@ ROW = pa.schema(
 
 @dataclass(frozen=True)
 class Kept:
-    """What Kafka keeps of a topic.
+    """What Kafka still has of a topic.
 
     Attributes:
-        end: by partition the offset after the last message; empty when there is no such topic.
-        cut: the partitions of whose time that was asked for Kafka has dropped a beginning.
+        end: end offset by partition; empty if the topic doesn't exist.
+        cut: partitions of which Kafka may have dropped messages within the requested period.
     """
 
     end: Mapping[int, int]
@@ -56,10 +56,10 @@ class Kept:
 
 
 def make_table(connection: duckdb.DuckDBPyConnection, table: str) -> None:
-    """Make an empty table for messages.
+    """Create an empty table for messages.
 
     Its columns are partition, offset, sent_ms, complaint_id (the key), record (a hash of the record_id in the value),
-    and content (a digest of the value, null where there is none).
+    and content (a digest of the value, null if there is none).
     """
     connection.execute(MADE.format(table=table))
 
@@ -73,18 +73,18 @@ def read_topic(
     since: datetime | None = None,
     on_rows: Callable[[int], None],
 ) -> Kept:
-    """Put a topic's messages into a table that `make_table` made.
+    """Copy a topic's messages into a table created by `make_table`.
 
     Args:
-        consumer: a client with the options `CLIENT`, of nothing else's.
-        topic: the topic; there may be none.
-        connection: where the table is.
-        table: its name.
-        since: read the values too, and of the messages those that were sent since; None reads no value, and all.
-        on_rows: told how many were read so far.
+        consumer: a client with the options `CLIENT`, not used for anything else.
+        topic: the topic; it may not exist.
+        connection: connection to the database with the table.
+        table: name of the table.
+        since: read messages sent since then, with their values; None reads all messages, without values.
+        on_rows: called with the number of messages read so far.
 
     Raises:
-        ComplaintsError: Kafka gives nothing for a minute.
+        ComplaintsError: Kafka returns no message for a minute.
     """
     positions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
     if not positions:
@@ -116,7 +116,7 @@ def _starts(
 
 
 def _portions(consumer: KafkaConsumer, end: Mapping[Any, int]) -> Iterator[list[Any]]:
-    """The messages before the ends, some thousand at a time, and fewer where they are large."""
+    """Yield the messages before the end offsets, at most `PORTION` or about `PORTION_BYTES` at a time."""
     portion: list[Any] = []
     size, moved = 0, time.monotonic()
     while any(consumer.position(position) < offset for position, offset in end.items()):
@@ -124,7 +124,7 @@ def _portions(consumer: KafkaConsumer, end: Mapping[Any, int]) -> Iterator[list[
         if polled:
             moved = time.monotonic()
         elif time.monotonic() - moved > STALLED_SECONDS:
-            msg = f"Kafka gave no message for {STALLED_SECONDS:.0f} s although there are more: try again."
+            msg = f"Kafka returned no message for {STALLED_SECONDS:.0f} s although there are more: try again."
             raise ComplaintsError(msg)
         for position, messages in polled.items():
             portion += [message for message in messages if message.offset < end[position]]
@@ -139,7 +139,7 @@ def _portions(consumer: KafkaConsumer, end: Mapping[Any, int]) -> Iterator[list[
 def _row(message: Any, *, with_value: bool) -> dict[str, object]:  # noqa: ANN401 - kafka-python has no types
     key, value = message.key, message.value
     text = value.decode(errors="replace") if with_value and value is not None else None
-    is_number = key is not None and key.isdigit() and len(key) <= 18  # noqa: PLR2004 - digits that a bigint holds
+    is_number = key is not None and key.isdigit() and len(key) <= 18  # noqa: PLR2004 - digits that fit a bigint
     return {
         "partition": message.partition,
         "offset": message.offset,

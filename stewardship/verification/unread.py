@@ -1,7 +1,7 @@
-"""What a query has still to read of its table: the data files that were appended since its last finished batch.
+"""Find the rows that a query has not read yet: data files appended to its table since its last finished batch.
 
-Reads the query's checkpoint and the table's log, without Spark. A finished batch had written all of its tables, so a
-row that none of them has, and that is in no unread file, was lost.
+Reads the query's checkpoint and the table's log, without Spark. A finished batch has written all of its tables, so a
+row that is in none of them and in no unread file was lost.
 """
 
 import json
@@ -18,15 +18,15 @@ from lakehouse.tables.declaration import Table
 from lakehouse.tables.lake import table_path
 from streaming.queries.checkpoints import Progress, progress_of
 
-TRIES = 3  # a batch that ends between two looks into a checkpoint makes it look damaged
+TRIES = 3  # a batch that ends between two reads of a checkpoint makes it look damaged
 PAUSE = 0.2
 
 
 def progress(settings: Settings, query: str) -> Progress:
-    """How far a query has come, asked beside a running stream.
+    """Return the progress of a query, also while a stream runs.
 
     Raises:
-        ComplaintsError: its checkpoint is damaged.
+        ComplaintsError: the checkpoint is damaged.
     """
     folder = settings.folder / "checkpoints" / query
     for _ in range(TRIES - 1):
@@ -39,11 +39,11 @@ def progress(settings: Settings, query: str) -> Progress:
 
 @dataclass(frozen=True)
 class Unread:
-    """What a query may not have read of a table.
+    """The part of a table that a query may not have read.
 
     Attributes:
-        everything: whether that may be any row: it has no finished batch yet, or is still in the table's beginning.
-        files: otherwise the data files.
+        everything: whether that may be any row: no batch has finished yet, or the initial snapshot is still being read.
+        files: otherwise, the unread data files.
     """
 
     everything: bool
@@ -51,12 +51,12 @@ class Unread:
 
 
 def unread(settings: Settings, table: Table, read: dict[str, Any] | None) -> Unread:
-    """What a query has still to read of a table.
+    """Return the part of a table that a query has not read yet.
 
     Args:
-        settings: the lake's.
+        settings: settings of the lake.
         table: the query's source.
-        read: where its last finished batch ended (`Progress.read`), known before the table was looked at.
+        read: end of its last finished batch (`Progress.read`), read before the table's log.
     """
     if read is None or read["isStartingVersion"]:
         return Unread(everything=True)
@@ -68,7 +68,7 @@ def unread(settings: Settings, table: Table, read: dict[str, Any] | None) -> Unr
 
 
 def _appended(commit: Path) -> Iterator[str]:
-    """The data files that a commit appended; none of one that changes rows, which the queries pass over."""
+    """Yield the data files that a commit appended; none if it changes rows, since the queries skip such commits."""
     actions = [json.loads(line) for line in commit.read_text(encoding="utf-8").splitlines()]
     if not any(action.get("remove", {}).get("dataChange") for action in actions):
         yield from (unquote(action["add"]["path"]) for action in actions if action.get("add", {}).get("dataChange"))

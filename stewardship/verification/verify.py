@@ -1,8 +1,8 @@
-"""Proves that nothing was lost and nothing is there twice: the invariants of a lake, counted over files and Kafka.
+"""Verify that nothing was lost or duplicated: the invariants of a lake, counted over files and Kafka.
 
-Reads the Delta tables, the queries' checkpoints and both topics, without Spark and without a lock, so also beside a
-running stream: each table as of one version (`invariants.COLUMNS` says in which order), and what a query had not
-finished at that point is counted as under way.
+Reads the Delta tables, the queries' checkpoints and both topics, without Spark and without a lock, so also while a
+stream runs: each table at one version (in the order of `invariants.COLUMNS`); work that a query had not finished at
+that point is counted as in progress (`UNDER_WAY`).
 """
 
 import tempfile
@@ -32,11 +32,11 @@ from streaming.kafka.topics import consumer_of
 
 EXAMPLES = 5
 NO_KAFKA = "Not checked: this lake has no broker, and kafka.bootstrap_servers names none."
-NO_CHAMPION = "No complaint is scored yet, since there is no champion: `complaints train` makes one."
-NOT_SCORED = "No complaint is scored yet: `complaints stream` does it, or `complaints score`."
-Say = Callable[[str], None]
+NO_CHAMPION = "No complaint is scored yet, because there is no champion: run `complaints train`."
+NOT_SCORED = "No complaint is scored yet: run `complaints stream` or `complaints score`."
+Notify = Callable[[str], None]
 
-# By query what it may not have read yet: the name of that list, the query's source, and the column to tell rows by.
+# By query: the name of its list of unread rows, its source table, and the column that identifies a row.
 WAITING: Mapping[str, tuple[str, Table, str]] = {
     "refine": ("unrefined", BRONZE, "record_id"),
     "score": ("unscored", COMPLAINTS, "complaint_id"),
@@ -46,16 +46,16 @@ WAITING: Mapping[str, tuple[str, Table, str]] = {
 
 @dataclass(frozen=True)
 class Checked:
-    """What counting an invariant gave.
+    """Result of checking an invariant.
 
     Attributes:
-        name: the invariant's.
-        says: what must hold.
-        counted: how many things it is about; None where it could not be checked.
-        broken: by what is wrong with them, how many break it.
-        apart: by reason, how many are accounted for although they are not where the rest is: under way, and more.
-        examples: by what is wrong, the ids of some.
-        note: what else there is to know.
+        name: name of the invariant.
+        says: the condition in words.
+        counted: number of things it covers; None if it could not be checked.
+        broken: number of violations by verdict.
+        apart: number of accounted exceptions by reason, such as being in progress.
+        examples: some ids by verdict.
+        note: additional information.
     """
 
     name: str
@@ -68,21 +68,21 @@ class Checked:
 
     @property
     def holds(self) -> bool:
-        """Whether nothing breaks it."""
+        """Whether there are no violations."""
         return not self.broken
 
     @property
     def under_way(self) -> int:
-        """How many are on their way."""
+        """Number of things in progress."""
         return self.apart.get(UNDER_WAY, 0)
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What a verification found.
+    """Result of a verification.
 
     Attributes:
-        invariants: each with its counts.
+        invariants: each invariant with its counts.
         seconds: from start to end.
     """
 
@@ -96,24 +96,24 @@ class Verified:
 
     @property
     def under_way(self) -> int:
-        """How many things are on their way, over all invariants."""
+        """Number of things in progress, over all invariants."""
         return sum(checked.under_way for checked in self.invariants)
 
     def as_json(self) -> dict[str, Any]:
-        """The attributes by name."""
+        """Return the attributes by name."""
         invariants = {one.name: {"holds": one.holds, **asdict(one)} for one in self.invariants}
         seconds = round(self.seconds, 1)
         return {"holds": self.holds, "under_way": self.under_way, "seconds": seconds, "invariants": invariants}
 
 
-def verify(settings: Settings, say: Say) -> Verified:
-    """Count every invariant of a local lake.
+def verify(settings: Settings, notify: Notify) -> Verified:
+    """Check every invariant of a local lake.
 
-    The embedded broker is started for it when no stream has it running.
+    The embedded broker is started if no stream is running it.
 
     Raises:
         ComplaintsError: there is no lake; a checkpoint is damaged; Kafka can't be reached; or a complaint was erased
-            meanwhile.
+            during the verification.
     """
     if not settings.is_local:
         msg = "This command verifies a local lake only: on a workspace, query its tables through a SQL warehouse."
@@ -123,12 +123,12 @@ def verify(settings: Settings, say: Say) -> Verified:
         raise ComplaintsError(msg)
     started = datetime.now(UTC)
     with tempfile.TemporaryDirectory(prefix="complaints-verify-") as spill:
-        verifying = _Verifying(settings, PinnedTables(settings, Path(spill)), started, say)
+        verifying = _Verifying(settings, PinnedTables(settings, Path(spill)), started, notify)
         try:
             checked = verifying.checked()
         except duckdb.Error as error:
             first = str(error).strip().partition("\n")[0]
-            msg = f"The lake in {settings.folder} can't be read whole ({first}): verify again, when nobody erases."
+            msg = f"The lake in {settings.folder} can't be read whole ({first}): verify again while no erasure runs."
             raise ComplaintsError(msg) from error
         finally:
             verifying.close()
@@ -138,25 +138,25 @@ def verify(settings: Settings, say: Say) -> Verified:
 class _Verifying:
     """The steps of one verification."""
 
-    def __init__(self, settings: Settings, tables: PinnedTables, started: datetime, say: Say) -> None:
+    def __init__(self, settings: Settings, tables: PinnedTables, started: datetime, notify: Notify) -> None:
         self._settings = settings
         self._tables = tables
         self._sql = tables.connection
         self._started = started
-        self._say = say
+        self._notify = notify
         self._kafka = False
         self._notes: dict[str, str] = {}
 
     def close(self) -> None:
-        """Let the copies go."""
+        """Close the connection and its copies."""
         self._sql.close()
 
     def checked(self) -> tuple[Checked, ...]:
-        """Each invariant with its counts."""
-        self._say("Reading the checkpoints and the tables' logs.")
+        """Return each invariant with its counts."""
+        self._notify("Reading the checkpoints and the tables' logs.")
         self._pin()
         self._copy_topics()
-        self._say("Counting the rows of bronze and where they went.")
+        self._notify("Counting the rows of bronze and their destinations.")
         for statement in PREPARED:
             self._sql.execute(statement)
         checked = tuple(self._count(invariant) for invariant in INVARIANTS)
@@ -166,9 +166,9 @@ class _Verifying:
         return checked
 
     def _pin(self) -> None:
-        """Note how far each query is, then pin each table: what a query says to be done is in its tables by then."""
+        """Record each query's progress, then pin each table, so that completed batches are in the pinned tables."""
         reached = {query: progress(self._settings, query) for query in ("ingest", *WAITING)}
-        publishing_since = _begun(self._settings, "score", reached["score"].done) or self._started
+        publishing_since = _next_planned_at(self._settings, "score", reached["score"].done) or self._started
         topic = self._settings.kafka.input.name
         self._sql.execute("CREATE TABLE asked (topic VARCHAR, started TIMESTAMPTZ, publishing_since TIMESTAMPTZ)")
         self._sql.execute("INSERT INTO asked VALUES (?, ?, ?)", [topic, self._started, publishing_since])
@@ -178,12 +178,12 @@ class _Verifying:
         for table, columns in COLUMNS.items():
             self._tables.pin(table, columns)
         for query in WAITING:
-            self._note_unread(query, reached[query].read)
+            self._store_unread(query, reached[query].read)
         if reached["score"].read is None:
             registry = self._settings.folder / "mlflow" / "mlflow.db"
             self._notes["gold"] = NOT_SCORED if registry.is_file() else NO_CHAMPION
 
-    def _note_unread(self, query: str, read: dict[str, Any] | None) -> None:
+    def _store_unread(self, query: str, read: dict[str, Any] | None) -> None:
         name, table, column = WAITING[query]
         waiting = unread(self._settings, table, read)
         self._sql.execute(f"ALTER TABLE asked ADD COLUMN all_{name} BOOLEAN DEFAULT {waiting.everything}")
@@ -197,7 +197,7 @@ class _Verifying:
         for table in ("on_input", "on_predictions"):
             make_table(self._sql, table)
         self._sql.execute("CREATE TABLE cut (reach_ms BIGINT)")
-        with _servers(self._settings, self._say) as servers:
+        with _servers(self._settings, self._notify) as servers:
             if servers is None:
                 return
             self._kafka = True
@@ -205,8 +205,8 @@ class _Verifying:
                 self._copy("messages", self._settings.kafka.input.name, "on_input", consumer)
                 (since,) = self._sql.execute("SELECT min(scored_at) FROM gold.decisions").fetchone() or (None,)
                 name = self._settings.kafka.predictions.name
-                kept = self._copy("published", name, "on_predictions", consumer, since or self._started)
-        for number in kept.cut:
+                remaining = self._copy("published", name, "on_predictions", consumer, since or self._started)
+        for number in remaining.cut:
             self._sql.execute(
                 "INSERT INTO cut SELECT coalesce(min(sent_ms), epoch_ms(any_value(started))) "
                 'FROM asked LEFT JOIN on_predictions ON "partition" = $number',
@@ -215,15 +215,15 @@ class _Verifying:
 
     def _copy(self, name: str, topic: str, table: str, consumer: Any, since: datetime | None = None) -> Kept:  # noqa: ANN401
         def on_rows(done: int) -> None:
-            self._say(f"Reading {topic}: {done:,} messages.")
+            self._notify(f"Reading {topic}: {done:,} messages.")
 
-        kept = read_topic(consumer, topic, self._sql, table, since=since, on_rows=on_rows)
-        if not kept.end:
+        remaining = read_topic(consumer, topic, self._sql, table, since=since, on_rows=on_rows)
+        if not remaining.end:
             self._notes[name] = f"There is no topic {topic} at the broker."
-        return kept
+        return remaining
 
     def _count(self, invariant: Invariant) -> Checked:
-        self._say(f"Checking that {invariant.says}.")
+        self._notify(f"Checking that {invariant.says}.")
         if invariant.topic and not self._kafka:
             return Checked(invariant.name, invariant.says, None, {}, {}, {}, NO_KAFKA)
         (counted,) = self._sql.execute(invariant.counted).fetchone() or (0,)
@@ -238,15 +238,15 @@ class _Verifying:
         return Checked(invariant.name, invariant.says, int(counted), broken, apart, examples, note)
 
 
-def _begun(settings: Settings, query: str, done: int | None) -> datetime | None:
-    """When the batch after the last finished one was planned; None when none was."""
+def _next_planned_at(settings: Settings, query: str, done: int | None) -> datetime | None:
+    """Return when the batch after the last finished one was planned, or None."""
     planned = settings.folder / "checkpoints" / query / "offsets" / str(0 if done is None else done + 1)
     return datetime.fromtimestamp(planned.stat().st_mtime, UTC) if planned.is_file() else None
 
 
 @contextmanager
-def _servers(settings: Settings, say: Say) -> Iterator[str | None]:
-    """The brokers' address, the embedded one started where nobody has; None for a lake that never had one."""
+def _servers(settings: Settings, notify: Notify) -> Iterator[str | None]:
+    """Yield the brokers' address, starting the embedded one if needed; None for a lake that never had a broker."""
     folder = settings.folder / "broker"
     if settings.kafka.bootstrap_servers is not None or not folder.is_dir():
         yield settings.kafka.bootstrap_servers
@@ -254,7 +254,7 @@ def _servers(settings: Settings, say: Say) -> Iterator[str | None]:
     try:
         address = broker_address(settings)
     except ComplaintsError:
-        say("Starting the embedded broker.")
+        notify("Starting the embedded broker.")
         with Broker(folder) as broker:
             yield broker.bootstrap_servers
     else:

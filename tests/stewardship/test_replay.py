@@ -180,12 +180,12 @@ def test_while_another_process_writes_a_replay_is_refused(refused: Settings) -> 
     ("text", "message"),
     [
         ('{"record_id": "a", "payload": "x"}\nnonsense\n', r":2 is not JSON \(Expecting value at character 1\)"),
-        ('["a"]', ":1 is no quarantined row"),
-        ('{"record_id": 7, "payload": "x"}', ":1 is no quarantined row"),
-        ('{"record_id": "a"}', ":1 is no quarantined row"),
+        ('["a"]', ":1 is not a quarantined row"),
+        ('{"record_id": 7, "payload": "x"}', ":1 is not a quarantined row"),
+        ('{"record_id": "a"}', ":1 is not a quarantined row"),
         ('{"record_id": "a", "payload": 7}', ":1: the payload is a int"),
-        ('{"record_id": "a", "payload": "\\ud800"}', ":1: the payload holds half of a surrogate pair"),
-        ('{"record_id": "a", "payload": "x"}\n\n{"record_id": "a", "payload": "y"}', ":3 has the record_id a a second"),
+        ('{"record_id": "a", "payload": "\\ud800"}', ":1: the payload contains an unpaired surrogate"),
+        ('{"record_id": "a", "payload": "x"}\n\n{"record_id": "a", "payload": "y"}', ":3 repeats the record_id a"),
     ],
 )
 def test_an_invalid_line_of_a_file_of_fixed_rows_is_named(tmp_path: Path, text: str, message: str) -> None:
