@@ -9,7 +9,7 @@ from streaming.kafka.topics import ensure_topics
 
 
 @contextmanager
-def kafka_of(settings: Settings, say: Callable[[str], None]) -> Iterator[str | None]:
+def kafka_of(settings: Settings, notify: Callable[[str], None]) -> Iterator[str | None]:
     """Yield the brokers' address once both topics exist; an embedded broker is started, and stopped at the end.
 
     Yields None for a lake that never had a broker. The caller holds the writer lock, so no stream runs on the lake.
@@ -22,7 +22,7 @@ def kafka_of(settings: Settings, say: Callable[[str], None]) -> Iterator[str | N
         ensure_topics(settings.kafka, settings.kafka.bootstrap_servers)
         yield settings.kafka.bootstrap_servers
     elif settings.is_local and folder.is_dir():
-        say("Starting the embedded broker.")
+        notify("Starting the embedded broker.")
         with Broker(folder) as broker:
             ensure_topics(settings.kafka, broker.bootstrap_servers)
             yield broker.bootstrap_servers

@@ -22,7 +22,7 @@ from streaming.kafka.topics import describe_topics
 
 SOURCES = {"refine": bronze.COMPLAINTS, "score": silver.COMPLAINTS, "summarise": gold.DECISIONS}
 RESTORE = (
-    "Put back the last copy of the whole lake (docs/operations.md, Back up and restore), or move that folder away: "
+    "Restore the last copy of the whole lake (docs/operations.md, Back up and restore), or move that folder away: "
     "then its query reads everything again and adds what is missing; nothing was changed."
 )
 

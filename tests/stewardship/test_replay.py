@@ -141,17 +141,17 @@ def test_a_replay_killed_after_sending_is_finished_and_not_repeated(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ids(lake.settings)
-    settle = module._Replay.settle
+    sync = module._Replay.sync
     calls = Counter[str]()
 
     def killed_the_second_time(replaying: module._Replay) -> None:
-        calls["settle"] += 1
-        if calls["settle"] == 2:
+        calls["sync"] += 1
+        if calls["sync"] == 2:
             raise KeyboardInterrupt
-        settle(replaying)
+        sync(replaying)
 
     mended = {names[2]: json.dumps(complaint(2))}
-    monkeypatch.setattr(module._Replay, "settle", killed_the_second_time)
+    monkeypatch.setattr(module._Replay, "sync", killed_the_second_time)
     with pytest.raises(KeyboardInterrupt):
         replay_fixed(lake, mended)
     assert len(replays(lake)) == 1

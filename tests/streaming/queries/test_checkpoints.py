@@ -107,11 +107,11 @@ def without_offsets(checkpoint: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (torn, r"The checkpoint of the ingest query is damaged: .*/offsets/1 is missing or incomplete\. Put back"),
-        (emptied, r"The checkpoint of the ingest query is damaged: .*/offsets/1 is missing or incomplete\. Put back"),
-        (without_its_id, r"The checkpoint of the ingest query is damaged: .*/metadata is missing or incomplete\. Put"),
-        (without_commits, r"The checkpoint of the ingest query is missing .*/commits/0\. Put back the last copy"),
-        (without_offsets, r"The checkpoint of the ingest query is missing .*/offsets/1\. Put back the last copy"),
+        (torn, r"The checkpoint of the ingest query is damaged: .*/offsets/1 is missing or incomplete\. Restore"),
+        (emptied, r"The checkpoint of the ingest query is damaged: .*/offsets/1 is missing or incomplete\. Restore"),
+        (without_its_id, r"The checkpoint of the ingest query is damaged: .*/metadata is missing or incomplete\. Restore"),
+        (without_commits, r"The checkpoint of the ingest query is missing .*/commits/0\. Restore the last copy"),
+        (without_offsets, r"The checkpoint of the ingest query is missing .*/offsets/1\. Restore the last copy"),
     ],
 )
 def test_a_damaged_checkpoint_is_refused_with_the_file_named_and_not_changed(
