@@ -1,4 +1,4 @@
-"""Benchmarks of the real pipeline (broker, Delta, the registry's champion, decisions, publishing) on scratch lakes.
+"""Benchmarks of the real pipeline, from broker to published decisions, on scratch lakes.
 
 Each starts from an empty lake under ``<root>/bench`` with the champion of the root's registry, writes its metrics as
 JSON and its batches as a chart under ``<root>/reports``, and leaves the root's own tables unchanged.
@@ -147,14 +147,14 @@ def bench_batch(settings: Settings, plan: Plan, watcher: Watcher) -> Bench:
 
 
 def batch_metrics(rows: int, steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the batch metrics from steps of `step` and `seconds`: seconds by step, and overall rows per minute."""
+    """Return the batch metrics: seconds by step, and rows per minute over all steps."""
     seconds = sum(step["seconds"] for step in steps)
     by_step = {step["step"]: step["seconds"] for step in steps}
     return {"rows": rows, "steps": by_step, "rows_per_minute": round(60 * rows / seconds)}
 
 
 def bench_growth(settings: Settings, plan: Plan, sizes: Sequence[int], watcher: Watcher) -> Bench:
-    """Measure the stream's batch times at several sizes of gold.decisions, filled with copies of the root's decisions.
+    """Measure batch times at several sizes of gold.decisions, filled with copies of the root's decisions.
 
     The JVM's compiler makes batches faster for many minutes. So the sizes are measured in ascending and then descending
     order, the first after twice the warm-up, and a size's median is the mean of its two runs.
@@ -184,7 +184,7 @@ def growth_metrics(sizes: Sequence[int], found: Mapping[int, Sequence[Mapping[st
 
 
 def _times_at_size(source: Lake, plan: Plan, size: int, watcher: Watcher, folder: str) -> Mapping[str, Any]:
-    """Measure query times with `size` decisions; uses a separate folder because Spark caches tables by path."""
+    """Measure query times with `size` decisions, in a new folder because Spark caches tables by path."""
     with lake_with_champion(source.settings, folder) as empty:
         watcher.notify(f"Filling gold.decisions with {size:,} rows.")
         _fill(source, Lake(source.spark, empty), size)

@@ -42,7 +42,7 @@ class QueryTime:
 
 
 def query_times(settings: Settings, tables: Sequence[Table]) -> list[QueryTime]:
-    """Return the time of each chart's query on this lake; the views are created under its `superset` folder."""
+    """Return the time of each chart's query on this lake; creates the views in its `superset` folder."""
     home = settings.folder / "superset"
     home.mkdir(parents=True, exist_ok=True)
     (home / "views.json").write_text(json.dumps(described(settings, tables)), encoding="utf-8")

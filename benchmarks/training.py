@@ -1,4 +1,4 @@
-"""Measure training on multiples of the lake's rows: seconds and memory, each size in a separate process.
+"""Measure seconds and memory of training on multiples of the lake's rows, one process per size.
 
 The rows are copies of the lake's complaints and outcomes under new ids. Each copied narrative gets the second half of
 another one, because training removes duplicate narratives. Unlike in real data of that size, the numbers of companies
@@ -54,7 +54,7 @@ def bench_train(settings: Settings, times: Sequence[int], notify: Callable[[str]
 
 
 def _fill(lake: Lake, target: Lake, factor: int) -> int:
-    """Write `factor` copies of the complaints and outcomes into another lake; return the number of complaints."""
+    """Write `factor` copies of the rows into another lake; return the number of complaints."""
     target.create((COMPLAINTS, NARRATIVES, OUTCOMES))
     target.append(multiplied(lake.read(COMPLAINTS), factor), COMPLAINTS, "bench:complaints")
     target.append(_copies(lake.read(OUTCOMES), factor), OUTCOMES, "bench:outcomes")
@@ -62,7 +62,7 @@ def _fill(lake: Lake, target: Lake, factor: int) -> int:
 
 
 def multiplied(complaints: DataFrame, factor: int) -> DataFrame:
-    """Return `factor` copies of the complaints; the nth copy of a narrative ends like the nth narrative after it.
+    """Return `factor` copies; the nth copy of a narrative ends like the nth narrative after it.
 
     Reads `complaint_id` and `narrative`. The first copy is the unchanged complaints.
     """
@@ -92,7 +92,7 @@ def _own_id() -> Column:
 
 
 def _trained(settings: Settings) -> dict[str, Any]:
-    """Run `complaints train` on a lake and return its seconds and the peak memory of Python and Java in MB."""
+    """Run `complaints train` on a lake; return its seconds and the peak memory of Python and Java in MB."""
     program = Path(sys.executable).with_name("complaints")
     words = [str(program), "--root", str(settings.folder), "--environment", settings.environment, "train", "--json"]
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:

@@ -1,4 +1,4 @@
-"""Alert rules as code (`conf/alerts.yaml`): evaluated on gold, returned to the caller or sent to a webhook."""
+"""Alert rules as code (`conf/alerts.yaml`): evaluated on gold, returned or sent to a webhook."""
 
 import http.client
 import json
@@ -21,7 +21,7 @@ Query = Callable[[str], Sequence[Sequence[Any]]]  # runs a statement and returns
 
 
 class AlertRule(Rule):
-    """One rule: a query that returns one number, its threshold, and what it means if the number exceeds it."""
+    """A query that returns one number, its threshold, and what it means if the number exceeds it."""
 
     id: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     query: str = Field(min_length=1)
@@ -74,7 +74,7 @@ def _evaluated(query: Query, rule: AlertRule) -> Alert:
 
 
 def send(alerts: Iterable[Alert], webhook: str) -> None:
-    """Post the alerts to a webhook as a JSON object with `text`, which chat programs display, and `alerts`.
+    """Post the alerts to a webhook as JSON with `text`, which chat programs display, and `alerts`.
 
     Raises:
         ComplaintsError: the webhook did not accept them.

@@ -19,7 +19,7 @@ CACHED_ROWS = "superset/cache/data"  # cached rows of charts; queried again if m
 
 
 def sweep(settings: Settings, words: Sequence[str]) -> None:
-    """Remove Spark's scratch files, scratch lakes, cached rows, input examples, and logs that contain the words.
+    """Remove scratch files, scratch lakes, cached rows, input examples, and logs that contain the words.
 
     Staged files of a killed load are already removed by `lakehouse.tables.lake.writer_lock`.
 
@@ -45,7 +45,7 @@ def sweep(settings: Settings, words: Sequence[str]) -> None:
 
 
 def _remove_scratch_lake(folder: Path, lock: Path) -> None:
-    """Remove the folder of `streaming.service.scratch_lake`, unless it is in use; its own process removes it then."""
+    """Remove a scratch lake's folder, unless it is in use; then its own process removes it."""
     with suppress(BusyError), WriterLock(lock, "", patience=0):
         shutil.rmtree(folder, ignore_errors=True)
 

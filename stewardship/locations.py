@@ -1,4 +1,4 @@
-"""Locate a complaint: every row of every layer that comes from it, without Spark, also while a stream runs.
+"""Locate a complaint's rows in every layer, without Spark, also while a stream runs.
 
 Reads all layers; quarantine has no complaint id column, so bronze's payloads are searched for the id.
 """
@@ -117,7 +117,7 @@ def whole_number(complaint_id: int) -> str:
 
 
 def names(complaint_id: int, payload: str | None, payload_bytes: bytes | None) -> bool:
-    """Whether a payload belongs to this complaint; if it is not a JSON object, whether it contains the number."""
+    """Whether a payload has this complaint id; if it is not a JSON object, whether it contains the number."""
     text = payload if payload is not None else (payload_bytes or b"").decode(errors="replace")
     cells = cells_of(text)
     if cells is None:
@@ -139,7 +139,7 @@ def destinations(settings: Settings, records: Sequence[str]) -> dict[str, str]:
 
 
 def erasures(settings: Settings, complaint_id: int) -> list[Mapping[str, Any]]:
-    """Return a complaint's rows of bronze.erasures; empty if the lake is from an earlier version without it."""
+    """Return a complaint's rows of bronze.erasures; empty in older lakes without the table."""
     if not (table_path(settings, ERASURES) / "_delta_log").is_dir():
         return []
     found = query(settings, TABLES, ERASED, {"id": complaint_id})

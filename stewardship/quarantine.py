@@ -1,4 +1,4 @@
-"""Quarantined rows waiting for a replay: list and count them without Spark, export them, and read fixed rows back.
+"""List, count and export quarantined rows without Spark, and read fixed rows back.
 
 Reads silver.quarantine and bronze.complaints; works while a stream runs. Grain: one row per row of silver.quarantine.
 """
@@ -76,7 +76,7 @@ def _with_whole_payloads(settings: Settings, rows: list[dict[str, Any]]) -> list
 
 
 def check_reason(reason: str, present: Mapping[str, int]) -> None:
-    """Reject a reason that is neither a current rule nor in the table, which may have reasons of former rules.
+    """Reject a reason that is neither a current rule nor in the table (as reasons of former rules are).
 
     Raises:
         ComplaintsError: the reason is unknown; the message lists the known ones.

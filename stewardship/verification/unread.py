@@ -1,4 +1,4 @@
-"""Find the rows that a query has not read yet: data files appended to its table since its last finished batch.
+"""Find what a query has not read yet: data files appended since its last finished batch.
 
 Reads the query's checkpoint and the table's log, without Spark. A finished batch has written all of its tables, so a
 row that is in none of them and in no unread file was lost.
@@ -68,7 +68,7 @@ def unread(settings: Settings, table: Table, read: dict[str, Any] | None) -> Unr
 
 
 def _appended(commit: Path) -> Iterator[str]:
-    """Yield the data files that a commit appended; none if it changes rows, since the queries skip such commits."""
+    """Yield the data files that a commit appended; none if it changes rows: queries skip such commits."""
     actions = [json.loads(line) for line in commit.read_text(encoding="utf-8").splitlines()]
     if not any(action.get("remove", {}).get("dataChange") for action in actions):
         yield from (unquote(action["add"]["path"]) for action in actions if action.get("add", {}).get("dataChange"))

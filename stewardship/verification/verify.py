@@ -166,7 +166,7 @@ class _Verifying:
         return checked
 
     def _pin(self) -> None:
-        """Record each query's progress, then pin each table, so that completed batches are in the pinned tables."""
+        """Record each query's progress, then pin the tables, so that they contain all completed batches."""
         reached = {query: progress(self._settings, query) for query in ("ingest", *WAITING)}
         publishing_since = _next_planned_at(self._settings, "score", reached["score"].done) or self._started
         topic = self._settings.kafka.input.name
@@ -246,7 +246,7 @@ def _next_planned_at(settings: Settings, query: str, done: int | None) -> dateti
 
 @contextmanager
 def _servers(settings: Settings, notify: Notify) -> Iterator[str | None]:
-    """Yield the brokers' address, starting the embedded one if needed; None for a lake that never had a broker."""
+    """Yield the brokers' address, starting the embedded one if needed; None if there never was a broker."""
     folder = settings.folder / "broker"
     if settings.kafka.bootstrap_servers is not None or not folder.is_dir():
         yield settings.kafka.bootstrap_servers

@@ -1,4 +1,4 @@
-"""Score complaints that are in silver but not yet in gold, then update the aggregates; needs no broker."""
+"""Score complaints that are in silver but not in gold, then update the aggregates; needs no broker."""
 
 from collections.abc import Callable
 

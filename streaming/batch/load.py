@@ -67,7 +67,9 @@ class LoadResult:
         return sum(file.rows for file in self.files if not file.is_known)
 
     def as_json(self) -> dict[str, Any]:
-        """Return rows, silver, quarantined, duplicates, outcomes, seconds; the same and `known` per file in `files`.
+        """Return total rows by destination and seconds, and the rows and `known` per file under `files`.
+
+        Keys: rows, silver, quarantined, duplicates, outcomes, seconds.
 
         A file's key is its name, or its path if several have the same name. If only landed, only rows are included.
         """
@@ -147,7 +149,7 @@ def _land_arrivals(lake: Lake, on_progress: OnProgress) -> Landed:
 
 
 def _path(uri: str) -> Path:
-    """Convert Spark's file URI (``file:/data/a b.csv``, ``dbfs:/Volumes/…``) to a path that Python can open."""
+    """Convert Spark's file URI (``file:/data/a b.csv``, ``dbfs:/Volumes/…``) to a local path."""
     return Path("/" + uri.partition(":")[2].lstrip("/"))
 
 

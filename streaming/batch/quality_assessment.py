@@ -1,4 +1,4 @@
-"""Assess the active model versions: decisions joined to outcomes as they arrive, and drift of the inputs.
+"""Assess the active model versions: decisions joined to outcomes, and drift of the inputs.
 
 Reads gold.decisions and silver.outcomes; writes gold.model_quality. Only weeks with a new decision or outcome since the
 last assessment are computed. Large weeks are sampled: for complaints outside the sample, only the date and id are read.

@@ -1,1 +1,1 @@
-"""Kafka: the two topics, the embedded broker, the producer, and the consumer group that exposes the lag."""
+"""Kafka: topics, the embedded broker, the producer, and the consumer group that exposes the lag."""

@@ -1,4 +1,4 @@
-"""Embedded Kafka broker for a laptop and the tests: one KRaft node as a child process, on the loopback only.
+"""Embedded Kafka broker: one KRaft node as a child process, on loopback only, for laptops and tests.
 
 Its folder holds its settings, log and data; a restart on the same folder keeps the messages.
 """

@@ -69,7 +69,7 @@ class GroupCommitter:
         return self._origin is not None and self._found not in (None, self._origin.topic_id)
 
     def take(self, progress: Mapping[str, Any]) -> None:
-        """Queue the end offsets of a completed batch from Spark's progress; other queries than ingest are ignored."""
+        """Queue the end offsets of a completed ingest batch from Spark's progress; ignores other queries."""
         if progress["name"] != "ingest":
             return
         offsets = {

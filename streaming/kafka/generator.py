@@ -1,4 +1,4 @@
-"""Generate load from real complaints: rows recombined under new ids, with configurable shares of bad messages.
+"""Generate load from real complaints: rows recombined under new ids, with shares of bad messages.
 
 Reads rows of export files; makes any number of Kafka messages. The same seed gives the same messages.
 """
@@ -264,7 +264,7 @@ def _members(fields: Mapping[str, str]) -> bytes:
 
 
 def read_rows(paths: Iterable[Path]) -> list[Row]:
-    """Return the complete rows of export files, by display name; dates as ISO text, missing values left out.
+    """Return the complete rows of export files by display name: dates as ISO text, no missing values.
 
     Raises:
         ComplaintsError: a file can't be read.

@@ -1,4 +1,4 @@
-"""A lake's Kafka for a command that needs it briefly: the brokers in the settings, or the embedded one."""
+"""Kafka for a command that needs it briefly: the brokers in the settings, or the embedded one."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from streaming.kafka.topics import ensure_topics
 
 @contextmanager
 def kafka_of(settings: Settings, notify: Callable[[str], None]) -> Iterator[str | None]:
-    """Yield the brokers' address once both topics exist; an embedded broker is started, and stopped at the end.
+    """Yield the brokers' address once both topics exist; starts and stops an embedded broker.
 
     Yields None for a lake that never had a broker. The caller holds the writer lock, so no stream runs on the lake.
 

@@ -96,7 +96,7 @@ def noted(checkpoint: Path) -> Origin | None:
 
 
 def resume_topic(lake: Lake, bootstrap_servers: str) -> Resumed:
-    """Move the checkpoint of the current origin into place for the ingest query, or none if it was never read.
+    """Move the current origin's checkpoint, if any, into place for the ingest query.
 
     If this is interrupted, the next start completes it. A lake from an earlier version has no recorded origin: some of
     its rows are compared with the messages to find out whether they match.

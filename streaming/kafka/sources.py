@@ -13,7 +13,7 @@ _KNOWN_KEYS = frozenset(key for field in FIELDS for key in field.keys)
 
 
 def messages_of(paths: Iterable[Path]) -> Iterator[Message]:
-    """Return the files' records in order: the value as received, the key its complaint id, empty if it has none.
+    """Return the files' records in order: value as received, key the complaint id or empty.
 
     Raises:
         ComplaintsError: a file can't be read; raised at once if it is not an export, during iteration if damaged.

@@ -113,7 +113,7 @@ def admin_client(kafka: KafkaSettings, bootstrap_servers: str) -> Iterator[Kafka
 def consumer_of(
     kafka: KafkaSettings, bootstrap_servers: str, *, wait_ms: int = TIMEOUT_MS, options: Mapping[str, str | int] = NONE
 ) -> Iterator[KafkaConsumer]:
-    """Yield a consumer that commits nothing, closed at the end; it waits up to `wait_ms` for the next message.
+    """Yield a consumer that commits nothing and waits up to `wait_ms` for the next message.
 
     `options` are additional options of the client.
 

@@ -1,4 +1,4 @@
-"""Check that a query can resume: its checkpoint is intact, belongs to its source, and no data was lost.
+"""Check that a query can resume: its checkpoint is intact and its own, and no data was lost.
 
 Spark detects these cases late, with internal error messages, or not at all. The checks are read-only.
 """
@@ -137,7 +137,7 @@ def read_up_to(folder: Path, batch: int, source: str) -> dict[int, int]:
 
 
 def reads_in_order(folder: Path, batch: int) -> bool:
-    """Whether a query has finished the initial snapshot of its table and reads commit by commit from a batch on.
+    """Whether a query is past its table's initial snapshot and reads commit by commit from a batch on.
 
     The initial snapshot arrives in no particular order, so it doesn't separate older rows from newer ones.
     """
@@ -150,7 +150,7 @@ def _numbers(folder: Path) -> set[int]:
 
 
 def _read(path: Path, query: str) -> dict[str, Any]:
-    """End offset of a batch with one source; the log has a version line, a metadata line, then one line per source."""
+    """Return a batch's end offset; the log has a version line, a metadata line, and one line per source."""
     lines = _text(path, query).splitlines()
     if len(lines) < 3 or lines[0] != "v1":  # noqa: PLR2004 - the lines named above
         raise _damaged(path, query)

@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Trigger:
-    """When a query runs its next batch: at an interval (0 = as data arrives), or once over the available data."""
+    """When a query runs a batch: at an interval (0 = as data arrives), or once over the available data."""
 
     until_done: bool = False
     interval_ms: int = 0
@@ -122,7 +122,10 @@ class Queries:
     def score(
         self, model: Model, publishing: Publishing | None, trigger: Trigger, challenger: Model | None = None
     ) -> StreamingQuery:
-        """Stream silver.complaints to gold.decisions, and to Kafka if `publishing`; a challenger scores in shadow."""
+        """Stream silver.complaints to gold.decisions and, if `publishing`, to Kafka.
+
+        A challenger scores in shadow.
+        """
         return self._start(
             "score",
             self._lake.read_stream(silver.COMPLAINTS, **self._rate_limits),

@@ -46,11 +46,11 @@ class IngestBatch:
                 self._lake.append(new, COMPLAINTS, self._guard.mark(batch_id))
 
     def _begin(self, batch_id: int) -> dict[int, int]:
-        """Return the start offset of each partition; partitions that the query has not read before are missing."""
+        """Return the start offset by partition, without partitions that the query has not read before."""
         return read_up_to(self._folder, batch_id - 1, self._topic) if batch_id else {}
 
     def _landed_beyond(self, begin: dict[int, int]) -> dict[int, int]:
-        """Return the last offset per partition that bronze has had at or after `begin`, for any topic of this name."""
+        """Return the last offset by partition that bronze has had from `begin` on, of any topic of this name."""
         coordinates = F.split("record_id", "/")
         erased = self._lake.read(ERASURES).select(
             coordinates[0].alias("topic"), coordinates[1].cast("int").alias("partition"),

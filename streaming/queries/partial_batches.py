@@ -1,4 +1,4 @@
-"""Complete a batch of the refine query that silver may have in part: only the missing rows are written.
+"""Complete a refine batch that silver may have in part: only the missing rows are written.
 
 This applies to the first batch after a start, which may have stopped between two tables, and to rows that are read
 again, for example after a checkpoint was moved away. Commit marks only show what silver knew before the batch; the rows

@@ -105,7 +105,7 @@ class RefineBatch:
             _run_all(self._pool, jobs.values())
 
     def _may_repeat(self, stored: "_Stored", summary: Row) -> bool:
-        """Whether a complaint id may be known already or occur twice in the batch; usually needs no table read."""
+        """Whether a complaint id may be known or occur twice in the batch; usually needs no table read."""
         if self._highest_id is None:
             self._highest_id = stored.highest_id()
         inside = summary["usable"] > summary["distinct_ids"] or summary["bare"] > 0

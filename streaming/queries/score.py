@@ -90,7 +90,7 @@ class ScoreBatch:
 
 
 def messages(decisions: DataFrame) -> DataFrame:
-    """Return the Kafka messages: `key` is the complaint id, `value` the decision as JSON without shadow scores."""
+    """Return messages: `key` is the complaint id, `value` the decision as JSON without shadow scores."""
     columns = [name for name in DECISIONS.column_names if name not in SHADOW]
     key, value = F.col("complaint_id").cast("string"), F.to_json(F.struct(*columns))
     return decisions.select(key.alias("key"), value.alias("value"))

@@ -1,4 +1,4 @@
-"""The summarise query: gold.decisions to the aggregates, off the hot path, each batch added exactly once.
+"""The summarise query: gold.decisions to aggregates, off the hot path, each batch exactly once.
 
 A sum doesn't record which batches it contains. So the first batch of a new query replaces the aggregates, and the query
 reads all decisions from the beginning.

@@ -1,4 +1,4 @@
-"""Supervise the queries: restart failed ones with backoff, raise after too many retries, stop between batches."""
+"""Supervise the queries: restart with backoff, raise after too many retries, stop between batches."""
 
 import re
 import threading

@@ -83,7 +83,7 @@ def counts(lake: Lake, span: Span) -> Counts:
 
 
 def query_times(batches: Sequence[BatchHealth], since: datetime, until: datetime) -> dict[str, dict[str, Any]]:
-    """Return, by query, the batches started in a period: count, mean rows, and percentiles of their duration.
+    """Return, by query, count, mean rows and duration percentiles of the batches started in a period.
 
     `parts_ms` holds the median of each part of a batch.
     """
@@ -122,7 +122,7 @@ class Waits:
 
 
 def end_to_end(lake: Lake, span: Span, score_query: str, since: datetime) -> Waits:
-    """Return latencies from a message's Kafka timestamp to the commit of its decision, for messages since a time.
+    """Return latencies from Kafka timestamp to the decision's commit, for messages since a time.
 
     Commit times come from the table's history; commits that upkeep has removed from it are left out.
     """

@@ -168,7 +168,7 @@ def view(stream: LiveStream, phase: str, sent: int, total: int) -> View:
 
 
 def _wait_until_complete(watched: _Watched, span: Span, sent: ProduceReport) -> Counts:
-    """Return the counts by layer once every message is accounted for, or when there is no progress for long."""
+    """Return the counts by layer once every message is accounted for or progress has stalled."""
     found, counted, moved = None, 0.0, time.monotonic()
     while True:
         watched.tick("finishing", sent.sent)

@@ -1,4 +1,4 @@
-"""Watch the registry while the stream runs: load a new champion in the background, switch between two batches.
+"""Watch the registry: load a new champion in the background, switch to it between two batches.
 
 With shadow scoring, the challenger is watched too; it scores the same complaints but decides nothing.
 """

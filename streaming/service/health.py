@@ -58,7 +58,7 @@ def batch_health(progress: Mapping[str, Any]) -> BatchHealth:
 
 
 def _lag(progress: Mapping[str, Any]) -> int | None:
-    """Return the messages in Kafka after the batch; None if the query doesn't read Kafka or Spark doesn't report it."""
+    """Return the messages in Kafka after the batch; None if Spark doesn't report it or for other sources."""
     source = progress["sources"][0]
     latest, end = source.get("latestOffset"), source.get("endOffset")
     if progress["name"] != "ingest" or not isinstance(latest, dict) or not isinstance(end, dict):
@@ -74,7 +74,7 @@ OnProgress = Callable[[Mapping[str, Any]], None]
 
 
 class HealthRecorder:
-    """Collects the batches of running queries; call `poll` about once per second: Spark keeps only the last few.
+    """Collects the queries' batches; call `poll` about once per second: Spark keeps only the last few.
 
     Batches are dropped once they are stored, because a stream may run for months.
 

@@ -123,7 +123,10 @@ def _stream_once(settings: Settings, generator: Generator, enough: threading.Eve
 
 
 def _warm_up_settings(settings: Settings) -> Settings:
-    """Return settings with long intervals, a broker of their own, and no metrics port (the active stream uses it)."""
+    """Return settings for the warm-up: long intervals, a separate broker, and no metrics port.
+
+    The active stream uses the metrics port.
+    """
     kafka = {"bootstrap_servers": None, "security_protocol": "PLAINTEXT", "username": None, "password": None}
     return settings.model_copy(
         update={

@@ -89,7 +89,7 @@ def upkeep_tasks(lake: Lake, minutes: float) -> list[UpkeepTask]:
 
 
 class Upkeep:
-    """Runs periodic tasks, one at a time, as a context manager; failures are reported and retried next time.
+    """Runs periodic tasks one at a time, as a context manager; reports failures and retries next time.
 
     Args:
         spark: the session that the tasks use; their jobs get their own scheduler pool.

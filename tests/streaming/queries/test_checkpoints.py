@@ -109,7 +109,7 @@ def without_offsets(checkpoint: Path) -> None:
     [
         (torn, r"The checkpoint of the ingest query is damaged: .*/offsets/1 is missing or incomplete\. Restore"),
         (emptied, r"The checkpoint of the ingest query is damaged: .*/offsets/1 is missing or incomplete\. Restore"),
-        (without_its_id, r"The checkpoint of the ingest query is damaged: .*/metadata is missing or incomplete\. Restore"),
+        (without_its_id, r"The checkpoint of the ingest query is damaged: .*/metadata is missing or incomplete\. Re"),
         (without_commits, r"The checkpoint of the ingest query is missing .*/commits/0\. Restore the last copy"),
         (without_offsets, r"The checkpoint of the ingest query is missing .*/offsets/1\. Restore the last copy"),
     ],
