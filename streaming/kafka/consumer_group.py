@@ -112,7 +112,7 @@ class GroupCommitter:
         return KafkaAdminClient(**config, request_timeout_ms=TIMEOUT_MS)
 
     def _requeue(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
-        """Queue offsets that could not be committed again, unless newer ones have arrived."""
+        """Requeue offsets that could not be committed, unless newer ones have arrived."""
         with self._changed:
             self._changed.wait_for(lambda: self._is_closing, RETRY_SECONDS)
             self._waiting = {**offsets, **self._waiting}
