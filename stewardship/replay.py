@@ -9,7 +9,8 @@ the missing timestamps; rows that are still waiting after that have never been s
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,14 +21,16 @@ from bronze.land import landed_from_quarantine
 from bronze.tables import COMPLAINTS as BRONZE
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
+from lakehouse.spark.held import held
+from lakehouse.spark.planned import planned
 from lakehouse.tables.commits import mark
 from lakehouse.tables.declaration import Table
 from lakehouse.tables.lake import Lake, open_lake, writer_lock
 from silver.expectations import load_expectations
-from silver.refine import NARRATIVE_WITHOUT_COMPLAINT, arrived, refined
-from silver.standardize import load_taxonomy
+from silver.refine import NARRATIVE_WITHOUT_COMPLAINT, arrived
 from silver.tables import COMPLAINTS, DUPLICATES, QUARANTINE
 from streaming.batch.load import refine
+from streaming.queries.definitions import Queries
 from streaming.tables import TABLES
 
 REFUSED_SHOWN = 1000
@@ -88,14 +91,11 @@ def replay(
         replaying = _Replay(lake, on_progress)
         replaying.sync()
         fixed = None if mended is None else replaying.fixed(mended)
-        evaluated = replaying.evaluated(replaying.candidates(reason, fixed)).persist()
-        try:
+        with replaying.evaluated(replaying.candidates(reason, fixed)) as evaluated:
             sent_before = 0 if fixed is None else replaying.sent_before(fixed)
             refused = evaluated.where("size(reasons) > 0").select("record_id", "reasons")
             still_refused, shown = refused.count(), refused.orderBy("record_id").limit(REFUSED_SHOWN).collect()
             sent = replaying.send(evaluated)
-        finally:
-            evaluated.unpersist()
     finally:
         lock.release()
     return ReplayResult(
@@ -160,27 +160,35 @@ class _Replay:
         own = whole.join(F.broadcast(wanted.join(fixed, "record_id")), "record_id")
         return own.withColumn("payload", F.coalesce("mended", "payload")).drop("mended")
 
-    def evaluated(self, candidates: DataFrame) -> DataFrame:
+    @contextmanager
+    def evaluated(self, candidates: DataFrame) -> Iterator[DataFrame]:
         """Return the candidates with the reasons to refuse them; empty for those that pass."""
         self._on_progress("evaluating")
-        step = refined(load_taxonomy(), load_expectations(self._lake.spark), self._lake.settings.silver)
+        refining = Queries(self._lake).refining(load_expectations(self._lake.spark))
+        step = planned(refining, self._lake.settings)
         # In the form in which they will land, because a rule may use a row's source; but with their current record ids.
         is_text = F.col("payload").isNotNull()
         landing = (
             candidates.where(is_text).transform(landed_from_quarantine).withColumn("record_id", F.col("replay_of"))
         )
-        verdict = landing.transform(step).select("record_id", "complaint_id", "bare_narrative", "reasons")
+        # Both are held, because each later use would plan the step's hundreds of expressions again.
+        with held(landing.transform(step).select("record_id", "complaint_id", "bare_narrative", "reasons")) as verdict:
+            orphan = F.col("bare_narrative") & F.col("is_known").isNull()
+            reasons = F.when(orphan, F.array(F.lit(NARRATIVE_WITHOUT_COMPLAINT))).otherwise(F.col("reasons"))
+            texts = verdict.join(self._known(verdict), "complaint_id", "left").select("record_id", reasons.alias("now"))
+            rows = candidates.join(texts, "record_id", "left").select(
+                "record_id", "payload", "arrived_at", F.coalesce("now", "refused_for").alias("reasons")
+            )
+            with held(rows) as evaluated:
+                yield evaluated
+
+    def _known(self, verdict: DataFrame) -> DataFrame:
+        """Complaints of rows with nothing but a narrative: those in silver, and those that come with this replay."""
         usable = verdict.where("size(reasons) = 0 AND NOT bare_narrative").select("complaint_id")
         bare = verdict.where("bare_narrative").select("complaint_id")
         known = self._lake.read(COMPLAINTS).select("complaint_id").union(usable)
-        present = (
+        return (
             known.join(F.broadcast(bare), "complaint_id", "left_semi").distinct().withColumn("is_known", F.lit("yes"))
-        )
-        orphan = F.col("bare_narrative") & F.col("is_known").isNull()
-        reasons = F.when(orphan, F.array(F.lit(NARRATIVE_WITHOUT_COMPLAINT))).otherwise(F.col("reasons"))
-        texts = verdict.join(present, "complaint_id", "left").select("record_id", reasons.alias("now"))
-        return candidates.join(texts, "record_id", "left").select(
-            "record_id", "payload", "arrived_at", F.coalesce("now", "refused_for").alias("reasons")
         )
 
     def send(self, evaluated: DataFrame) -> dict[str, int]:

@@ -133,6 +133,7 @@ def _steps_planned_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("streaming.queries.definitions.Planned", plan_of)
         patch.setattr("streaming.queries.refine.planned", lambda step, _: plan_of(step))
+        patch.setattr("stewardship.replay.planned", lambda step, _: plan_of(step))
         patch.setattr(Queries, "refining", refining)
         yield
 
