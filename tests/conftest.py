@@ -18,6 +18,7 @@ from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
 from lakehouse.settings import Settings, load_settings
+from lakehouse.spark.internals import jvm_of
 from lakehouse.spark.planned import Planned
 from lakehouse.spark.session import start_session
 from lakehouse.step import Step
@@ -84,6 +85,18 @@ def spark(session_settings: Settings) -> Iterator[SparkSession]:
     session = start_session(session_settings)
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tables_forgotten() -> Iterator[None]:
+    """Let Delta forget the tables of a module's lakes: it keeps a snapshot with its plans of each for an hour.
+
+    Some four hundred of them fill the heap of 3 GB, and the process spends its time collecting garbage.
+    """
+    yield
+    session = SparkSession.getActiveSession()
+    if session is not None:
+        jvm_of(session).org.apache.spark.sql.delta.DeltaLog.clearCache()
 
 
 @pytest.fixture(scope="session", autouse=True)
