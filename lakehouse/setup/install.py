@@ -107,7 +107,7 @@ class Environment:
     def pip(self, *what: str) -> None:
         """Run ``pip install`` with its output in the log, and report progress."""
         command = [str(self.python), "-m", "pip", "install", "--no-build-isolation", "--use-pep517"]
-        command += ["--no-input", "--disable-pip-version-check", "--progress-bar", "off", *what]
+        command += ["--no-input", "--disable-pip-version-check", "--progress-bar", "off", "--no-compile", *what]
         with self.log.open("a", encoding="utf-8", errors="replace") as log:
             code = self.follow(command, log)
         if code:
