@@ -276,7 +276,7 @@ def test_each_condition_is_evaluated_once(spark: SparkSession, schema: StructTyp
     [
         ("when: text.self_harm", "when: text.self_hram", "rule 'self_harm', when: there is no column 'self_hram'"),
         ("when: text.self_harm", "when: probability > 0.5", "rule 'self_harm', when: there is no column 'probability'"),
-        ("when: text.self_harm", "when: text", "rule 'self_harm', when: gives struct<"),
+        ("when: text.self_harm", "when: text", "rule 'self_harm', when: returns struct<"),
         (
             "{days: 0, kind: calendar}",
             "{days: -1, kind: calendar}",
