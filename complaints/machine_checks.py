@@ -11,6 +11,7 @@ from lakehouse.settings import Settings
 from lakehouse.setup.install import PYTHON
 from lakehouse.setup.jars import check_jars, jars_folder
 from lakehouse.setup.java import find_java
+from lakehouse.spark.session import start_session  # here, and not in the thread of its check: see there
 
 NEEDED_BYTES = 2 * 1024**3  # a day of complaints at full rate, with room for Spark to sort
 
@@ -80,8 +81,6 @@ def spark(settings: Settings) -> str:
     Raises:
         ComplaintsError: the rows read are not the rows written.
     """
-    from lakehouse.spark.session import start_session  # noqa: PLC0415 - takes a second, in parallel with other checks
-
     session = start_session(settings)
     if settings.lake.catalog:
         return f"Spark {session.version}, catalog {session.catalog.currentCatalog()}"

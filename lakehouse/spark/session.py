@@ -8,6 +8,9 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
+# Imported before any thread is started. Python asks setuptools for distutils, which pyspark imports, while it holds its
+# import lock; a thread that starts Java at that moment holds the lock of logging, and each waits forever for the other.
+import setuptools  # noqa: F401
 from py4j.java_gateway import JavaClass, JavaMember
 from pyspark.sql import SparkSession
 
