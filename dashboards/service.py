@@ -190,10 +190,11 @@ class Superset:
         done = subprocess.run(
             command, input=json.dumps(asked), env=self._variables(), capture_output=True, text=True, check=False
         )
-        (self.home / f"{module}.log").write_text(done.stderr)
+        log = self.home / f"{module}.log"
+        log.write_text(done.stderr)
         if done.returncode:
             said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
-            msg = f"Superset could not do it: {said} (all it said is in {self.home / 'provision.log'})."
+            msg = f"Superset could not do it: {said} (its whole output is in {log})."
             raise ComplaintsError(msg)
         answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
         return answer

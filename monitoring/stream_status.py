@@ -128,7 +128,8 @@ def lag(kafka: KafkaSettings, bootstrap_servers: str, group: str, topic: str) ->
                 end,
                 committed,
                 max(0, end - start),
-                rate=((committed or 0) - (committed_before or 0)) / seconds,
+                # A first commit says where the group is, not how fast it got there.
+                rate=0.0 if committed is None or committed_before is None else (committed - committed_before) / seconds,
                 arriving=(end - end_before) / seconds,
             )
         )

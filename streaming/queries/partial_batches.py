@@ -38,14 +38,25 @@ class Completion:
         self._stack = ExitStack()
         self._before = None if outcomes_at is None else outcomes_at - 1
         step = placed(*(self._read(table).where(within) for table in PLACES))
-        self._rows = self._stack.enter_context(held(in_order(rows).transform(step)))
-        self._ids = self._rows.select("complaint_id").where("complaint_id IS NOT NULL").distinct()
-        bounds = self._ids.agg(F.min("complaint_id").alias("low"), F.max("complaint_id").alias("high")).first()
-        low, high = (bounds["low"] or 0, bounds["high"] or 0) if bounds else (0, 0)
-        self._near = f"complaint_id BETWEEN {low:d} AND {high:d}"
+        self._rows = in_order(rows).transform(step)
+        self._near = ""
 
     def __enter__(self) -> Self:
+        with self._stack as stack:  # if this fails, the rows are let go
+            self._rows = stack.enter_context(held(self._rows))
+            self._near = self._range()
+            self._stack = stack.pop_all()
         return self
+
+    def _range(self) -> str:
+        """Return the SQL condition that covers the batch's complaint ids; file statistics skip files outside it."""
+        bounds = self._ids.agg(F.min("complaint_id").alias("low"), F.max("complaint_id").alias("high")).first()
+        low, high = (bounds["low"] or 0, bounds["high"] or 0) if bounds else (0, 0)
+        return f"complaint_id BETWEEN {low:d} AND {high:d}"
+
+    @property
+    def _ids(self) -> DataFrame:
+        return self._rows.select("complaint_id").where("complaint_id IS NOT NULL").distinct()
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()

@@ -179,9 +179,9 @@ class _ScrapeCollector(Collector):
 
     def _latencies(self) -> list[Metric]:
         with self._lock:
-            ended, self._ended = self._ended, {}
-            if ended:
+            if ended := dict(self._ended):
                 parameters = {"since": self._began, "batches": list(ended)}
                 for batch, arrived in query(self._watched.settings, TABLES, WAITS, parameters).rows:
                     self._waits.observe(max(0.0, ended[batch] - arrived) / 1000)
+                self._ended.clear()  # kept until the query has succeeded
             return list(self._waits.collect())
