@@ -186,7 +186,7 @@ class World:
     def send_values(self, values: list[bytes]) -> None:
         """Send raw message values."""
         config = client_config(self.settings.kafka, str(self.settings.kafka.bootstrap_servers))
-        producer = KafkaProducer(**config, max_request_size=1 << 26, buffer_memory=1 << 27)
+        producer = KafkaProducer(**config, max_request_size=1 << 26)
         futures = [producer.send(self.settings.kafka.input.name, value) for value in values]
         for future in futures:
             future.get(30)
