@@ -121,7 +121,7 @@ def replay(invocation: Invocation, reason: str | None, source: Path | None, as_j
         complaints quarantine replay --reason date_received_before_2011
         complaints quarantine replay --from fixed.jsonl
     """
-    from stewardship.quarantine import read_mended, waiting
+    from stewardship.quarantine import read_replacements, waiting
     from stewardship.replay import replay as replay_rows
 
     if reason is not None and source is not None:
@@ -129,9 +129,9 @@ def replay(invocation: Invocation, reason: str | None, source: Path | None, as_j
         raise click.UsageError(msg)
     settings = invocation.settings()
     waiting(settings, reason, 1)  # refuses an unknown reason or an empty lake before Spark starts
-    fixed = None if source is None else read_mended(source)
+    fixed = None if source is None else read_replacements(source)
     with terminal().status("starting Spark") as status:
-        result = replay_rows(settings, reason=reason, mended=fixed, on_progress=status.update).as_json()
+        result = replay_rows(settings, reason=reason, replacements=fixed, on_progress=status.update).as_json()
     if as_json:
         print_json(result)
         return

@@ -105,7 +105,7 @@ def export(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         raise ComplaintsError(msg) from error
 
 
-def read_mended(path: Path) -> dict[str, str | None]:
+def read_replacements(path: Path) -> dict[str, str | None]:
     """Read fixed payloads from a JSON lines file, by record_id; other keys are ignored.
 
     A payload may be text or a JSON object; null keeps the row as bronze has it.

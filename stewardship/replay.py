@@ -67,7 +67,7 @@ def replay(
     settings: Settings,
     *,
     reason: str | None,
-    mended: Mapping[str, str | None] | None,
+    replacements: Mapping[str, str | None] | None,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> ReplayResult:
     """Replay the waiting rows that now pass.
@@ -75,7 +75,7 @@ def replay(
     Args:
         settings: the run's settings.
         reason: evaluate only rows that broke this rule; None evaluates all.
-        mended: evaluate only these rows, by record_id, with these payloads; None evaluates each row's own.
+        replacements: evaluate only these rows, by record_id, with these payloads; None evaluates each row's own.
         on_progress: called with the current step.
 
     Raises:
@@ -90,7 +90,7 @@ def replay(
         lake.create(TABLES)
         replaying = _Replay(lake, on_progress)
         replaying.sync()
-        fixed = None if mended is None else replaying.fixed(mended)
+        fixed = None if replacements is None else replaying.fixed(replacements)
         with replaying.evaluated(replaying.candidates(reason, fixed)) as evaluated:
             sent_before = 0 if fixed is None else replaying.sent_before(fixed)
             refused = evaluated.where("size(reasons) > 0").select("record_id", "reasons")
@@ -127,13 +127,13 @@ class _Replay:
             .execute()
         )
 
-    def fixed(self, mended: Mapping[str, str | None]) -> DataFrame:
-        """Return the fixed rows as a DataFrame with `record_id` and `mended`.
+    def fixed(self, replacements: Mapping[str, str | None]) -> DataFrame:
+        """Return the fixed rows as a DataFrame with `record_id` and `replacement`.
 
         Raises:
             ComplaintsError: a row was never in quarantine.
         """
-        fixed = self._lake.spark.createDataFrame(list(mended.items()), "record_id string, mended string")
+        fixed = self._lake.spark.createDataFrame(list(replacements.items()), "record_id string, replacement string")
         unknown = fixed.join(self._lake.read(QUARANTINE), "record_id", "left_anti").select("record_id")
         if first := unknown.orderBy("record_id").first():
             msg = (
@@ -158,7 +158,7 @@ class _Replay:
         if fixed is None:
             return whole.join(F.broadcast(wanted), "record_id")
         own = whole.join(F.broadcast(wanted.join(fixed, "record_id")), "record_id")
-        return own.withColumn("payload", F.coalesce("mended", "payload")).drop("mended")
+        return own.withColumn("payload", F.coalesce("replacement", "payload")).drop("replacement")
 
     @contextmanager
     def evaluated(self, candidates: DataFrame) -> Iterator[DataFrame]:

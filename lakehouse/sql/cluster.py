@@ -26,7 +26,7 @@ def cluster_query(lake: Lake, tables: Iterable[Table], statement: str) -> list[t
     try:
         selected = names.sub(lambda found: identifiers[found[1]], statement)
         rows = lake.spark.sql(f"SELECT * FROM (\n{selected}\n)").limit(MOST_ROWS)  # noqa: S608 - a subquery
-        return [tuple(row) for row in rows.collect()]
+        return [tuple(row) for row in rows.collect()]  # bounded: MOST_ROWS
     except PySparkException as error:
         msg = f"The SQL can't be run: {str(error).strip().partition(chr(10))[0]}"
         raise ComplaintsError(msg) from error

@@ -101,7 +101,7 @@ def _maintain_on_databricks(lake: Lake, table: Table, *, is_compacted: bool) -> 
 
 
 def _file_count(lake: Lake, table: Table) -> int:
-    (row,) = lake.delta(table).detail().select("numFiles").collect()
+    (row,) = lake.delta(table).detail().select("numFiles").collect()  # bounded: one row
     return int(row[0])
 
 

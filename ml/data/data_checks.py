@@ -43,6 +43,7 @@ def refuse_one_sided(parts: DataFrame) -> dict[int, int]:
     Raises:
         ComplaintsError: if so; names the set.
     """
+    # bounded: one row per part
     found = parts.groupBy("part").agg(F.count("*").alias("rows"), F.countDistinct("label").alias("kinds")).collect()
     kinds = {row.part: row.kinds for row in found}
     for part in (FIT, TEST):

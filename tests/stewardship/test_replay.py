@@ -17,7 +17,7 @@ from lakehouse.tables.lake import Lake, writer_lock
 from silver.refine import PAYLOAD_SHOWN
 from silver.tables import COMPLAINTS, DUPLICATES, NARRATIVES, OUTCOMES, QUARANTINE
 from stewardship import replay as module
-from stewardship.quarantine import export, read_mended, waiting
+from stewardship.quarantine import export, read_replacements, waiting
 from stewardship.replay import ReplayResult, replay
 from streaming.batch.load import load_files
 
@@ -66,8 +66,8 @@ def counts(result: ReplayResult) -> tuple[int, int, int, int]:
     return result.replayed, result.silver, result.duplicates, result.still_refused
 
 
-def replay_fixed(lake: Lake, mended: Mapping[str, str | None]) -> ReplayResult:
-    return replay(lake.settings, reason=None, mended=mended)
+def replay_fixed(lake: Lake, replacements: Mapping[str, str | None]) -> ReplayResult:
+    return replay(lake.settings, reason=None, replacements=replacements)
 
 
 def replays(lake: Lake) -> list[Any]:
@@ -104,7 +104,7 @@ def test_an_unknown_reason_is_refused_with_a_list_of_the_known_ones(refused: Set
 
 
 def test_rows_that_were_not_fixed_stay_in_quarantine(lake: Lake) -> None:
-    result = replay(lake.settings, reason=None, mended=None)
+    result = replay(lake.settings, reason=None, replacements=None)
     assert counts(result) == (0, 0, 0, 4)
     reasons_of = {row["record_id"]: row["reasons"] for row in result.refused}
     assert reasons_of[ids(lake.settings)[4]] == ["narrative_without_complaint"]
@@ -121,10 +121,10 @@ def test_fixed_rows_are_replayed_once_together_with_their_narratives(lake: Lake,
         elif row["line"] == 3:
             row["payload"] = json.dumps(complaint(4))  # the complaint to which the narrative of line 4 belongs
     export(rows, tmp_path / "mended.jsonl")
-    mended = read_mended(tmp_path / "mended.jsonl")
+    replacements = read_replacements(tmp_path / "mended.jsonl")
     names = ids(lake.settings)
 
-    assert counts(replay_fixed(lake, mended)) == (3, 2, 1, 0)
+    assert counts(replay_fixed(lake, replacements)) == (3, 2, 1, 0)
     assert {row.replay_of for row in replays(lake)} == set(names.values())
     assert {row.complaint_id for row in lake.read(COMPLAINTS).collect()} == {1, 2, 4}
     assert [row.narrative for row in lake.read(NARRATIVES).collect()] == ["It came before its complaint."]
@@ -132,7 +132,7 @@ def test_fixed_rows_are_replayed_once_together_with_their_narratives(lake: Lake,
     still = waiting(lake.settings, None, None)
     assert [row["file"] for row in still.rows] == ["bytes.json"]
 
-    again = replay_fixed(lake, mended)
+    again = replay_fixed(lake, replacements)
     assert (counts(again), again.sent_before) == ((0, 0, 0, 0), 3)
     assert len(replays(lake)) == 3
 
@@ -150,14 +150,14 @@ def test_a_replay_killed_after_sending_is_finished_and_not_repeated(
             raise KeyboardInterrupt
         sync(replaying)
 
-    mended = {names[2]: json.dumps(complaint(2))}
+    replacements = {names[2]: json.dumps(complaint(2))}
     monkeypatch.setattr(module._Replay, "sync", killed_the_second_time)
     with pytest.raises(KeyboardInterrupt):
-        replay_fixed(lake, mended)
+        replay_fixed(lake, replacements)
     assert len(replays(lake)) == 1
     assert lake.read(QUARANTINE).where("replayed_at IS NOT NULL").count() == 0
 
-    result = replay_fixed(lake, mended)
+    result = replay_fixed(lake, replacements)
     assert (counts(result), result.sent_before) == ((0, 0, 0, 0), 1)
     assert len(replays(lake)) == 1
     assert lake.read(COMPLAINTS).where("complaint_id = 2").count() == 1
@@ -173,7 +173,7 @@ def test_a_row_that_is_not_in_quarantine_is_refused_before_anything_is_sent(lake
 
 def test_while_another_process_writes_a_replay_is_refused(refused: Settings) -> None:
     with writer_lock(refused), pytest.raises(ComplaintsError, match="Another process is writing the lake"):
-        replay(refused, reason=None, mended=None)
+        replay(refused, reason=None, replacements=None)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_while_another_process_writes_a_replay_is_refused(refused: Settings) -> 
 def test_an_invalid_line_of_a_file_of_fixed_rows_is_named(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "mended.jsonl").write_text(text)
     with pytest.raises(ComplaintsError, match=r"mended\.jsonl" + message):
-        read_mended(tmp_path / "mended.jsonl")
+        read_replacements(tmp_path / "mended.jsonl")
 
 
 def test_payloads_of_fixed_rows_are_read_unchanged(tmp_path: Path) -> None:
@@ -199,9 +199,9 @@ def test_payloads_of_fixed_rows_are_read_unchanged(tmp_path: Path) -> None:
     export([{"record_id": "a", "payload": text}, {"record_id": "b", "payload": None}], tmp_path / "x.jsonl")
     with (tmp_path / "x.jsonl").open("a") as file:
         file.write('\n{"record_id": "c", "payload": {"é": 1}, "reasons": []}')
-    assert read_mended(tmp_path / "x.jsonl") == {"a": text, "b": None, "c": '{"é": 1}'}
+    assert read_replacements(tmp_path / "x.jsonl") == {"a": text, "b": None, "c": '{"é": 1}'}
     with pytest.raises(ComplaintsError, match=r"missing\.jsonl can't be read \(No such file or directory\)"):
-        read_mended(tmp_path / "missing.jsonl")
+        read_replacements(tmp_path / "missing.jsonl")
     with pytest.raises(ComplaintsError, match=r"can't be written \(Is a directory\)"):
         export([], tmp_path)
 

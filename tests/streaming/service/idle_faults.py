@@ -44,8 +44,8 @@ def change_rules(world: World) -> None:
 def replay_some(world: World) -> None:
     found = waiting(world.settings, None, 1000).rows
     chosen = world.dice.sample(found, min(len(found), 5))
-    mended = {str(row["record_id"]): world.complaint().decode() for row in chosen}
-    replay(world.settings, reason=None, mended=mended or None)
+    replacements = {str(row["record_id"]): world.complaint().decode() for row in chosen}
+    replay(world.settings, reason=None, replacements=replacements or None)
 
 
 def erase_one(world: World) -> None:

@@ -62,7 +62,7 @@ def write_while_streaming(world: World) -> None:
     known = world.one("SELECT complaint_id FROM gold.decisions LIMIT 1")
     attempts: tuple[Attempt, ...] = (
         lambda: load_files(world.settings, [file], lambda *_: None),
-        lambda: replay(world.settings, reason=None, mended=None),
+        lambda: replay(world.settings, reason=None, replacements=None),
         lambda: erase_complaint(world.settings, int(str(known)), lambda _: None),
         lambda: score_backlog(world.settings, lambda *_: None),
     )
