@@ -66,7 +66,9 @@ class VersionReader:
         logging.getLogger("alembic").setLevel(logging.ERROR)
         if not self._on_databricks:  # on Databricks, MLFLOW_TRACKING_URI and MLFLOW_REGISTRY_URI locate it
             self._folder.mkdir(parents=True, exist_ok=True)
-            mlflow.set_tracking_uri(f"sqlite:///{self._folder / 'mlflow.db'}")
+            location = f"sqlite:///{self._folder / 'mlflow.db'}"
+            mlflow.set_tracking_uri(location)
+            mlflow.set_registry_uri(location)  # or MLFLOW_REGISTRY_URI would locate the models elsewhere
             os.environ.setdefault("MLFLOW_DFS_TMP", str(self._folder / "tmp"))
         schema = f"{settings.lake.catalog}.{settings.lake.schemas.ml}." if self._on_databricks else ""
         self.name = f"{schema}{settings.ml.model}"

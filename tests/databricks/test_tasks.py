@@ -105,7 +105,9 @@ def local(tmp_path: Path, schemas: dict[str, str], monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)  # MLflow's default location for models
     registry = f"sqlite:///{tmp_path / 'mlflow.db'}"
     (tmp_path / "landing").mkdir()
-    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    # MLflow ignores the two variables once its URIs were set, as a local lake's registry does.
+    mlflow.set_tracking_uri(registry)
+    mlflow.set_registry_uri(registry)
     with Broker(tmp_path / "broker") as broker:
         yield {
             **schemas,
@@ -124,8 +126,6 @@ def local(tmp_path: Path, schemas: dict[str, str], monkeypatch: pytest.MonkeyPat
             "MLFLOW_REGISTRY_URI": registry,
             "MLFLOW_DFS_TMP": str(tmp_path / "models"),
         }
-    mlflow.set_tracking_uri(before[0])
-    mlflow.set_registry_uri(before[1])
 
 
 def stopped_once(done: Callable[[], bool]) -> threading.Thread:

@@ -1,5 +1,8 @@
 """A registered champion loads unchanged; without a champion, the error says what to do."""
 
+from pathlib import Path
+
+import mlflow
 import pytest
 
 from lakehouse.errors import ComplaintsError
@@ -39,3 +42,15 @@ def test_the_registry_is_entirely_in_the_lakes_folder(trained: Trained) -> None:
     folder = trained.lake.settings.folder / "mlflow"
     assert (folder / "mlflow.db").is_file()
     assert any(folder.rglob("MLmodel"))
+
+
+def test_the_registry_is_the_lakes_own_whatever_was_set_before(
+    trained: Trained, lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = f"sqlite:///{tmp_path / 'elsewhere.db'}"
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", elsewhere)
+    mlflow.set_registry_uri(elsewhere)
+    registry = Registry(lake.settings)
+    registry.log(trained.model.fitted, parameters={}, metrics={}, signature=signature(trained.lake.read(COMPLAINTS)))
+    assert [version.number for version in registry.versions()] == ["1"]
+    assert not (tmp_path / "elsewhere.db").exists()
