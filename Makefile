@@ -74,23 +74,20 @@ screenshots: setup chromium ## Take the screenshots in docs/dashboards again, wi
 
 wheel: ## Build the wheel in dist/, which the bundle deploys; run `make setup` first
 	@test -x $(BIN)/python || { echo "There is no .venv to build with: run \`make setup\` first." >&2; exit 1; }
-	@rm -rf build dist && $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . && rm -rf build
+	@rm -rf build dist && $(BIN)/uv build --quiet --wheel --no-build-isolation && rm -rf build
 
 lock: ## Regenerate both locks from pyproject.toml (keeps the versions already in them where possible)
-	@tool=$$(mktemp -d) && trap 'rm -rf "$$tool"' EXIT && "$(PYTHON)" -m venv "$$tool" && \
-	"$$tool/bin/pip" install --quiet uv && lock() { "$$tool/bin/uv" pip compile pyproject.toml --generate-hashes \
-		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet "$$@"; } && \
+	@lock() { $(BIN)/uv pip compile pyproject.toml --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--custom-compile-command "make lock" --quiet "$$@"; } && \
 	lock --extra dev --extra local --universal --python-version 3.11 --output-file requirements.lock && \
 	lock --constraint resources/runtime.txt --python-version 3.12 --python-platform x86_64-manylinux_2_28 \
 		--output-file resources/requirements.lock
 
 lock-dashboards: ## Regenerate dashboards/requirements.lock from dashboards/requirements.in
-	@tool=$$(mktemp -d) && trap 'rm -rf "$$tool"' EXIT && "$(PYTHON)" -m venv "$$tool" && \
-	"$$tool/bin/pip" install --quiet uv && \
-	"$$tool/bin/uv" pip compile dashboards/requirements.in --universal --python-version 3.11 --generate-hashes \
+	@$(BIN)/uv pip compile dashboards/requirements.in --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock-dashboards" \
 		--quiet --output-file dashboards/requirements.lock
 
 clean: ## Remove .venv, the jars and what tools left behind (not the data in .lakehouse)
-	@rm -rf .venv .superset .jars build dist ./*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venv .superset .jars .uv-cache build dist ./*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

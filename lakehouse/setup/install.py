@@ -4,6 +4,7 @@
 Python versions can parse: on those the user must get a sentence, not a traceback.
 """
 
+import ast
 import hashlib
 import os
 import shutil
@@ -17,6 +18,18 @@ from pathlib import Path
 PYTHON = (3, 11)
 NEEDED_BYTES = 4 * 1024**3
 PROJECT = Path(__file__).resolve().parents[2]
+# uv does not read pip's configuration. These of pip's settings say how the package index is reached.
+UV_VARIABLES = {
+    "index-url": "UV_DEFAULT_INDEX",
+    "extra-index-url": "UV_INDEX",
+    "find-links": "UV_FIND_LINKS",
+    "trusted-host": "UV_INSECURE_HOST",
+    "cert": "SSL_CERT_FILE",
+    "proxy": "ALL_PROXY",
+    "timeout": "UV_HTTP_TIMEOUT",
+    "default-timeout": "UV_HTTP_TIMEOUT",
+    "retries": "UV_HTTP_RETRIES",
+}
 
 
 class SetupError(Exception):
@@ -24,7 +37,7 @@ class SetupError(Exception):
 
 
 class Environment:
-    """A virtual environment with the packages of a lock file.
+    """A virtual environment with exactly the packages of a lock file.
 
     Args:
         project: the project's folder.
@@ -96,39 +109,44 @@ class Environment:
             raise SetupError(msg)
 
     def install_packages(self) -> None:
-        """Install the locked packages, each checked against its hashes."""
+        """Install the locked packages, each checked against its hashes; packages that are not in the lock go."""
         # Source packages are built with tools from the lock file too, not with the latest versions.
         tools = self.venv / "build-tools.lock"
         tools.write_text(entries(self.lock.read_text(encoding="utf-8"), "setuptools", "wheel", "packaging"))
-        self.log.write_text("")
-        self.pip("--require-hashes", "--requirement", str(tools))
-        self.pip("--require-hashes", "--requirement", str(self.lock))
+        self.uv("install", "--require-hashes", "--requirement", str(tools))
+        self.uv("sync", "--require-hashes", str(self.lock))
 
-    def pip(self, *what: str) -> None:
-        """Run ``pip install`` with its output in the log, and report progress."""
-        command = [str(self.python), "-m", "pip", "install", "--no-build-isolation", "--use-pep517"]
-        command += ["--no-input", "--disable-pip-version-check", "--progress-bar", "off", "--no-compile", *what]
-        with self.log.open("a", encoding="utf-8", errors="replace") as log:
-            code = self.follow(command, log)
-        if code:
-            raise SetupError(explain(self.log.read_text(encoding="utf-8"), self.log, self.lock, self.command))
+    @property
+    def installer(self) -> Path:
+        """The Python that has uv and pip."""
+        return Path(sys.executable)
 
-    def follow(self, command: typing.List[str], log: typing.TextIO) -> int:  # noqa: UP006
-        """Run the command, copy its output to the log and count the packages; return its exit code."""
-        count = 0
-        with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-        ) as pip:
-            for line in pip.stdout or ():
+    def uv(self, *what: str) -> None:
+        """Run ``uv pip`` for this environment."""
+        command = [str(self.installer), "-m", "uv", "--no-config", "--no-progress", "--system-certs", "pip", *what]
+        # As with pip, any index may have a package; the hashes in the lock decide whether it is the right one.
+        options = ["--python", str(self.python), "--no-build-isolation", "--index-strategy", "unsafe-best-match"]
+        self.logged([*command, *options], env=uv_environment(os.environ, pip_settings(self.installer)))
+
+    def logged(self, command: typing.List[str], env: typing.Optional[typing.Dict[str, str]] = None) -> None:  # noqa: UP006, UP045
+        """Run a command with its output in the log and report the packages; raises SetupError if it fails."""
+        with (
+            self.log.open("a", encoding="utf-8", errors="replace") as log,
+            subprocess.Popen(
+                command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+            ) as running,
+        ):
+            downloaded = 0
+            for line in running.stdout or ():
                 log.write(line)
                 log.flush()
-                if line.startswith("Collecting "):
-                    count += 1
-                    if count % 20 == 0:
-                        self.say(f"{count} packages fetched")
-                elif line.startswith("Installing collected packages") and count:
-                    self.say(f"installing {count} packages")
-        return pip.returncode
+                downloaded += line.startswith(" Downloaded ")  # uv names only the large ones
+                if line.startswith(" Downloaded ") and downloaded % 10 == 0:
+                    self.say(f"{downloaded} large packages downloaded")
+                elif line.startswith(("   Building ", "Prepared ")):
+                    self.say(line.strip().split(" in ")[0].split(" @ ")[0].lower())
+        if running.returncode:
+            raise SetupError(explain(self.log.read_text(encoding="utf-8"), self.log, self.lock, self.command))
 
 
 class Setup(Environment):
@@ -158,11 +176,20 @@ class Setup(Environment):
             raise SetupError(msg)
         self.say("ready")
 
+    @property
+    def installer(self) -> Path:
+        """The environment's own Python: uv is among its packages."""
+        return self.python
+
     def install_packages(self) -> None:
-        """Install the locked packages, and the project as an editable package."""
+        """Install uv with pip, all locked packages with uv, and the project as an editable package."""
+        uv = self.venv / "uv.lock"
+        uv.write_text(entries(self.lock.read_text(encoding="utf-8"), "uv"))
+        self.log.write_text("")
+        pip = [str(self.python), "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
+        self.logged([*pip, "--require-hashes", "--requirement", str(uv)])
         Environment.install_packages(self)
-        self.say("project")
-        self.pip("--no-deps", "--editable", str(self.project))
+        self.uv("install", "--no-deps", "--editable", str(self.project))
 
 
 def check_python(major: int, minor: int) -> None:
@@ -195,15 +222,39 @@ def entries(lock: str, *names: str) -> str:
     return "".join(kept)
 
 
+def pip_settings(python: Path) -> typing.Dict[str, str]:  # noqa: UP006
+    """Return pip's settings from its files and variables: ``{"index-url": "https://..."}``."""
+    command = [str(python), "-m", "pip", "config", "list"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = {}
+    for section in ("global.", "install.", ":env:."):  # a later one overrides an earlier one
+        for line in done.stdout.splitlines():
+            name, separator, value = line.partition("=")
+            if separator and name.startswith(section):
+                found[name[len(section) :]] = str(ast.literal_eval(value))
+    return found
+
+
+def uv_environment(
+    environment: typing.Mapping[str, str],
+    settings: typing.Mapping[str, str],
+) -> typing.Dict[str, str]:  # noqa: UP006
+    """Return the variables for uv: the given ones, and pip's settings where uv has none of its own."""
+    names = {UV_VARIABLES[name]: value for name, value in settings.items() if name in UV_VARIABLES}
+    if "UV_FIND_LINKS" in names:
+        names["UV_FIND_LINKS"] = ",".join(names["UV_FIND_LINKS"].split())
+    return {**names, **environment}
+
+
 def explain(output: str, log: Path, lock: Path, command: str) -> str:
-    """Return the error message for a failed pip, based on its output."""
+    """Return the error message for a failed installation, based on its output."""
     if "No space left on device" in output:
-        return f"The disk is full: make room and run `{command}` again (pip's output is in {log})."
-    if "DO NOT MATCH THE HASHES" in output:
+        return f"The disk is full: make room and run `{command}` again (details in {log})."
+    if "DO NOT MATCH THE HASHES" in output or "Hash mismatch" in output:
         return f"A package does not match {lock.name}: do not trust it, and see {log} for which one."
-    if "Retrying (" in output:
+    if "Retrying (" in output or "error sending request" in output:
         return f"The package index can't be reached: check the network and run `{command}` again (details in {log})."
-    return f"pip could not install the packages: see the end of {log} for why, fix it and run `{command}` again."
+    return f"The packages could not be installed: see the end of {log} for why, fix it and run `{command}` again."
 
 
 def main() -> int:

@@ -7,7 +7,17 @@ from pathlib import Path
 import pytest
 
 from lakehouse.setup import install
-from lakehouse.setup.install import Setup, SetupError, check_disk, check_python, entries, explain
+from lakehouse.setup.install import (
+    Environment,
+    Setup,
+    SetupError,
+    check_disk,
+    check_python,
+    entries,
+    explain,
+    pip_settings,
+    uv_environment,
+)
 from lakehouse.setup.jars import PROJECT
 
 LOCK = """# made by a tool
@@ -17,18 +27,23 @@ setuptools==1.0 \\
     # via complaints
 six==1.17.0 \\
     --hash=sha256:bb
+uv==3.0 \\
+    --hash=sha256:dd
 wheel==2.0 ; sys_platform != 'win32' \\
     --hash=sha256:cc
 """
 
 
 class RecordingSetup(Setup):
-    """A setup whose pip only records its arguments."""
+    """A setup that only records what it would run: uv's arguments, and pip's."""
 
     calls: list[str]
 
-    def pip(self, *what: str) -> None:
-        self.calls = [*getattr(self, "calls", []), " ".join(what)]
+    def uv(self, *what: str) -> None:
+        self.logged([*what])
+
+    def logged(self, command: list[str], _: dict[str, str] | None = None) -> None:
+        self.calls = [*getattr(self, "calls", []), " ".join(command)]
 
 
 @pytest.fixture
@@ -48,11 +63,14 @@ def _run(project: Path) -> list[str]:
     return getattr(setup, "calls", [])
 
 
-def test_it_installs_build_tools_then_the_lock_then_the_project(project: Path) -> None:
-    tools, lock, editable = _run(project)
-    assert tools.startswith("--require-hashes")
-    assert lock == f"--require-hashes --requirement {project / 'requirements.lock'}"
-    assert editable == f"--no-deps --editable {project}"
+def test_it_installs_uv_then_build_tools_then_the_lock_then_the_project(project: Path) -> None:
+    uv, tools, lock, editable = _run(project)
+    assert uv.startswith(f"{project / '.venv' / 'bin' / 'python'} -m pip install ")
+    assert uv.endswith(f" --require-hashes --requirement {project / '.venv' / 'uv.lock'}")
+    assert (project / ".venv" / "uv.lock").read_text() == entries(LOCK, "uv")
+    assert tools == f"install --require-hashes --requirement {project / '.venv' / 'build-tools.lock'}"
+    assert lock == f"sync --require-hashes {project / 'requirements.lock'}"
+    assert editable == f"install --no-deps --editable {project}"
     assert (project / "jars-were-fetched").exists()
 
 
@@ -73,7 +91,7 @@ def test_a_change_of_a_fingerprinted_file_installs_again(project: Path, name: st
     _run(project)
     with (project / name).open("a") as file:
         file.write("# changed\n")
-    assert len(_run(project)) == 3
+    assert len(_run(project)) == 4
 
 
 def test_an_interrupted_installation_starts_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,10 +100,10 @@ def test_an_interrupted_installation_starts_again(project: Path, monkeypatch: py
         raise KeyboardInterrupt
 
     with monkeypatch.context() as during:
-        during.setattr(RecordingSetup, "pip", interrupted)
+        during.setattr(RecordingSetup, "logged", interrupted)
         with pytest.raises(KeyboardInterrupt):
             _run(project)
-    assert len(_run(project)) == 3
+    assert len(_run(project)) == 4
     assert not (project / ".venv" / "half-a-package").exists()
 
 
@@ -96,7 +114,7 @@ def test_an_environment_of_another_python_is_created_again(project: Path) -> Non
     (venv / "setup.stamp").write_text("of another Python")
     (venv / "bin" / "python").unlink()
     (venv / "bin" / "python").symlink_to(shutil.which("sh") or "")
-    assert len(_run(project)) == 3
+    assert len(_run(project)) == 4
     assert not (venv / "of-another-python").exists()
 
 
@@ -112,24 +130,57 @@ def test_a_failure_of_the_jars_fails_the_setup(project: Path) -> None:
         _run(project)
 
 
-@pytest.mark.parametrize(
-    ("environment", "says"),
-    [
-        ({"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "1"}, "check the network"),
-        ({"PIP_NO_INDEX": "1"}, "pip could not install the packages"),
-    ],
-)
-def test_a_pip_failure_is_one_sentence_and_its_output_is_logged(
-    project: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], says: str
+def test_a_failed_installation_is_one_sentence_and_its_output_is_logged(
+    project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(SetupError, match=says) as raised:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(SetupError, match="The packages could not be installed") as raised:
         Setup(project).run()
     log = project / ".venv" / "install.log"
     assert str(log) in str(raised.value)
-    assert "setuptools" in log.read_text()
+    assert "uv==3.0" in log.read_text()
+
+
+class Elsewhere(Environment):
+    """An environment as Superset's, which the uv of the running environment fills."""
+
+    def __init__(self, project: Path) -> None:
+        super().__init__(project, ".elsewhere", "requirements.lock", "make elsewhere")
+
+
+def test_uv_reaches_the_index_that_pip_is_configured_for(
+    project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    configuration = tmp_path / "pip.conf"
+    configuration.write_text("[global]\nindex-url = http://127.0.0.1:9/simple\nretries = 0\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(configuration))
+    (project / "requirements.lock").write_text(
+        f"six==1.17.0 --hash=sha256:{'0' * 64}\nwheel==1 --hash=sha256:{'0' * 64}\n"
+    )
+    with pytest.raises(SetupError, match="check the network"):
+        Elsewhere(project).install()
+    assert "http://127.0.0.1:9/simple" in (project / ".elsewhere" / "install.log").read_text()
+
+
+def test_settings_of_pip_are_passed_to_uv_and_its_own_come_first() -> None:
+    settings = {"index-url": "https://a", "find-links": "/b /c", "cert": "/d.pem", "no-cache-dir": "true"}
+    assert uv_environment({"UV_DEFAULT_INDEX": "https://e", "HOME": "/f"}, settings) == {
+        "UV_DEFAULT_INDEX": "https://e",
+        "UV_FIND_LINKS": "/b,/c",
+        "SSL_CERT_FILE": "/d.pem",
+        "HOME": "/f",
+    }
+
+
+def test_a_variable_of_pip_comes_before_its_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    configuration = tmp_path / "pip.conf"
+    configuration.write_text("[global]\nindex-url = a\ntimeout = 5\n[install]\nindex-url = b\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(configuration))
+    assert pip_settings(Path(sys.executable))["index-url"] == "b"
+    monkeypatch.setenv("PIP_INDEX_URL", "c")
+    found = pip_settings(Path(sys.executable))
+    assert (found["index-url"], found["timeout"]) == ("c", "5")
 
 
 @pytest.mark.parametrize(
@@ -137,9 +188,10 @@ def test_a_pip_failure_is_one_sentence_and_its_output_is_logged(
     [
         ("OSError: [Errno 28] No space left on device", "disk is full"),
         ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.", "do not trust it"),
+        ("error: Failed to download `six`\n  cause: Hash mismatch for `six==1.17.0`", "do not trust it"),
     ],
 )
-def test_the_sentence_depends_on_the_output_of_pip(output: str, says: str) -> None:
+def test_the_sentence_depends_on_the_output(output: str, says: str) -> None:
     assert says in explain(output, Path("install.log"), Path("requirements.lock"), "make setup")
 
 
