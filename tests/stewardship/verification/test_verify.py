@@ -55,8 +55,8 @@ MESSAGES = (
 
 def send(settings: Settings, values: tuple[str, ...]) -> None:
     with closing(KafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers)) as producer:
-        for value in values:  # one partition, so that they arrive in this order
-            producer.send(settings.kafka.input.name, value.encode(), partition=0)
+        for value in values:  # whole messages into one partition, so that they arrive in this order
+            producer.send(settings.kafka.input.name, value.encode(), partition=0 if value.endswith("}") else 1)
 
 
 def publish(settings: Settings, number: int, value: bytes | None) -> None:
