@@ -105,7 +105,7 @@ def bench_drain(settings: Settings, plan: Plan, watcher: Watcher) -> Bench:
             ensure_topics(empty.kafka, broker.bootstrap_servers)
             watcher.notify(f"Putting {plan.total:,} complaints on Kafka.")
             sent = Producer(empty.kafka, broker.bootstrap_servers).produce(
-                _generator(plan), rate_per_minute=float("inf"), total=plan.total, stop=watcher.stop
+                generator_of(plan), rate_per_minute=float("inf"), total=plan.total, stop=watcher.stop
             )
         began = time.monotonic()
         with LiveStream(empty, watcher.notify) as stream:
@@ -193,13 +193,14 @@ def _times_at_size(source: Lake, plan: Plan, size: int, watcher: Watcher, folder
     return dict(report.as_json()["queries"])
 
 
-def _generator(plan: Plan) -> Generator:
+def generator_of(plan: Plan) -> Generator:
+    """Return the generator of a benchmark's complaints, from ids above the samples'."""
     return plan.generator(read_rows(plan.samples), FIRST_GENERATED_ID, datetime.now(UTC).date())
 
 
 def _files(plan: Plan, folder: Path) -> list[Path]:
     folder.mkdir()
-    messages = islice(_generator(plan), plan.total)
+    messages = islice(generator_of(plan), plan.total)
     files: list[Path] = []
     while lines := [message.value for message in islice(messages, ROWS_PER_FILE)]:
         files.append(folder / f"part-{len(files):04d}.json")

@@ -17,6 +17,7 @@ def chart(content: Mapping[str, Any], path: Path) -> None:
     """Draw a result in the format of `Bench.store` as a PNG."""
     draw = {
         "stream": _stream,
+        "textbook": _stream,
         "drain": _drain,
         "batch": _batch,
         "growth": _growth,

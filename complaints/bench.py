@@ -1,27 +1,37 @@
 """`complaints bench`: how fast the pipeline is on this machine, also compared with an earlier benchmark."""
 # ruff: noqa: PLC0415 - imported when a command runs, so that help is fast
 
-import threading
-from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.live import Live
 
-from complaints import Invocation, json_option, print_grid, print_json, terminal
-from complaints.load import SAMPLES
-from complaints.stream import grid, print_report, rate_option, share_option, stopping
+from complaints import Invocation, json_option, print_grid, print_json
+from complaints.bench_runs import measured, plan_of
+from complaints.stream import print_report, rate_option, share_option
 from lakehouse.errors import ComplaintsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from benchmarks.bench import Bench, Watcher
     from lakehouse.settings import Settings
-    from streaming.runs.run import Plan
 
+duration_option = click.option(
+    "--duration",
+    type=click.FloatRange(min=0.01),
+    default=5,
+    show_default=True,
+    metavar="MINUTES",
+    help="How long to measure, in minutes.",
+)
+warm_up_option = click.option(
+    "--warm-up",
+    type=click.FloatRange(min=0),
+    default=120,
+    show_default=True,
+    metavar="SECONDS",
+    help="Warm-up before the measurement, in seconds at the same rate.",
+)
 narratives_option = share_option("--narratives", "Share of complaints with a narrative.", default=1.0)
 
 
@@ -42,22 +52,8 @@ def bench() -> None:
 
 @bench.command()
 @rate_option("Complaints to send per minute.")
-@click.option(
-    "--duration",
-    type=click.FloatRange(min=0.01),
-    default=5,
-    show_default=True,
-    metavar="MINUTES",
-    help="How long to measure, in minutes.",
-)
-@click.option(
-    "--warm-up",
-    type=click.FloatRange(min=0),
-    default=120,
-    show_default=True,
-    metavar="SECONDS",
-    help="Warm-up before the measurement, in seconds at the same rate.",
-)
+@duration_option
+@warm_up_option
 @click.option(
     "--run-in",
     type=click.FloatRange(min=0),
@@ -92,12 +88,54 @@ def stream(
     from benchmarks.bench import bench_stream
 
     total = round(rate * (duration + warm_up / 60))
-    plan = _plan(total, narratives, rate=rate, warm_up=warm_up)
+    plan = plan_of(total, narratives, rate=rate, warm_up=warm_up)
     settings = invocation.settings()
-    found = _measured(invocation, lambda w: bench_stream(settings, plan, w, run_in), as_json=as_json, ends_early=True)
+    found = measured(invocation, lambda w: bench_stream(settings, plan, w, run_in), as_json=as_json, ends_early=True)
     if not as_json:
         print_report(dict(found.figures))
         _print_costs(found.figures)
+
+
+@bench.command()
+@rate_option("Complaints to send per minute.")
+@duration_option
+@warm_up_option
+@narratives_option
+@json_option
+@click.pass_obj
+def textbook(
+    invocation: Invocation,
+    /,
+    rate: float,
+    duration: float,
+    warm_up: float,
+    narratives: float,
+    as_json: bool,  # noqa: FBT001
+) -> None:
+    """Benchmark the pipeline that a user would write from the guides.
+
+    Three streaming queries with Delta's own sink and default settings: the same steps, champion and load as
+    `complaints bench stream`, but no repeats, outcomes, quarantine, aggregates or publishing. Run both on the same
+    machine within an hour, and compare them.
+
+    \b
+    Example:
+        complaints bench textbook --rate 10000 --duration 5
+        complaints bench compare textbook.json stream.json
+    """
+    from benchmarks.textbook import bench_textbook
+
+    plan = plan_of(round(rate * (duration + warm_up / 60)), narratives, rate=rate, warm_up=warm_up)
+    settings = invocation.settings()
+    found = measured(invocation, lambda w: bench_textbook(settings, plan, w), as_json=as_json, ends_early=True)
+    if not as_json:
+        figures = found.figures
+        times = figures["end_to_end_ms"]
+        click.echo(
+            f"{figures['gold']:,} of {figures['sent']:,} complaints decided; Kafka to gold p50 {times['p50']:,} ms, "
+            f"p99 {times['p99']:,} ms"
+        )
+        _print_costs(figures)
 
 
 @bench.command()
@@ -123,9 +161,9 @@ def drain(invocation: Invocation, /, backlog: int, narratives: float, as_json: b
     """
     from benchmarks.bench import bench_drain
 
-    plan = _plan(backlog, narratives)
+    plan = plan_of(backlog, narratives)
     settings = invocation.settings()
-    found = _measured(invocation, lambda w: bench_drain(settings, plan, w), as_json=as_json, ends_early=True)
+    found = measured(invocation, lambda w: bench_drain(settings, plan, w), as_json=as_json, ends_early=True)
     if not as_json:
         metrics = found.figures
         click.echo(
@@ -157,8 +195,8 @@ def batch(invocation: Invocation, /, rows: int, narratives: float, as_json: bool
     """
     from benchmarks.bench import bench_batch
 
-    plan = _plan(rows, narratives)
-    found = _measured(invocation, lambda watcher: bench_batch(invocation.settings(), plan, watcher), as_json=as_json)
+    plan = plan_of(rows, narratives)
+    found = measured(invocation, lambda watcher: bench_batch(invocation.settings(), plan, watcher), as_json=as_json)
     if not as_json:
         for step, seconds in found.figures["steps"].items():
             click.echo(f"{step:<20} {seconds:>8,.1f} s")
@@ -197,8 +235,8 @@ def growth(invocation: Invocation, /, sizes: str, rate: float, duration: float, 
     from benchmarks.bench import bench_growth
 
     wanted = _whole_numbers(sizes, "10000,1000000")
-    plan = _plan(round(rate * duration), 1.0, rate=rate, warm_up=duration * 30)
-    found = _measured(invocation, lambda w: bench_growth(invocation.settings(), plan, wanted, w), as_json=as_json)
+    plan = plan_of(round(rate * duration), 1.0, rate=rate, warm_up=duration * 30)
+    found = measured(invocation, lambda w: bench_growth(invocation.settings(), plan, wanted, w), as_json=as_json)
     if not as_json:
         medians = found.series["p50_ms"]
         rows = [(query, *by_size.values(), found.figures["growth"][query]) for query, by_size in medians.items()]
@@ -226,7 +264,7 @@ def queries(invocation: Invocation, /, rows: int, as_json: bool) -> None:  # noq
     Example:
         complaints bench queries --rows 10000000
     """
-    found = _measured(invocation, lambda watcher: _bench_queries(invocation.settings(), rows, watcher), as_json=as_json)
+    found = measured(invocation, lambda watcher: _bench_queries(invocation.settings(), rows, watcher), as_json=as_json)
     if not as_json:
         shown = ("dashboard", "chart", "rows", "first_ms", "warm_ms")
         print_grid(shown, [tuple(query[name] for name in shown) for query in found.series["queries"]])
@@ -254,7 +292,7 @@ def train(invocation: Invocation, /, times: str, as_json: bool) -> None:  # noqa
     from benchmarks.training import bench_train
 
     wanted = _whole_numbers(times, "1,10,100")
-    found = _measured(invocation, lambda w: bench_train(invocation.settings(), wanted, w.notify), as_json=as_json)
+    found = measured(invocation, lambda w: bench_train(invocation.settings(), wanted, w.notify), as_json=as_json)
     if not as_json:
         sizes = found.figures["sizes"].items()
         rows = [(f"{int(n):,}", s["seconds"], s["java_mb"], s["python_mb"], f"{s['auc_roc']:.3f}") for n, s in sizes]
@@ -300,14 +338,6 @@ def _whole_numbers(text: str, example: str) -> list[int]:
     return found
 
 
-def _plan(total: int, narratives: float, *, rate: float = float("inf"), warm_up: float | None = None) -> "Plan":
-    from bronze.load import files_of
-    from streaming.kafka.generator import Mix
-    from streaming.runs.run import Plan
-
-    return Plan(rate, total, tuple(files_of([SAMPLES])), Mix(), narratives=narratives, warm_up_s=warm_up)
-
-
 def _bench_queries(settings: "Settings", rows: int, watcher: "Watcher") -> "Bench":
     from benchmarks.bench import FOLDER, Bench, machine
     from benchmarks.dashboard_queries import markdown, query_times
@@ -325,32 +355,6 @@ def _bench_queries(settings: "Settings", rows: int, watcher: "Watcher") -> "Benc
     by_chart = {time.chart: time.warm_ms for time in times}
     figures = {"machine": machine(), "rows": rows, "slowest_ms": max(by_chart.values()), "warm_ms": by_chart}
     return Bench("queries", figures, {"queries": [asdict(time) for time in times]}, markdown(times))
-
-
-def _measured(
-    invocation: Invocation, measure: "Callable[[Watcher], Bench]", *, as_json: bool, ends_early: bool = False
-) -> "Bench":
-    """Run a benchmark and store it; on Ctrl-C one with `ends_early` reports what it has, any other reports nothing."""
-    with stopping() if ends_early else nullcontext(threading.Event()) as stop, _watched(stop) as watcher:
-        found = measure(watcher)
-    path = found.store(invocation.settings().folder / "reports")
-    terminal().print(f"Metrics: {path}; the chart is next to it.", soft_wrap=True)
-    if as_json:
-        print_json({"bench": found.name, **found.figures})
-    return found
-
-
-@contextmanager
-def _watched(stop: threading.Event) -> "Iterator[Watcher]":
-    from benchmarks.bench import Watcher
-
-    console = terminal()
-    with Live(console=console, auto_refresh=False, transient=True) as live:
-        yield Watcher(
-            notify=lambda sentence: live.console.print(sentence, markup=False, soft_wrap=True),
-            on_view=lambda view: live.update(grid(view), refresh=True),
-            stop=stop,
-        )
 
 
 def _print_costs(metrics: Any) -> None:  # noqa: ANN401 - metrics as in the JSON

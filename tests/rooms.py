@@ -48,7 +48,8 @@ KNOWS: dict[str, set[str]] = {
     "dashboards/server": set(),  # runs in Superset's own environment
     "deployment": {"lakehouse"},
     "benchmarks": {
-        *(*_LAKEHOUSE, "lakehouse/guard", "silver", "gold", *_STREAM, "streaming/service", "streaming/runs"),
+        *(*_LAKEHOUSE, "lakehouse/guard", "lakehouse/setup", *_LAYERS, "ml/registry", "ml/scoring"),
+        *(*_STREAM, "streaming/service", "streaming/runs"),
         *("dashboards", "dashboards/server"),
     },
 }
