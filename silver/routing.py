@@ -13,8 +13,20 @@ from pyspark.sql import functions as F
 from silver.fields import INTAKE
 from silver.outcomes import NOT_FINAL, REPORTED, is_stale, last_reported
 from silver.refine import NARRATIVE_WITHOUT_COMPLAINT
-from silver.tables import COMPLAINTS, DUPLICATES, NARRATIVES, QUARANTINE
+from silver.tables import COMPLAINTS, DUPLICATES, NARRATIVES, OUTCOMES, QUARANTINE
 
+# Conditions on refined rows.
+REFUSED = "size(reasons) > 0"
+USABLE = "size(reasons) = 0 AND NOT bare_narrative"  # a bare narrative needs a complaint that is known
+# Conditions on routed rows: which of them each table gets.
+ROWS_OF = {
+    COMPLAINTS: "destination = 'complaints'",
+    DUPLICATES: "destination = 'duplicates'",
+    QUARANTINE: "destination = 'quarantine'",
+    NARRATIVES: "destination = 'duplicates' AND brings_narrative",
+    OUTCOMES: "brings_outcome",
+}
+ACCEPTED = "destination <> 'quarantine'"
 COMPARED = tuple(field.name for field in INTAKE if field.name not in {"complaint_id", "narrative"})
 
 
@@ -22,7 +34,7 @@ def routed_without_repeats(rows: DataFrame) -> DataFrame:
     """Route rows like `routed` when no complaint is known or occurs twice, so there is nothing to compare."""
     return rows.withColumns(
         {
-            "destination": F.when(F.size("reasons") > 0, "quarantine").otherwise("complaints"),
+            "destination": F.when(F.expr(REFUSED), "quarantine").otherwise("complaints"),
             "kind": F.lit(None).cast("string"),
             "changed_fields": F.array().cast("array<string>"),
             "brings_narrative": F.lit(col=False),
@@ -47,10 +59,9 @@ def routed(rows: DataFrame, complaints: DataFrame, narratives: DataFrame, outcom
         receipt in silver. Rows are compared with what was known before the batch and with the first row of a new
         complaint.
     """
-    usable = (F.size("reasons") == 0) & ~F.col("bare_narrative")
     first = Window.partitionBy("complaint_id").orderBy(F.col("usable").desc(), "position")
     own = F.struct("usable", _known(F.col("narrative"), _outcome(F.col("arrived_at"))).alias("known"))
-    numbered = rows.withColumn("usable", usable).withColumns(
+    numbered = rows.withColumn("usable", F.expr(USABLE)).withColumns(
         {"turn": F.row_number().over(first), "first": F.first(own).over(first)}
     )
     joined = numbered.join(_stored(complaints, narratives, outcomes), on="complaint_id", how="left").withColumn(
@@ -70,10 +81,10 @@ def routed(rows: DataFrame, complaints: DataFrame, narratives: DataFrame, outcom
         )
         .withColumns(
             {
-                "destination": F.when(F.size("reasons") > 0, "quarantine")
+                "destination": F.when(F.expr(REFUSED), "quarantine")
                 .when(F.col("is_new"), "complaints")
                 .otherwise("duplicates"),
-                "brings_outcome": (F.size("reasons") == 0) & _brings_outcome(),
+                "brings_outcome": ~F.expr(REFUSED) & _brings_outcome(),
             }
         )
         .withColumn("kind", F.when(F.col("destination") == "duplicates", _kind()))
@@ -132,18 +143,18 @@ def _kind() -> Column:
 
 def complaints(rows: DataFrame) -> DataFrame:
     """The rows that are new complaints, as rows of silver.complaints."""
-    return rows.where("destination = 'complaints'").select(COMPLAINTS.column_names)
+    return rows.where(ROWS_OF[COMPLAINTS]).select(COMPLAINTS.column_names)
 
 
 def duplicates(rows: DataFrame) -> DataFrame:
     """The rows that repeat a known complaint, as rows of silver.duplicates."""
-    return rows.where("destination = 'duplicates'").select(DUPLICATES.column_names)
+    return rows.where(ROWS_OF[DUPLICATES]).select(DUPLICATES.column_names)
 
 
 def quarantine(rows: DataFrame) -> DataFrame:
     """The refused rows, as rows of silver.quarantine."""
     return (
-        rows.where("destination = 'quarantine'")
+        rows.where(ROWS_OF[QUARANTINE])
         .withColumn("replayed_at", F.lit(None).cast("timestamp"))
         .select(QUARANTINE.column_names)
     )
@@ -151,6 +162,6 @@ def quarantine(rows: DataFrame) -> DataFrame:
 
 def late_narratives(rows: DataFrame) -> DataFrame:
     """Narratives of complaints that had none, as rows of silver.narratives; the first of several."""
-    late = rows.where("destination = 'duplicates' AND brings_narrative")
+    late = rows.where(ROWS_OF[NARRATIVES])
     turn = F.row_number().over(Window.partitionBy("complaint_id").orderBy("position"))
     return late.withColumn("turn", turn).where("turn = 1").select(NARRATIVES.column_names)

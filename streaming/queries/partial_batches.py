@@ -79,7 +79,7 @@ class Completion:
             NARRATIVES: late,
         }
         appending = [partial(self._append, rows, table, mark) for table, rows in frames.items()]
-        return [*appending, partial(self._merge, routed_rows.where("destination <> 'quarantine'"))]
+        return [*appending, partial(self._merge, routed_rows.where(routing.ACCEPTED))]
 
     def _routed(self) -> DataFrame:
         """Return the rows routed against what silver knew before this batch."""

@@ -130,7 +130,7 @@ class RefineBatch:
         }
         jobs = {t: _append_job(self._lake, frame, t, mark) for t, frame in frames.items() if counts and counts[t.name]}
         if counts and counts[OUTCOMES.name]:
-            usable = routed_rows.where("destination <> 'quarantine'")
+            usable = routed_rows.where(routing.ACCEPTED)
             latest = latest_outcomes(usable, known[OUTCOMES], self._lake.settings.silver.successful_resolution)
             jobs[OUTCOMES] = partial(merge_outcomes, self._lake, latest, stored.near)
         return jobs
@@ -179,13 +179,13 @@ class _Stored:
 
 
 def _summary() -> list[Column]:
-    usable = (F.size("reasons") == 0) & ~F.col("bare_narrative")
-    candidate = F.when(F.size("reasons") == 0, F.col("complaint_id"))
-    broken = (F.size("reasons") > 0) | F.col("bare_narrative") | (F.size("warnings") > 0)
+    usable, refused = F.expr(routing.USABLE), F.expr(routing.REFUSED)
+    candidate = F.when(~refused, F.col("complaint_id"))
+    broken = refused | F.col("bare_narrative") | (F.size("warnings") > 0)
     return [
         F.count("*").alias("rows"),
         F.count(F.when(usable, 1)).alias("usable"),
-        F.count(F.when(F.size("reasons") > 0, 1)).alias("refused"),
+        F.count(F.when(refused, 1)).alias("refused"),
         F.count(F.when(F.col("bare_narrative"), 1)).alias("bare"),
         F.count(F.when(usable & has_outcome(), 1)).alias("with_outcome"),
         F.count(F.when(broken, 1)).alias("broken"),
@@ -200,14 +200,7 @@ def _summary() -> list[Column]:
 
 def _rows_per_table() -> list[Column]:
     """Return the row count per table of routed rows, so that a table without rows gets no commit."""
-    conditions = {
-        COMPLAINTS: F.col("destination") == "complaints",
-        DUPLICATES: F.col("destination") == "duplicates",
-        QUARANTINE: F.col("destination") == "quarantine",
-        NARRATIVES: (F.col("destination") == "duplicates") & F.col("brings_narrative"),
-        OUTCOMES: F.col("brings_outcome"),
-    }
-    return [F.count(F.when(condition, 1)).alias(table.name) for table, condition in conditions.items()]
+    return [F.count(F.when(F.expr(condition), 1)).alias(table.name) for table, condition in routing.ROWS_OF.items()]
 
 
 # Tables of a batch without repeats, with the summary column that counts their rows; a count of 0 makes no commit.
@@ -217,7 +210,7 @@ _WITHOUT_REPEATS: tuple[tuple[Table, str, Step], ...] = (
     (
         OUTCOMES,
         "with_outcome",
-        lambda rows: outcomes(routing.routed_without_repeats(rows).where("destination = 'complaints'")),
+        lambda rows: outcomes(routing.routed_without_repeats(rows).where(routing.ROWS_OF[COMPLAINTS])),
     ),
 )
 
