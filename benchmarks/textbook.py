@@ -7,7 +7,6 @@ repeats, outcomes, quarantine, aggregates or publishing, and it doesn't write a 
 
 import os
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -62,7 +61,7 @@ def bench_textbook(settings: Settings, plan: Plan, watcher: Watcher) -> Bench:
         ensure_topics(empty.kafka, broker.bootstrap_servers)
         spark = _default_session(empty)
         try:
-            pipeline = _Textbook(spark, empty, broker.bootstrap_servers)
+            pipeline = _Textbook(spark, empty, broker.bootstrap_servers, Registry(empty).champion())
             figures, batches = _measured(pipeline, plan, broker.bootstrap_servers, watcher)
         finally:
             spark.stop()
@@ -106,39 +105,47 @@ def _default_session(settings: Settings) -> SparkSession:
 class _Textbook:
     """The three queries, each of which starts once its source exists."""
 
-    def __init__(self, spark: SparkSession, settings: Settings, servers: str) -> None:
+    def __init__(self, spark: SparkSession, settings: Settings, servers: str, model: Model) -> None:
         self.spark = spark
         self.settings = settings
         self.usage = UsageRecorder(spark, [])
         self.batches: dict[tuple[str, int], BatchHealth] = {}
         self._servers = servers
+        self._model = model
         self._queries: list[StreamingQuery] = []
+        self._next: str | None = "ingest"
 
     def path(self, layer: str) -> str:
         """The table of one layer."""
         return str(self.settings.folder / "textbook" / layer)
 
-    def start(self, model: Model) -> None:
-        """Start the queries."""
-        kafka = self.spark.readStream.format("kafka").option("kafka.bootstrap.servers", self._servers)
-        kafka = kafka.option("subscribe", self.settings.kafka.input.name).option("startingOffsets", "earliest")
-        self._start("ingest", landed_from_kafka(kafka.load()).withColumn("ingested_at", F.current_timestamp()))
-        step = refined(load_taxonomy(), load_expectations(self.spark), self.settings.silver)
-        clean = self._stream("bronze").transform(step).where("size(reasons) = 0")
-        clean = clean.withColumn("refined_at", F.current_timestamp()).select(COMPLAINTS.column_names)
-        self._start("refine", clean)
-        decide = decisions(load_decisions(self.spark, COMPLAINTS.schema))
-        self._start("score", self._stream("silver").transform(scored(model)).transform(decide))
+    def _start_next(self) -> None:
+        """Start the next query once its source exists."""
+        if self._next == "ingest":
+            kafka = self.spark.readStream.format("kafka").option("kafka.bootstrap.servers", self._servers)
+            kafka = kafka.option("subscribe", self.settings.kafka.input.name).option("startingOffsets", "earliest")
+            rows = landed_from_kafka(kafka.load()).withColumn("ingested_at", F.current_timestamp())
+            self._start("ingest", rows, then="refine")
+        elif self._next == "refine" and self._exists("bronze"):
+            step = refined(load_taxonomy(), load_expectations(self.spark), self.settings.silver)
+            clean = self._stream("bronze").transform(step).where("size(reasons) = 0")
+            clean = clean.withColumn("refined_at", F.current_timestamp()).select(COMPLAINTS.column_names)
+            self._start("refine", clean, then="score")
+        elif self._next == "score" and self._exists("silver"):
+            decide = decisions(load_decisions(self.spark, COMPLAINTS.schema))
+            self._start("score", self._stream("silver").transform(scored(self._model)).transform(decide), then=None)
 
-    def _start(self, name: str, rows: DataFrame) -> None:
+    def _start(self, name: str, rows: DataFrame, *, then: str | None) -> None:
         checkpoint = str(self.settings.folder / "checkpoints" / name)
         writer = rows.writeStream.queryName(name).format("delta").outputMode("append")
         writer = writer.option("checkpointLocation", checkpoint).trigger(processingTime=TRIGGER)
         self._queries.append(writer.start(self.path(LAYERS[name])))
+        self._next = then
+
+    def _exists(self, layer: str) -> bool:
+        return Path(self.path(layer), "_delta_log", f"{0:020}.json").is_file()
 
     def _stream(self, layer: str) -> DataFrame:
-        while not Path(self.path(layer), "_delta_log").is_dir():
-            time.sleep(TICK_SECONDS)
         return self.spark.readStream.format("delta").load(self.path(layer))
 
     @property
@@ -147,8 +154,9 @@ class _Textbook:
         return sum(batch.rows for (query, _), batch in self.batches.items() if query == "score")
 
     def tick(self) -> None:
-        """Collect the queries' progress; raises what stopped one of them."""
+        """Start a query that can start, and collect all queries' progress; raises what stopped one of them."""
         self.usage.poll()
+        self._start_next()
         for query in self._queries:
             if error := query.exception():
                 raise error
@@ -181,11 +189,8 @@ def _measured(
         total=plan.total,
         stop=watcher.stop,
     )
-    watcher.notify("Starting the queries of the textbook pipeline.")
-    model = Registry(settings).champion()
+    watcher.notify("Streaming with the textbook pipeline.")
     began = datetime.now(UTC)
-    starting = threading.Thread(target=pipeline.start, args=(model,), name="start")
-    starting.start()  # a query starts once the one before it has written its table
 
     def tick(sent: int) -> None:
         pipeline.tick()
@@ -193,7 +198,6 @@ def _measured(
 
     sending.follow(tick)
     until, limit = datetime.now(UTC), time.monotonic() + DRAIN_SECONDS
-    starting.join()
     while pipeline.scored < sending.report.sent and time.monotonic() < limit:
         tick(sending.report.sent)
         time.sleep(TICK_SECONDS)

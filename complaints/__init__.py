@@ -63,7 +63,7 @@ class Invocation:
     def settings(self) -> Settings:
         """Load this run's settings; files created from here on are readable by their owner only."""
         settings = load_settings(**self.options)
-        if settings.is_local:
+        if settings.platform.tables_are_files:
             restrict_to_owner(settings.folder)
         return settings
 

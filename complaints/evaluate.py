@@ -73,7 +73,7 @@ def _read_separately(invocation: Invocation, data: Path, folder: Path) -> "Lake"
     from streaming.batch.load import load_files
 
     settings = load_settings(**{**invocation.options, "root": folder})
-    if not settings.is_local:
+    if not settings.platform.tables_are_files:
         msg = "--data works only on a laptop: on Databricks, load the file and evaluate without --data."
         raise ComplaintsError(msg)
     for sentence in load_files(settings, [data], lambda *_: None).errors:

@@ -82,7 +82,7 @@ def spark(settings: Settings) -> str:
         ComplaintsError: the rows read are not the rows written.
     """
     session = start_session(settings)
-    if settings.lake.catalog:
+    if not settings.platform.tables_are_files:
         return f"Spark {session.version}, catalog {session.catalog.currentCatalog()}"
     with tempfile.TemporaryDirectory(prefix="check-", dir=settings.folder) as temporary:
         table = f"{temporary}/table"

@@ -53,7 +53,7 @@ def ablate(invocation: Invocation, /, parts: tuple[str, ...], rows: int, as_json
     from ml.training.ablation import ablated
 
     settings = invocation.settings()
-    if settings.is_local:
+    if settings.platform.starts_spark:
         ensure_optional_jars(parts)
     with terminal().status("starting Spark") as status:
         found = ablated(Lake(start_session(settings), settings), parts, rows, status.update)

@@ -204,7 +204,7 @@ def _query(settings: "Settings") -> "Query":
     """Return a query function: DuckDB on a laptop, also while a stream runs; Spark on a cluster, without DuckDB."""
     from streaming.tables import TABLES
 
-    if settings.is_local:
+    if settings.platform.tables_are_files:
         from lakehouse.sql.query import query
 
         return lambda statement: query(settings, TABLES, statement, seconds=settings.sql.seconds).rows

@@ -13,7 +13,7 @@ from typing import Any
 from lakehouse.settings import Settings
 from lakehouse.sql.query import restrictions, select_all
 from lakehouse.tables.declaration import Table
-from lakehouse.tables.lake import table_path
+from lakehouse.tables.stores import table_path
 
 FOLDER = Path(__file__).resolve().parent / "views"
 SCHEMA = "serving"

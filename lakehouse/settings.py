@@ -23,6 +23,7 @@ from pydantic_settings import (
 
 from lakehouse.errors import ComplaintsError
 from lakehouse.heap import check_heap
+from lakehouse.platform import DATABRICKS, LOCAL, Platform
 from lakehouse.settings_sections import (
     AlertSettings,
     CostSettings,
@@ -177,9 +178,9 @@ class Settings(BaseSettings):
         return self.root.expanduser().resolve()
 
     @property
-    def is_local(self) -> bool:
-        """Whether the broker, maintenance and tables are local rather than provided by Databricks."""
-        return self.lake.catalog is None
+    def platform(self) -> Platform:
+        """The platform that this lake is on."""
+        return DATABRICKS if self.lake.catalog else LOCAL
 
     @property
     def landing(self) -> Path:
@@ -254,7 +255,7 @@ def load_settings(**options: Any) -> Settings:  # noqa: ANN401
         variable = f"{PREFIX}{named[1].upper()}" if named else f"A variable {PREFIX}…"
         msg = f"{variable} can't be read: a group of settings is given as a JSON object, or one by one ({PREFIX}A__B)."
         raise ComplaintsError(msg) from error
-    if settings.is_local:  # on Databricks the cluster sets the heap
+    if settings.platform.starts_spark:
         check_heap(settings.spark.memory, settings.kafka.input.max_message_bytes, "kafka.input.max_message_bytes")
     return settings
 

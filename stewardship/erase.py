@@ -97,7 +97,7 @@ def erase_complaint(settings: Settings, complaint_id: int, notify: Notify) -> Er
             failed; nothing was erased in these cases. Or a file still holds the complaint; then the erasure is not
             recorded as complete.
     """
-    if not settings.is_local:
+    if not settings.platform.tables_are_files:
         msg = "This command erases from a local lake only: see docs/databricks.md for a workspace."
         raise ComplaintsError(msg)
     began = time.monotonic()

@@ -17,7 +17,7 @@ from bronze.tables import ERASURES
 from lakehouse.errors import ComplaintsError
 from lakehouse.file_search import UnreadableError, files_below, holds
 from lakehouse.settings import Settings
-from lakehouse.tables.lake import table_path
+from lakehouse.tables.stores import table_path
 from silver.fields import BY_NAME, normalized
 from silver.payload import cells_of
 from stewardship.locations import names, whole_number

@@ -12,7 +12,7 @@ from typing import Any
 from bronze.tables import ERASURES
 from lakehouse.settings import Settings
 from lakehouse.sql.query import query
-from lakehouse.tables.lake import table_path
+from lakehouse.tables.stores import table_path
 from silver.fields import BY_NAME, normalized
 from silver.payload import cells_of
 from streaming.tables import TABLES

@@ -107,7 +107,7 @@ def _tables_created_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 
     def copied(lake: Lake, table: Table) -> None:
         key = (table, str(lake._properties(table)))
-        if lake.settings.lake.catalog or lake.path(table).exists():
+        if not lake.settings.platform.tables_are_files or lake.path(table).exists():
             make(lake, table)
         elif key in made:
             shutil.copytree(made[key], lake.path(table))

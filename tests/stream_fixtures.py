@@ -10,8 +10,14 @@ from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from lakehouse.settings import Settings
+from lakehouse.tables.lake import Lake
+from ml.scoring.scoring import Model
+from streaming.batch.load import follow
 from streaming.kafka.broker import Broker
+from streaming.queries.definitions import Queries, Trigger, spark_kafka_options
+from streaming.queries.score import Publishing
 
+DONE = Trigger(until_done=True)
 WHOLE = {"spark.sql.maxPlanStringLength": "10000000", "spark.sql.debug.maxToStringFields": "100000"}
 # Operators of a physical plan in which Spark calls Python.
 IN_PYTHON = re.compile(r"\b\w*(?:EvalPython|PythonUDF|InPandas|InArrow|PythonMap|InPythonWith)\w*|\bpythonUDF\d+")
@@ -46,6 +52,34 @@ def with_topics(settings: Settings, broker: Broker, name: str) -> Settings:
         }
     )
     return settings.model_copy(update={"kafka": own})
+
+
+class Streaming:
+    """The queries of one lake, each of which runs until it has read all its input."""
+
+    def __init__(self, lake: Lake, model: Model) -> None:
+        self._queries = Queries(lake)
+        self._model = model
+        self._kafka = spark_kafka_options(lake, str(lake.settings.kafka.bootstrap_servers))
+        self._publishing = Publishing(lake.settings.kafka.predictions.name, self._kafka)
+
+    def ingest(self) -> None:
+        follow(self._queries.ingest(self._kafka, DONE), lambda _: None)
+
+    def refine(self) -> None:
+        follow(self._queries.refine(DONE), lambda _: None)
+
+    def score(self) -> None:
+        follow(self._queries.score(self._model, self._publishing, DONE), lambda _: None)
+
+    def summarise(self) -> None:
+        follow(self._queries.summarise(DONE), lambda _: None)
+
+    def all(self) -> None:
+        self.ingest()
+        self.refine()
+        self.score()
+        self.summarise()
 
 
 def messages(broker: Broker, topic: str) -> list[tuple[bytes, bytes]]:

@@ -16,8 +16,8 @@ from lakehouse.step import Step
 
 
 def planned(step: Step, settings: Settings) -> Step:
-    """Return the step, planned once in a local session, unchanged on Databricks."""
-    return Planned(step) if settings.is_local else step
+    """Return the step planned once, where the platform does so, or else unchanged."""
+    return Planned(step) if settings.platform.plans_steps_once else step
 
 
 class Planned:

@@ -102,7 +102,7 @@ EVERYWHERE_CONF = {
 
 def kafka_login_module(settings: Settings) -> str:
     """The login class of Spark's Kafka connector; the Databricks runtime has it in a shaded package."""
-    shaded = "kafkashaded." if settings.lake.catalog else ""
+    shaded = "" if settings.platform.starts_spark else "kafkashaded."
     return f"{shaded}org.apache.kafka.common.security.plain.PlainLoginModule"
 
 
@@ -115,9 +115,9 @@ def start_session(settings: Settings) -> SparkSession:
         ComplaintsError: there is no Java 17, jars are missing, or the jars of an enabled feature can't be fetched; the
             message says what to do.
     """
-    if settings.lake.catalog:
+    if not settings.platform.starts_spark:
         spark = SparkSession.builder.getOrCreate()
-        spark.catalog.setCurrentCatalog(settings.lake.catalog)
+        spark.catalog.setCurrentCatalog(str(settings.lake.catalog))
         for key, value in (EVERYWHERE_CONF | PARQUET_CONF).items():
             spark.conf.set(key, value)
         return spark
@@ -131,7 +131,7 @@ def start_ahead(settings: Settings) -> None:
         with suppress(Exception):  # `start_session` raises the same error
             start_session(settings)
 
-    if settings.is_local:
+    if settings.platform.starts_spark:
         threading.Thread(target=start, name="spark", daemon=True).start()
 
 

@@ -13,7 +13,7 @@ import duckdb
 from lakehouse.settings import Settings
 from lakehouse.sql.query import _delta_extension
 from lakehouse.tables.declaration import Table
-from lakehouse.tables.lake import table_path
+from lakehouse.tables.stores import table_path
 
 MEMORY = "1GB"  # enough for ten million rows; more spills to disk
 THREADS = 2

@@ -21,7 +21,7 @@ from lakehouse.guard.sql_guard import Guard
 from lakehouse.guard.sql_limits import stopped_after
 from lakehouse.settings import Settings
 from lakehouse.tables.declaration import Table
-from lakehouse.tables.lake import table_path
+from lakehouse.tables.stores import table_path
 
 UNITS = {"m": "MiB", "g": "GiB"}
 

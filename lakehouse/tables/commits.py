@@ -30,7 +30,8 @@ def find(lake: Lake, table: Table, wanted: str, *, in_order: bool = False) -> in
         in_order: whether the writer commits its batches in order, so that another of its marks ends the search.
     """
     writer = wanted.rpartition(":")[0]
-    for version, found in marks_in_log(lake.path(table)) if lake.settings.is_local else marks_in_history(lake, table):
+    is_files = lake.settings.platform.tables_are_files
+    for version, found in marks_in_log(lake.path(table)) if is_files else marks_in_history(lake, table):
         if found == wanted:
             return version
         if in_order and found.rpartition(":")[0] == writer:

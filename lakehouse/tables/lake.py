@@ -1,7 +1,6 @@
 """The lake's Delta tables: where they are stored, and how they are created, read and appended to exactly once.
 
-Locally a table is the folder ``<root>/tables/<layer>/<table>``; on Databricks it is ``<catalog>.<layer>.<table>``.
-Code outside this module and the session does not need to know the difference.
+Where they are stored depends on the platform (`lakehouse.tables.stores`).
 """
 
 import json
@@ -22,14 +21,14 @@ from pyspark.sql import functions as F
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
 from lakehouse.spark.session import start_session
-from lakehouse.tables.declaration import STATISTICS, Column, Table
+from lakehouse.tables.declaration import Column, Table
+from lakehouse.tables.stores import CONSTRAINT, store_of, table_path
 from lakehouse.tables.writer_lock import JAVA_SECONDS, WriterLock
 
 log = logging.getLogger(__name__)
 
 ROWS_PER_FILE = 5_000  # so that readers get bounded batches, and split large ones into several tasks
 STAGING = "staging-"  # name prefix of folders below the root for rows that are not yet in a table
-CONSTRAINT = "delta.constraints."
 FILE = "path string, modificationTime timestamp, length bigint, content binary"  # Spark's schema of a file
 USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 
@@ -40,14 +39,11 @@ class Lake:
     def __init__(self, spark: SparkSession, settings: Settings) -> None:
         self.spark = spark
         self.settings = settings
+        self._store = store_of(settings)
 
     def path(self, table: Table) -> Path:
         """The folder of a local table."""
         return table_path(self.settings, table)
-
-    def name(self, table: Table) -> str:
-        """The table's name in Unity Catalog, relative to the session's catalog."""
-        return f"{getattr(self.settings.lake.schemas, table.layer)}.{table.name.split('.')[1]}"
 
     def checkpoint(self, query: str) -> str:
         """The checkpoint location of a streaming query."""
@@ -55,10 +51,7 @@ class Lake:
 
     def delta(self, table: Table, spark: SparkSession | None = None) -> DeltaTable:
         """The table as a `DeltaTable`, for MERGE, UPDATE and history, in the given session or the lake's."""
-        spark = spark or self.spark
-        if self.settings.lake.catalog:
-            return DeltaTable.forName(spark, self.name(table))
-        return DeltaTable.forPath(spark, str(self.path(table)))
+        return self._store.delta(spark or self.spark, table)
 
     def create(self, tables: Iterable[Table]) -> None:
         """Create missing tables, with comments, constraints, clustering and properties.
@@ -72,20 +65,15 @@ class Lake:
             list(pool.map(self._create, tables))
 
     def _create(self, table: Table) -> None:
-        if self._exists(table):
+        if self._store.exists(self.spark, table):
             self._compare(table)
         else:
             self._make(table)
-        if table.constraints and self.settings.lake.catalog:
+        if table.constraints and self._store.adds_constraints_later:
             self._constrain(table)
 
     def _make(self, table: Table) -> None:
-        builder = DeltaTable.createIfNotExists(self.spark)
-        if self.settings.lake.catalog:
-            builder = builder.tableName(self.name(table))
-            builder = builder.clusterBy(*table.cluster_by) if table.cluster_by else builder
-        else:
-            builder = builder.location(str(self.path(table)))
+        builder = self._store.placed(DeltaTable.createIfNotExists(self.spark), table)
         for field in table.schema.fields:
             comment = field.metadata["comment"]
             builder = builder.addColumn(field.name, field.dataType, nullable=field.nullable, comment=comment)
@@ -95,14 +83,7 @@ class Lake:
         builder.execute()
 
     def _properties(self, table: Table) -> dict[str, str]:
-        properties = {"delta.logRetentionDuration": self.settings.lake.log_retention, **table.properties}
-        if not self.settings.lake.catalog:  # in the creating commit: each ALTER would take 3 s of CPU time
-            properties |= {f"{CONSTRAINT}{name}": condition for name, condition in table.constraints.items()}
-            properties["delta.enableExpiredLogCleanup"] = "false"  # it ignores what queries still need: see maintenance
-        elif STATISTICS in properties:  # liquid clustering requires statistics on its columns
-            columns = dict.fromkeys([*properties[STATISTICS].split(","), *table.cluster_by])
-            properties[STATISTICS] = ",".join(columns)
-        return properties
+        return {"delta.logRetentionDuration": self.settings.lake.log_retention, **self._store.properties(table)}
 
     def _constrain(self, table: Table) -> None:
         """Add missing constraints: all of them to a new table, the rest if its creation was interrupted."""
@@ -112,14 +93,9 @@ class Lake:
             condition = table.constraints[name]
             self.spark.sql(f"ALTER TABLE {self.identifier(table)} ADD CONSTRAINT {name} CHECK ({condition})")
 
-    def _exists(self, table: Table) -> bool:
-        if self.settings.lake.catalog:
-            return self.spark.catalog.tableExists(self.name(table))
-        return DeltaTable.isDeltaTable(self.spark, str(self.path(table)))
-
     def identifier(self, table: Table) -> str:
-        """The table's identifier in SQL: its name on Databricks, its folder locally."""
-        return self.name(table) if self.settings.lake.catalog else f"delta.`{self.path(table)}`"
+        """The table's identifier in SQL."""
+        return self._store.identifier(table)
 
     def _compare(self, table: Table) -> None:
         found = {f.name: f.dataType.simpleString() for f in self.delta(table).toDF().schema.fields}
@@ -151,12 +127,9 @@ class Lake:
         if version is not None:
             reader = reader.option("versionAsOf", version)
         try:
-            if self.settings.lake.catalog:
-                return reader.table(self.name(table))
-            return reader.format("delta").load(str(self.path(table)))
+            return self._store.load(reader, table)
         except AnalysisException as error:
-            where = self.settings.lake.catalog or self.settings.folder
-            msg = f"There is no table {table.name} in {where} yet: run `complaints load` first."
+            msg = f"There is no table {table.name} in {self._store.where} yet: run `complaints load` first."
             raise ComplaintsError(msg) from error
 
     def read_stream(self, table: Table, **options: str | int) -> DataFrame:
@@ -164,9 +137,7 @@ class Lake:
         reader = self.spark.readStream.option("skipChangeCommits", value=True)
         for key, value in options.items():
             reader = reader.option(key, value)
-        if self.settings.lake.catalog:
-            return reader.table(self.name(table))
-        return reader.format("delta").load(str(self.path(table)))
+        return self._store.load(reader, table)
 
     def read_arrivals(self, folder: Path) -> DataFrame:
         """Read the paths of a folder's files as a stream: existing files, then each new one."""
@@ -190,11 +161,7 @@ class Lake:
         """Append rows in one commit with a mark (see `lakehouse.tables.commits`)."""
         if rows.columns != table.column_names:
             rows = rows.select(table.column_names)
-        options = {"userMetadata": mark, "maxRecordsPerFile": str(ROWS_PER_FILE)}
-        if self.settings.lake.catalog:
-            rows.writeTo(self.name(table)).options(**options).append()
-        else:
-            rows.write.format("delta").mode("append").options(**options).save(str(self.path(table)))
+        self._store.append(rows, table, {"userMetadata": mark, "maxRecordsPerFile": str(ROWS_PER_FILE)})
 
     def replace(self, rows: DataFrame, table: Table, which: Condition, mark: str) -> None:
         """Replace the rows that meet a condition, in one commit with a mark."""
@@ -217,11 +184,6 @@ def _as_text(value: object) -> str:
     raise TypeError(msg)
 
 
-def table_path(settings: Settings, table: Table) -> Path:
-    """The folder of a local table."""
-    return settings.folder / "tables" / table.layer / table.name.split(".")[1]
-
-
 def writer_lock(settings: Settings, patience: float = JAVA_SECONDS) -> WriterLock:
     """Acquire the writer lock of this lake, held until it is released; a second writer is refused.
 
@@ -240,7 +202,7 @@ def writer_lock(settings: Settings, patience: float = JAVA_SECONDS) -> WriterLoc
     """
     settings.folder.mkdir(parents=True, exist_ok=True)
     place = settings.folder / "writer.lock"
-    if settings.lake.catalog:
+    if not settings.platform.has_one_writer:
         place = Path(tempfile.gettempdir()) / f"complaints-{settings.folder.as_posix().replace('/', '-')}.lock"
     refusal = (
         f"Another process is writing the lake in {settings.folder}: stop it first, "
@@ -259,6 +221,6 @@ def open_lake(lock: WriterLock, settings: Settings) -> Lake:
         ComplaintsError: the session can't be started; the message says what to do.
     """
     spark = start_session(settings)
-    if settings.is_local:
+    if settings.platform.has_one_writer:
         lock.hand_to(spark)
     return Lake(spark, settings)

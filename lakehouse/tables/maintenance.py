@@ -55,7 +55,7 @@ def maintain(lake: Lake, table: Table, *, is_compacted: bool) -> Maintained:
         is_compacted: whether to compact; only for tables that are only appended to. A MERGE compacts its table's files
             itself, and would fail if a compaction ran at the same time.
     """
-    maintained = _maintain_locally if lake.settings.is_local else _maintain_on_databricks
+    maintained = _maintain_files if lake.settings.platform.tables_are_files else _maintain_by_delta
     return maintained(lake, table, is_compacted=is_compacted)
 
 
@@ -91,7 +91,7 @@ def _checkpoints(log: Path) -> dict[int, Path]:
     return {int(path.name.split(".")[0]): path for path in log.glob("*.checkpoint.parquet")}
 
 
-def _maintain_on_databricks(lake: Lake, table: Table, *, is_compacted: bool) -> Maintained:
+def _maintain_by_delta(lake: Lake, table: Table, *, is_compacted: bool) -> Maintained:
     """Run OPTIMIZE, which also clusters new data, and VACUUM with the table's retention."""
     before = _file_count(lake, table)
     if is_compacted:
@@ -105,7 +105,7 @@ def _file_count(lake: Lake, table: Table) -> int:
     return int(row[0])
 
 
-def _maintain_locally(lake: Lake, table: Table, *, is_compacted: bool) -> Maintained:
+def _maintain_files(lake: Lake, table: Table, *, is_compacted: bool) -> Maintained:
     before = after = _sizes(lake, table)
     if is_compacted and sum(size < SMALL_BYTES for size in before) >= LEAST_FILES:
         _compact(lake, table)

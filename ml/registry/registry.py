@@ -91,7 +91,7 @@ class Registry(VersionReader):
 
     def _use_experiment(self) -> None:
         name = self._settings.ml.experiment
-        if self._on_databricks:
+        if not self._has_file:
             mlflow.set_experiment(name)
             return
         if mlflow.get_experiment_by_name(name) is None:

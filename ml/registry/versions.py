@@ -61,16 +61,16 @@ class VersionReader:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._on_databricks = settings.lake.catalog is not None
+        self._has_file = settings.platform.has_registry_file
         logging.getLogger("mlflow").setLevel(logging.ERROR)
         logging.getLogger("alembic").setLevel(logging.ERROR)
-        if not self._on_databricks:  # on Databricks, MLFLOW_TRACKING_URI and MLFLOW_REGISTRY_URI locate it
+        if self._has_file:  # otherwise MLFLOW_TRACKING_URI and MLFLOW_REGISTRY_URI locate it
             self._folder.mkdir(parents=True, exist_ok=True)
             location = f"sqlite:///{self._folder / 'mlflow.db'}"
             mlflow.set_tracking_uri(location)
             mlflow.set_registry_uri(location)  # or MLFLOW_REGISTRY_URI would locate the models elsewhere
             os.environ.setdefault("MLFLOW_DFS_TMP", str(self._folder / "tmp"))
-        schema = f"{settings.lake.catalog}.{settings.lake.schemas.ml}." if self._on_databricks else ""
+        schema = "" if self._has_file else f"{settings.lake.catalog}.{settings.lake.schemas.ml}."
         self.name = f"{schema}{settings.ml.model}"
 
     @property
@@ -78,7 +78,7 @@ class VersionReader:
         return self._settings.folder / "mlflow"
 
     def _access(self, *, writing: bool = False) -> AbstractContextManager[None]:
-        return asking(self.name, None if self._on_databricks else self._folder / "mlflow.db", writing=writing)
+        return asking(self.name, self._folder / "mlflow.db" if self._has_file else None, writing=writing)
 
     def _label(self, version: str) -> str:
         return f"Version {version} of the model '{self.name}'"

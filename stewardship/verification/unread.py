@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
 from lakehouse.tables.declaration import Table
-from lakehouse.tables.lake import table_path
+from lakehouse.tables.stores import table_path
 from streaming.queries.checkpoints import Progress, progress_of
 
 TRIES = 3  # a batch that ends between two reads of a checkpoint makes it look damaged

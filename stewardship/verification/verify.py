@@ -115,7 +115,7 @@ def verify(settings: Settings, notify: Notify) -> Verified:
         ComplaintsError: there is no lake; a checkpoint is damaged; Kafka can't be reached; or a complaint was erased
             during the verification.
     """
-    if not settings.is_local:
+    if not settings.platform.tables_are_files:
         msg = "This command verifies a local lake only: on a workspace, query its tables through a SQL warehouse."
         raise ComplaintsError(msg)
     if newest_version(settings, BRONZE) is None:

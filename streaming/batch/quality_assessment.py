@@ -55,7 +55,7 @@ def assessment(settings: Settings) -> Assessment:
     try:
         lock = writer_lock(settings)
     except BusyError:
-        if not settings.is_local:
+        if not settings.platform.tables_are_files:
             raise
         from lakehouse.sql.query import query  # noqa: PLC0415 - uses DuckDB, which is not on the cluster
 

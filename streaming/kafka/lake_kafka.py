@@ -21,7 +21,7 @@ def kafka_of(settings: Settings, notify: Callable[[str], None]) -> Iterator[str 
     if settings.kafka.bootstrap_servers is not None:
         ensure_topics(settings.kafka, settings.kafka.bootstrap_servers)
         yield settings.kafka.bootstrap_servers
-    elif settings.is_local and folder.is_dir():
+    elif settings.platform.has_broker and folder.is_dir():
         notify("Starting the embedded broker.")
         with Broker(folder) as broker:
             ensure_topics(settings.kafka, broker.bootstrap_servers)

@@ -48,7 +48,7 @@ def check_checkpoint(lake: Lake, query: str) -> None:
     Raises:
         ComplaintsError: the checkpoint is not usable; the message names the file and the remedy.
     """
-    if not lake.settings.is_local:
+    if not lake.settings.platform.tables_are_files:
         return
     folder = Path(lake.checkpoint(query))
     progress = progress_of(folder, query)

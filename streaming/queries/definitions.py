@@ -164,8 +164,9 @@ class Queries:
         step: Step | None = None,
     ) -> StreamingQuery:
         check_checkpoint(self._lake, name)
-        lease = None if self._lake.settings.is_local else Lease(self._lake, name, JOB)
-        if step and self._lake.settings.is_local:
+        platform = self._lake.settings.platform
+        lease = None if platform.has_one_writer else Lease(self._lake, name, JOB)
+        if step and platform.plans_steps_once:
             step = Planned(step)
         elif step:
             rows, step = rows.transform(step), None

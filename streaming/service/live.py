@@ -97,7 +97,7 @@ class LiveStream:
                 self._watcher.look()
                 self._activate_new_models()
             self._start_scoring()
-            if self._settings.is_local and self._settings.monitoring.metrics_port is not None:
+            if self._settings.platform.starts_spark and self._settings.monitoring.metrics_port is not None:
                 self._serve_metrics(stack, self._settings.monitoring.metrics_port)
             stack.enter_context(Upkeep(self.lake.spark, self._upkeep_tasks(registry), self._notify))
             self._watcher.start()
@@ -106,7 +106,7 @@ class LiveStream:
         return self
 
     def _embedded_broker(self, stack: ExitStack) -> Broker:
-        if not self._settings.is_local:
+        if not self._settings.platform.has_broker:
             msg = (
                 "kafka.bootstrap_servers is not set, and there is no embedded broker on Databricks: "
                 "name your brokers in the bundle's variable kafka_servers and deploy again."
@@ -125,7 +125,7 @@ class LiveStream:
         for sentence in ensure_topics(self._settings.kafka, servers):
             self._notify(sentence)
         kafka = self._settings.kafka
-        if self._settings.is_local:
+        if self._settings.platform.starts_spark:
             largest = largest_message(kafka, servers)
             check_heap(self._settings.spark.memory, largest, f"the topic {kafka.input.name}")
         return servers
@@ -176,7 +176,7 @@ class LiveStream:
         return self._queries.ingest(self._kafka, Trigger(interval_ms=self._settings.streaming.ingest_interval_ms))
 
     def _report_losses(self, servers: str) -> None:
-        sentence = dropped_messages(self._settings, servers) if self._settings.is_local else None
+        sentence = dropped_messages(self._settings, servers) if self._settings.platform.tables_are_files else None
         if sentence and sentence != self._losses:
             self._notify(sentence)
         self._losses = sentence
@@ -185,7 +185,7 @@ class LiveStream:
         streaming = self._settings.streaming
         watch = ModelWatch(self.lake, registry, self._notify)
         tasks = [UpkeepTask("The model could not be assessed", streaming.quality_minutes, watch)]
-        if self._settings.is_local:  # on Databricks the job *maintain* does this
+        if self._settings.platform.stream_maintains:
             tasks += upkeep_tasks(self.lake, streaming.upkeep_minutes)
             logs = partial(checkpoint_log, self.lake, TABLES)
             tasks.append(UpkeepTask("A table's log could not be checkpointed", LOG_MINUTES, logs))

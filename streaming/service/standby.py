@@ -48,7 +48,7 @@ def stand_by(
     Raises:
         ComplaintsError: on Databricks, without a champion, or if the warm-up failed.
     """
-    if not settings.is_local:
+    if not settings.platform.has_one_writer:
         msg = "A standby is for a stream on one machine; on Databricks the job restarts the stream by itself."
         raise ComplaintsError(msg)
     poll, model = _LockPoll(settings), None

@@ -15,7 +15,8 @@ from dashboards.assets import Assets
 from dashboards.queries import FOLDER, chart_files
 from dashboards.server.lake_views import Views
 from dashboards.views import described, served, views
-from lakehouse.tables.lake import Lake, table_path
+from lakehouse.tables.lake import Lake
+from lakehouse.tables.stores import table_path
 from streaming.tables import TABLES
 
 TEMPLATES = sorted(FOLDER.rglob("*.sql"))

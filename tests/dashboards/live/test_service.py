@@ -18,7 +18,7 @@ from dashboards.server.browser import Browser
 from dashboards.service import Superset
 from gold.tables import STREAM_HEALTH
 from lakehouse.settings import Settings
-from lakehouse.tables.lake import table_path
+from lakehouse.tables.stores import table_path
 from silver.tables import EXPECTATIONS
 from streaming.tables import TABLES
 from tests.dashboards.live.conftest import Server, SqlLab, free_port, run, started

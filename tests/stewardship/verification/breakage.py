@@ -17,7 +17,7 @@ from lakehouse.settings import Settings
 from lakehouse.sql.pinned import newest_version
 from lakehouse.sql.query import _delta_extension, query
 from lakehouse.tables.declaration import Table
-from lakehouse.tables.lake import table_path
+from lakehouse.tables.stores import table_path
 from silver import tables as silver
 from streaming.tables import TABLES
 

@@ -21,20 +21,17 @@ from gold import tables as gold
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings, load_settings
 from lakehouse.sql.query import query
-from lakehouse.tables.lake import Lake, table_path
+from lakehouse.tables.lake import Lake
+from lakehouse.tables.stores import table_path
 from silver import tables as silver
 from stewardship.verification.verify import Verified, verify
-from streaming.batch.load import follow
 from streaming.kafka.broker import Broker
 from streaming.kafka.topics import ensure_topics
-from streaming.queries.definitions import Queries, Trigger, spark_kafka_options
-from streaming.queries.score import Publishing
 from streaming.tables import TABLES
 from tests.conftest import Trained, copy_of
 from tests.stewardship.verification.breakage import BREAKS, change_a_sum, lose_a_quarantined_row, one, rewrite
-from tests.stream_fixtures import messages, with_topics
+from tests.stream_fixtures import Streaming, messages, with_topics
 
-DONE = Trigger(until_done=True)
 NEW = 8_000_000  # above the ids of the samples
 
 
@@ -64,34 +61,6 @@ def publish(settings: Settings, number: int, value: bytes | None) -> None:
         producer.send(settings.kafka.predictions.name, key=str(number).encode(), value=value)
 
 
-class Streaming:
-    """The queries of one lake, each of which runs until it has read all its input."""
-
-    def __init__(self, lake: Lake, trained: Trained) -> None:
-        self._queries = Queries(lake)
-        self._model = trained.model
-        self._kafka = spark_kafka_options(lake, str(lake.settings.kafka.bootstrap_servers))
-        self._publishing = Publishing(lake.settings.kafka.predictions.name, self._kafka)
-
-    def ingest(self) -> None:
-        follow(self._queries.ingest(self._kafka, DONE), lambda _: None)
-
-    def refine(self) -> None:
-        follow(self._queries.refine(DONE), lambda _: None)
-
-    def score(self) -> None:
-        follow(self._queries.score(self._model, self._publishing, DONE), lambda _: None)
-
-    def summarise(self) -> None:
-        follow(self._queries.summarise(DONE), lambda _: None)
-
-    def all(self) -> None:
-        self.ingest()
-        self.refine()
-        self.score()
-        self.summarise()
-
-
 @pytest.fixture(scope="module")
 def streamed(trained: Trained, shared_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A lake with two loaded files that has streamed `MESSAGES`."""
@@ -99,7 +68,7 @@ def streamed(trained: Trained, shared_broker: Broker, tmp_path_factory: pytest.T
     settings = with_topics(lake.settings, shared_broker, "verify")
     ensure_topics(settings.kafka, shared_broker.bootstrap_servers)
     send(settings, MESSAGES)
-    Streaming(Lake(lake.spark, settings), trained).all()
+    Streaming(Lake(lake.spark, settings), trained.model).all()
     return settings
 
 
@@ -207,7 +176,7 @@ def test_rows_that_a_query_has_not_read_yet_are_in_progress_and_not_lost(
     settings = own.model_copy(update={"kafka": own.kafka.model_copy(update={"predictions": copied.kafka.predictions})})
     shutil.rmtree(settings.folder / "checkpoints" / "ingest")
     ensure_topics(settings.kafka, shared_broker.bootstrap_servers)
-    streaming = Streaming(Lake(spark, settings), trained)
+    streaming = Streaming(Lake(spark, settings), trained.model)
     send(settings, tuple(json.dumps(complaint(NEW + 100 + number)) for number in range(5)))
     assert under_way(settings) == {"messages": 5}
     streaming.ingest()

@@ -18,7 +18,7 @@ from bronze.tables import COMPLAINTS as BRONZE
 from gold.tables import DECISIONS
 from lakehouse.settings import Settings
 from lakehouse.tables.declaration import Table
-from lakehouse.tables.lake import table_path
+from lakehouse.tables.stores import table_path
 from silver.tables import COMPLAINTS as SILVER
 from streaming.kafka.broker import Broker
 from streaming.service.standby import FOLDER
