@@ -83,6 +83,7 @@ class Member:
     def __init__(self, path: Path, inner: str | None, known_keys: Collection[str]) -> None:
         self._path = path
         self._inner = inner
+        self._known_keys = known_keys
         self.name = path.name if inner is None else f"{path.name}/{inner}"
         self.source = self._detect_source(known_keys)
 
@@ -94,8 +95,10 @@ class Member:
         """
         with self._bytes() as unpacked:
             text = _text(unpacked)
-            reader = CsvRecords if self.source == "csv" else JsonRecords
-            yield from reader(text, lambda: unpacked.is_cut)
+            if self.source == "csv":
+                yield from CsvRecords(text, lambda: unpacked.is_cut)
+            else:
+                yield from JsonRecords(text, lambda: unpacked.is_cut, self._known_keys)
 
     def _detect_source(self, known_keys: Collection[str]) -> Literal["csv", "json"]:
         with self._bytes() as unpacked:

@@ -2,17 +2,16 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, TextIO
 
-from bronze.records import MAX_RECORD, FileRecord, raw_record
+from bronze.json_shape import BLANKS, DECODER, ENOUGH, HIT, holds_complaints, is_complaint, members
+from bronze.records import BYTE_ORDER_MARK, MAX_NAMES, MAX_RECORD, FileRecord, raw_record
 
 CHUNK = 1 << 20  # characters
 _TOKEN = 16  # characters: longest literal, number's sign or escape that the end of the buffer can cut
-_BLANKS = re.compile(r"[ \t\r\n]*")
-_NEXT_OBJECT = re.compile(r"(?:\}\s*,?|\n)\s*(?=\{)")
-# Numbers stay text: they may have thousands of digits, and their values are not used here.
-_DECODER = json.JSONDecoder(parse_int=str, parse_float=str)
+_SEPARATORS = re.compile(r"[ \t\r\n,]*")
+_NEXT_OBJECT = re.compile(r"(?:\}\s*,?|\[|\n)\s*(?=\{)")
 
 
 class _Buffer:
@@ -20,7 +19,7 @@ class _Buffer:
 
     def __init__(self, text: TextIO) -> None:
         self._source = text
-        self.text = text.read(CHUNK)
+        self.text = text.read(CHUNK).lstrip(BYTE_ORDER_MARK)
         self.at = 0
         self.line = 1
 
@@ -39,10 +38,19 @@ class _Buffer:
         self.at = end
         return taken
 
-    def next_character(self) -> str:
-        """Return the next non-blank character without moving past it; empty at the end."""
+    def skip(self) -> None:
+        """Move past one character that is not a line end."""
+        self.at += 1
+
+    def look_ahead(self) -> None:
+        """Read more text if little is left; what begins here is then in the buffer as far as `CHUNK`."""
+        if len(self.text) - self.at < CHUNK:
+            self.more()
+
+    def next_character(self, skipped: re.Pattern[str] = BLANKS) -> str:
+        """Return the next character that is not to be skipped without moving past it; empty at the end."""
         while True:
-            self.take(_blanks(self.text, self.at))
+            self.take(skipped.match(self.text, self.at).end())  # type: ignore[union-attr] # it may be empty
             if self.at < len(self.text):
                 return self.text[self.at]
             if not self.more():
@@ -56,7 +64,7 @@ class _Buffer:
         """Return the value that starts here and its end; None if it is broken."""
         while True:
             try:
-                value, end = _DECODER.raw_decode(self.text, self.at)
+                value, end = DECODER.raw_decode(self.text, self.at)
             except json.JSONDecodeError as error:
                 is_at_end = error.msg.startswith("Unterminated") or error.pos > len(self.text) - _TOKEN
                 if not (is_at_end and self.grow()):
@@ -71,68 +79,86 @@ class _Buffer:
 class JsonRecords:
     """The records of one JSON file.
 
+    Complaints may be wrapped: in an array, in an object such as ``{"data": […]}`` or an API's response, or in an array
+    of those. What else such an object holds is skipped.
+
     Args:
         text: the file, decoded with ``surrogateescape``, line endings unchanged.
         is_cut: called at the end of the text; returns whether the file was truncated there.
+        known_keys: the keys (`key_of`) of the known fields.
+
+    Attributes:
+        names: the keys of the records so far, at most about `MAX_NAMES`.
     """
 
-    def __init__(self, text: TextIO, is_cut: Callable[[], bool]) -> None:
+    def __init__(self, text: TextIO, is_cut: Callable[[], bool], known_keys: Collection[str]) -> None:
+        self.names: dict[str, None] = {}
         self._buffer = _Buffer(text)
         self._is_cut = is_cut
+        self._known_keys = known_keys
         self._number = 0
-        self._is_open = False  # the text ended inside an array or a response
+        self._is_open = False  # the text ended inside an array or an object around complaints
         self._last_is_valid = True
 
     def __iter__(self) -> Iterator[FileRecord]:
         """Yield the records in file order; the last record of a truncated file is a broken one."""
-        buffer = self._buffer
-        are_responses = buffer.next_character() == "{" and self._hits() is not None
-        while character := buffer.next_character():
+        while character := self._buffer.next_character():
             if character == "[":
-                yield from self._array()
-            elif are_responses and (start := self._hits()) is not None:
-                buffer.take(start)
-                yield from self._array()
-                yield from self._rest_of_response()
+                self._buffer.skip()
+                yield from self._values("]")
             else:
-                yield self._element()
+                yield from self._values("")
         if (self._is_open or self._is_cut()) and self._last_is_valid:
-            yield self._raw("", buffer.line)
+            yield self._raw("", self._buffer.line)
 
-    def _array(self) -> Iterator[FileRecord]:
+    def _values(self, closing: str) -> Iterator[FileRecord]:
+        """Yield the records of values up to the closing bracket; if there is none, up to an array or the end."""
         buffer = self._buffer
-        buffer.take(buffer.at + 1)
-        while character := buffer.next_character():
-            if character == ",":
-                buffer.take(buffer.at + 1)
-            elif character == "]":
-                buffer.take(buffer.at + 1)
+        is_first, are_wrapped = True, False  # decided by the first object, as a look ahead at each would take long
+        while character := buffer.next_character(_SEPARATORS):
+            if character == closing:
+                buffer.skip()
                 return
+            if character == "[" and not closing:
+                return
+            if (is_first or are_wrapped or character == "[") and self._holds_complaints():
+                are_wrapped |= character == "{"
+                yield from self._inside()
             else:
                 yield self._element()
-        self._is_open = True
+            is_first &= character != "{"
+        self._is_open |= closing != ""
 
-    def _hits(self) -> int | None:
-        """Position of the array ``hits.hits`` if the object that starts here is an API response."""
+    def _inside(self) -> Iterator[FileRecord]:
+        """Yield the records of an array of complaints, or of an object around complaints; skip its other members."""
         buffer = self._buffer
-        if len(buffer.text) - buffer.at < CHUNK:
-            buffer.more()
-        outer = _member(buffer.text, buffer.at, "hits", "{")
-        return None if outer is None else _member(buffer.text, outer, "hits", "[")
-
-    def _rest_of_response(self) -> Iterator[FileRecord]:
-        """Skip the rest of a response after its hits: members of the two enclosing objects."""
-        buffer = self._buffer
-        depth = 2
-        while depth and (character := buffer.next_character()):
+        if buffer.next_character() == "[":
+            buffer.skip()
+            yield from self._values("]")
+            return
+        buffer.skip()
+        while character := buffer.next_character():
             if character in "},:":
-                depth -= character == "}"
-                buffer.take(buffer.at + 1)
+                buffer.skip()
+                if character == "}":
+                    return
+            elif character in "[{" and self._holds_complaints():
+                yield from self._inside()
+            elif character == "{" and self._is_complaint():
+                yield self._element()
             elif (found := buffer.value()) is not None:
                 buffer.take(found[1])
             else:
                 yield self._broken()
-        self._is_open = depth > 0
+        self._is_open = True
+
+    def _holds_complaints(self) -> bool:
+        self._buffer.look_ahead()
+        return holds_complaints(self._buffer.text, self._buffer.at, self._known_keys)
+
+    def _is_complaint(self) -> bool:
+        self._buffer.look_ahead()
+        return is_complaint(self._buffer.text, self._buffer.at, self._known_keys, ENOUGH)
 
     def _element(self) -> FileRecord:
         buffer = self._buffer
@@ -142,8 +168,12 @@ class JsonRecords:
         value, end = found
         line = buffer.line
         raw = buffer.take(end)
-        self._last_is_valid = True
-        return self._raw(_source(raw) if isinstance(value, dict) and "_source" in value else raw, line, is_valid=True)
+        if isinstance(value, dict):
+            if HIT in value:
+                raw, value = _hit(raw, value)
+            if not value.keys() <= self.names.keys() and len(self.names) < MAX_NAMES:
+                self.names.update(dict.fromkeys(value))
+        return self._raw(raw, line, is_valid=True)
 
     def _broken(self) -> FileRecord:
         """Return the unreadable text up to the next valid object as a raw record."""
@@ -158,7 +188,7 @@ class JsonRecords:
     def _next_object(self) -> int | None:
         for match in _NEXT_OBJECT.finditer(self._buffer.text, self._buffer.at + 1):
             try:
-                _DECODER.raw_decode(self._buffer.text, match.end())
+                DECODER.raw_decode(self._buffer.text, match.end())
             except (json.JSONDecodeError, RecursionError):
                 continue
             return match.end()
@@ -170,29 +200,9 @@ class JsonRecords:
         return raw_record(self._number, line, raw, "json")
 
 
-def _blanks(text: str, at: int) -> int:
-    """The position after any blanks at a position."""
-    match = _BLANKS.match(text, at)
-    return match.end() if match else at
-
-
-def _member(text: str, at: int, key: str, opening: str) -> int | None:
-    """Position of a key's value in the object at a position, if the value starts with `opening`."""
-    try:
-        at = _blanks(text, at + 1)
-        while text.startswith('"', at):
-            name, at = _DECODER.raw_decode(text, at)
-            at = _blanks(text, _blanks(text, at) + 1)  # past the colon
-            if name == key:
-                return at if text.startswith(opening, at) else None
-            at = _blanks(text, _DECODER.raw_decode(text, at)[1])
-            at = _blanks(text, at + 1)  # past the comma
-    except (json.JSONDecodeError, RecursionError):
-        return None
-    return None
-
-
-def _source(raw: str) -> str:
-    """The text of the object under ``_source``; the full text if that is not an object."""
-    start = _member(raw, 0, "_source", "{")
-    return raw if start is None else raw[start : _DECODER.raw_decode(raw, start)[1]]
+def _hit(raw: str, value: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The text and the members of the object under `HIT`; those of the whole if that is not an object."""
+    start = next((at for key, at in members(raw, 0) if key == HIT), 0)
+    if not raw.startswith("{", start):
+        return raw, value
+    return raw[start : DECODER.raw_decode(raw, start)[1]], value[HIT]

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
+BYTE_ORDER_MARK = "\ufeff"
 MAX_RECORD = 16 * 1024 * 1024  # characters; anything longer is treated as a broken record
+MAX_NAMES = 1_000  # distinct keys of a JSON file that are collected
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,11 @@ class FileRecord:
     payload: str | None
     payload_bytes: bytes | None
     source: Literal["csv", "json"]
+
+
+def key_of(name: str) -> str:
+    """Return the name of a column or key for comparison with known names: lower case, letters and digits only."""
+    return "".join(filter(str.isalnum, name.lower()))
 
 
 def is_text(value: str) -> bool:

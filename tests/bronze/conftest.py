@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bronze.files import open_members
 from bronze.records import FileRecord
 
-KNOWN = {"complaintid", "product", "issue", "state", "narrative"}
+KNOWN = {"complaintid", "product", "issue", "state", "narrative", "a"}
 
 
 HEADER = "Complaint ID,Product,Issue,State,Narrative\n"
