@@ -15,9 +15,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Literal, cast
 
+from bronze.csv_dialect import Dialect, dialect_of
 from bronze.csv_records import CsvRecords
 from bronze.json_records import JsonRecords
-from bronze.records import FileRecord
+from bronze.records import FileRecord, key_of
 from lakehouse.errors import ComplaintsError
 
 BLOCK = 1 << 18  # bytes read at a time, and used to detect the kind of file
@@ -84,6 +85,7 @@ class Member:
         self._path = path
         self._inner = inner
         self._known_keys = known_keys
+        self._dialect = Dialect()
         self.name = path.name if inner is None else f"{path.name}/{inner}"
         self.source = self._detect_source(known_keys)
 
@@ -94,9 +96,9 @@ class Member:
             ComplaintsError: the file can't be read to its end; the records yielded so far are complete.
         """
         with self._bytes() as unpacked:
-            text = _text(unpacked)
+            text = _text(unpacked, self._dialect.line_end)
             if self.source == "csv":
-                yield from CsvRecords(text, lambda: unpacked.is_cut)
+                yield from CsvRecords(text, lambda: unpacked.is_cut, self._dialect)
             else:
                 yield from JsonRecords(text, lambda: unpacked.is_cut, self._known_keys)
 
@@ -113,8 +115,9 @@ class Member:
             raise _error(self.name, f"is {found}", _REMEDY)
         if _JSON.match(start):
             return "json"
-        header = CsvRecords(_text(io.BytesIO(head)), lambda: False).header
-        if not any("".join(filter(str.isalnum, cell.lower())) in known_keys for cell in header):
+        self._dialect = dialect_of(head.decode(errors="surrogateescape"), known_keys)
+        header = CsvRecords(_text(io.BytesIO(head), self._dialect.line_end), lambda: False, self._dialect).names
+        if not any(key_of(cell) in known_keys for cell in header):
             shown = ", ".join(repr(cell[:30]) for cell in header[:3])
             msg = f"begins with {shown}, in which no field of a complaint is named"
             raise _error(self.name, msg, "the first line must hold names such as Complaint ID, Product, Issue")
@@ -198,10 +201,10 @@ def digest(path: Path) -> str:
         raise _error(str(path), f"can't be read ({error.strerror})", "check the path and its permissions") from error
 
 
-def _text(stream: io.RawIOBase | io.BytesIO) -> io.TextIOWrapper:
+def _text(stream: io.RawIOBase | io.BytesIO, line_end: str = "\n") -> io.TextIOWrapper:
     """Decode a stream so that invalid UTF-8 bytes can be restored; line endings are unchanged."""
     buffered = io.BufferedReader(stream, BLOCK) if isinstance(stream, io.RawIOBase) else stream
-    return io.TextIOWrapper(buffered, encoding="utf-8-sig", errors="surrogateescape", newline="\n")
+    return io.TextIOWrapper(buffered, encoding="utf-8-sig", errors="surrogateescape", newline=line_end)
 
 
 def _error(name: str, found: str, remedy: str) -> ComplaintsError:

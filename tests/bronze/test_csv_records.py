@@ -14,12 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bronze import csv_records
+from bronze.csv_dialect import Dialect
 from bronze.csv_records import CsvRecords
 from bronze.files import open_members
 from tests.bronze.conftest import CHARACTERS, HEADER, KNOWN, Write, payloads, read
 from tests.conftest import SAMPLES
 
-CELLS = st.text(CHARACTERS, max_size=12) | st.sampled_from(['"', '""', "\r\n", ",", "\0", "%s"])
+CELLS = st.text(CHARACTERS, max_size=12) | st.sampled_from(['"', '""', "\r\n", ",", "\0", "%s", "\\", '\\"'])
 
 
 TABLES = st.integers(2, 6).flatmap(
@@ -59,7 +60,7 @@ def test_a_table_is_read_back_exactly(table: list[list[str]], end: str, bom: byt
     writer = csv.writer(file, lineterminator=end, quoting=csv.QUOTE_ALL)
     header = [f"Column {at}" for at in range(len(table[0]))]
     writer.writerows([header, *table])
-    records = list(CsvRecords(text_of(bom + file.getvalue().encode(), sizes), lambda: False))
+    records = list(CsvRecords(text_of(bom + file.getvalue().encode(), sizes), lambda: False, Dialect()))
     assert [list(json.loads(record.payload or "").items()) for record in records] == [
         list(zip(header, row, strict=True)) for row in table
     ]
@@ -85,11 +86,30 @@ def test_cells_of_real_narratives_are_unchanged() -> None:
     assert [json.loads(payload or "") for payload in payloads(path)] == expected
 
 
-def test_a_row_with_extra_or_missing_cells_is_stored_as_text(write: Write) -> None:
-    records = read(write(HEADER + "1,a,b,CA,x\r\n2,a,b\r\n3,a,b,CA,x,more\n4,a,b,CA,x"))
-    assert [record.payload for record in records[1:3]] == ["2,a,b", "3,a,b,CA,x,more"]
+def test_a_row_with_extra_cells_or_few_cells_is_stored_as_text(write: Write) -> None:
+    records = read(write(HEADER + "1,a,b,CA,x\r\n2,a\r\n3,a,b,CA,x,more\n4,a,b,CA,x"))
+    assert [record.payload for record in records[1:3]] == ["2,a", "3,a,b,CA,x,more"]
     assert [record.line for record in records] == [2, 3, 4, 5]
     assert json.loads(records[3].payload or "")["Complaint ID"] == "4"
+
+
+def test_only_empty_cells_at_the_end_of_a_row_may_be_missing_or_too_many(write: Write) -> None:
+    rows = ["1,a,b", "2,a,b,CA", "3,a,b,CA,x,,", '4,a,b,CA,"two\nlines",', '5,a,b,"two\nlines"', "6,a,b,CA"]
+    *whole, last = payloads(write(HEADER + "\n".join(rows)))
+    assert [json.loads(row or "")["Narrative"] for row in whole] == ["", "", "x", "two\nlines", ""]
+    assert last == "6,a,b,CA"  # without a line end it may be truncated
+
+
+def test_what_may_be_the_end_of_a_broken_row_is_stored_as_text(write: Write) -> None:
+    rows = ['1,a,b,CA,"x"', "2,a,b,CA,it began, and", "e,f,g,h", "3,a,b,CA", "4,a,b,CA,x"]
+    found = payloads(write(HEADER + "\n".join(rows)))
+    assert found[1:3] == ["2,a,b,CA,it began, and", "e,f,g,h"]
+    assert [json.loads(found[at] or "")["Complaint ID"] for at in (0, 3, 4)] == ["1", "3", "4"]
+
+
+def test_a_last_row_that_alone_has_missing_cells_may_be_truncated(write: Write) -> None:
+    first, last = payloads(write(HEADER + "1,a,b,CA,x\n2,a,b,CA\n"))
+    assert (json.loads(first or "")["Complaint ID"], last) == ("1", "2,a,b,CA")
 
 
 def test_a_record_truncated_inside_a_quote_is_broken_despite_enough_cells(write: Write) -> None:
