@@ -1,7 +1,8 @@
 """The 18 fields of a CFPB complaint, declared once: name, type, when it is known, aliases, meaning.
 
 Sources: the CFPB's field reference for the public Consumer Complaint Database (18 columns until June 2026, 16 until
-September 2026, 15 since), the keys of its search API, and saved exports.
+September 2026, 15 since), the keys of its search API, saved exports, and public copies: BigQuery's table of the
+database, and data sets on Hugging Face.
 """
 
 import re
@@ -55,9 +56,9 @@ FIELDS: tuple[Field, ...] = (
         "string",
         "intake",
         "What happened, in the consumer's words, scrubbed by the CFPB (XXXX, {$100.00}); published only with consent.",
-        ("complaint_what_happened", "narrative"),
+        ("complaint_what_happened", "narrative", "Complaint text", "Complaint"),
     ),
-    Field("company", "Company", "string", "intake", "The company the complaint is about."),
+    Field("company", "Company", "string", "intake", "The company the complaint is about.", ("Company name",)),
     Field("state", "State", "string", "intake", "The consumer's state or territory, two letters."),
     Field("zip_code", "ZIP code", "string", "intake", "The consumer's ZIP code as published: 33009, 705XX or XXXXX."),
     Field("tags", "Tags", "string", "intake", "Older American (62 and over), Servicemember, or both; self-declared."),

@@ -16,6 +16,16 @@ API = (
     "tags consumer_consent_provided submitted_via date_sent_to_company company_response company_public_response timely "
     "consumer_disputed"
 )
+BIGQUERY = (
+    "date_received product subproduct issue subissue consumer_complaint_narrative company_public_response company_name "
+    "state zip_code tags consumer_consent_provided submitted_via date_sent_to_company company_response_to_consumer "
+    "timely_response consumer_disputed complaint_id"
+)
+HUGGING_FACE = (
+    "Date Received,Product,Sub Product,Issue,Sub Issue,Complaint Text,Company Public Response,Company,State,Zip Code,"
+    "Tags,Consumer Consent Provided,Submitted via,Date Sent To Company,Company Response To Consumer,Timely Response,"
+    "Consumer Disputed,Complaint ID"
+)
 
 
 def names_in(path: Path) -> list[str]:
@@ -51,8 +61,13 @@ def test_every_name_in_every_file_is_known(path: Path) -> None:
     assert len(names) in {14, 18}
 
 
-def test_the_names_of_the_api_are_known() -> None:
-    assert sorted(fields_of(API.split())) == sorted(BY_NAME)
+@pytest.mark.parametrize("names", [API.split(), BIGQUERY.split(), HUGGING_FACE.split(",")])
+def test_the_names_of_the_api_and_of_public_copies_are_known(names: list[str]) -> None:
+    assert sorted(fields_of(names)) == sorted(BY_NAME)
+
+
+def test_a_narrative_may_be_called_a_complaint() -> None:
+    assert fields_of(["Complaint", "Complaint_ID"]) == ["narrative", "complaint_id"]
 
 
 @given(st.sampled_from(FIELDS), st.randoms(use_true_random=False))
