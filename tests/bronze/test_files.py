@@ -59,14 +59,23 @@ def test_a_zip_yields_every_csv_and_json_member(tmp_path: Path) -> None:
         archive.writestr("three.csv.gz", gzip.compress((HEADER + "3,a,b,CA,x\n").encode()))
         archive.writestr("README.txt", "Hello")
         archive.writestr("__MACOSX/._one.csv", b"\0\5\x16\7")
-    members = open_members(path, KNOWN)
+        archive.writestr("folder/._two.csv", b"\0\5\x16\7")
+        archive.writestr(".DS_Store", b"\0\0\0\1")
+        archive.writestr("codebook.csv", "name,meaning\nx,y\n")
+        archive.writestr("empty.csv", "")
+    skipped: list[str] = []
+    members = open_members(path, KNOWN, skipped.append)
     assert [(member.name, member.source) for member in members] == [
         ("archive.zip/one.csv", "csv"), ("archive.zip/folder/two", "json"), ("archive.zip/three.csv.gz", "csv"),
     ]  # fmt: skip
     assert [len(list(member.records())) for member in members] == [1, 1, 1]
+    assert [sentence.split(" ", 3)[1] for sentence in skipped] == [
+        "archive.zip/README.txt", "archive.zip/codebook.csv", "archive.zip/empty.csv",
+    ]  # fmt: skip
+    assert skipped[1].startswith("Skipped: archive.zip/codebook.csv begins with 'name', 'meaning', in which no field")
 
 
-def zipped(**members: str) -> bytes:
+def zipped(**members: str | bytes) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for name, content in members.items():
@@ -84,11 +93,20 @@ def zipped(**members: str) -> bytes:
         (b"[2024-01-01] INFO started\n", "no field of a complaint is named"),
         (b"%PDF-1.7\n", "is a PDF document"),
         ("Product,State\n".encode("utf-16"), "is UTF-16 text"),
+        ("Product,State\n".encode("utf-16-le"), "is UTF-16 text"),
+        ("Product,State\n".encode("utf-16-be"), "is UTF-16 text"),
         (b"\x7fELF\0\0\0\1", "is binary"),
+        (b"<!DOCTYPE html>\n<html>", "is a web page"),
+        (b'{"detail":"Request was throttled."}', "begins with 'detail', in which no field"),
+        (b'{"columns": ["product"], "data": [["Mortgage"]]}', "begins with 'columns', 'data', in which no field"),
+        (b'{"meta": {}, "data": [' + b'["a", "Mortgage"],' * 20_000, "begins with 'meta', 'data', in which no field"),
+        (b'[["product"], ["Mortgage"]]', "begins with no name, in which no field"),
+        (b"name;age\nA;3\n", "begins with 'name;age', in which no field"),
         (b"\x1f\x8b nonsense", "is damaged"),
         (b"PK\x03\x04 nonsense", "is a damaged zip archive"),
         (zipped(read_md="nothing"), "is a zip archive without"),
         (zipped(data_csv="nothing"), "data.csv begins with 'nothing'"),
+        (zipped(good_csv="Product\nMortgage\n", data_csv=b"Product\0,\0"), "data.csv is binary"),
         (b"PK\x05\x06" + bytes(18), "is a zip archive without"),
     ],
 )
@@ -115,6 +133,36 @@ def test_a_damaged_gzip_is_reported_after_its_good_records(write: Write) -> None
     with pytest.raises(ComplaintsError, match="is damaged"):
         records.extend(member.records())
     assert len(records) > 90_000
+
+
+def test_what_follows_gzip_data_is_ignored_with_a_warning(write: Write) -> None:
+    rows = [f"{number},a,b,CA,x\n" for number in range(50_000)]
+    parts = [HEADER + "".join(rows[:10]), "".join(rows[10:])]
+    (member,) = open_members(write(b"".join(gzip.compress(part.encode()) for part in parts) + b"\0\0garbage"), KNOWN)
+    for _ in range(2):
+        assert len(list(member.records())) == 50_000
+        assert member.warnings == ["file has bytes after its gzip data that are not gzip; they were ignored."]
+
+
+def test_an_empty_array_and_a_response_without_hits_have_no_records(write: Write) -> None:
+    assert payloads(write("[]")) == payloads(write('{"took":1,"hits":{"total":{"value":0},"hits":[]}}')) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "unknown"),
+    [
+        (",Product,Notes,Has narrative, ,Notes\n1,a,b,c,d,e\n", ["Notes", "Has narrative"]),
+        ('[{"product": "a", "has_narrative": true}, {"Product": "b", "score": 1}]', ["has_narrative", "score"]),
+        ('{"took": 1, "hits": {"hits": [{"_id": "1", "_source": {"product": "a", "x": 1}}]}}', ["x"]),
+        ("PRODUCT,State\n1,2\n", []),
+    ],
+)
+def test_names_that_are_no_field_are_known_once_the_file_is_read(
+    write: Write, content: str, unknown: list[str]
+) -> None:
+    (member,) = open_members(write(content), KNOWN)
+    assert list(member.records())
+    assert member.unknown_names == unknown
 
 
 def test_digest(write: Write) -> None:
