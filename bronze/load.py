@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import functions as F
 
-from bronze.files import digest, open_members
+from bronze.files import SUFFIXES, digest, is_system_file, open_members
 from bronze.land import DIGEST_SHOWN, landed_from_files
 from bronze.tables import COMPLAINTS, FILES
 from lakehouse.errors import ComplaintsError
@@ -24,7 +24,8 @@ from lakehouse.tables.lake import STAGING, Lake
 
 STAGED_ROWS = 20_000
 STAGED_CHARACTERS = 64 * 1024 * 1024  # a chunk also ends at this size: a record can have millions of characters
-SUFFIXES = (".csv", ".json", ".jsonl", ".ndjson", ".gz", ".zip")
+UNKNOWN_NAMES = 50  # recorded for a file, each up to
+NAME_CHARACTERS = 100
 
 _STAGED = pa.schema(
     [
@@ -41,12 +42,23 @@ _STAGED = pa.schema(
 
 @dataclass(frozen=True)
 class LandedFile:
-    """The result of loading one file: rows landed now, or that its content was landed before."""
+    """The result of loading one file: rows landed now, or that its content was landed before.
+
+    Attributes:
+        path: the file.
+        sha256: digest of its content.
+        rows: the rows that it gave to bronze.
+        is_known: whether they were landed before.
+        unknown_columns: columns or keys that are no known field; empty if the rows were landed before.
+        warnings: what was left out, a sentence each.
+    """
 
     path: Path
     sha256: str
     rows: int
     is_known: bool
+    unknown_columns: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,12 +89,24 @@ def files_of(paths: Iterable[Path]) -> list[Path]:
         if not path.is_dir():
             files.append(path)
             continue
-        inside = sorted(file for file in path.rglob("*") if file.is_file() and file.name.endswith(SUFFIXES))
+        inside = [file for file in _files_in(path) if file.name.lower().endswith(SUFFIXES)]
         if not inside:
             msg = f"The folder {path} holds no file to load: expected names that end in {', '.join(SUFFIXES)}."
             raise ComplaintsError(msg)
         files += inside
     return list(dict.fromkeys(files))
+
+
+def skipped_in(paths: Iterable[Path]) -> list[Path]:
+    """Return the files of the given folders that `files_of` leaves out because of their names, in order."""
+    paths = tuple(paths)
+    found = dict.fromkeys(file for path in paths if path.is_dir() for file in _files_in(path))
+    return [file for file in found if file not in paths and not file.name.lower().endswith(SUFFIXES)]
+
+
+def _files_in(folder: Path) -> list[Path]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(path for path in files if not is_system_file(str(path.relative_to(folder))))
 
 
 def land_file(
@@ -93,14 +117,15 @@ def land_file(
     Args:
         lake: the lake; this process must hold its writer lock.
         path: the file.
-        known_keys: normalized field names; a CSV header must contain one of them to count as complaints.
+        known_keys: normalized field names; a header or a JSON object must name one of them to count as complaints.
         on_rows: called with the number of rows read so far.
 
     Raises:
         ComplaintsError: the file can't be read, or changed while it was read; names the file, and no row is landed.
     """
     state = state_of(path)
-    members = open_members(path, known_keys)
+    warnings: list[str] = []
+    members = open_members(path, known_keys, warnings.append)
     sha256 = digest(path)
     known = lake.read(FILES).where(F.col("sha256") == sha256).first()
     if known is not None:
@@ -120,7 +145,10 @@ def land_file(
         _commit(lake, staging, sha256)
     finally:
         shutil.rmtree(staging)
-    landed = LandedFile(path, sha256, rows, is_known=False)
+    unknown = dict.fromkeys(name[:NAME_CHARACTERS] for member in members for name in member.unknown_names)
+    warnings += [warning for member in members for warning in member.warnings]
+    names = tuple(unknown)[:UNKNOWN_NAMES]
+    landed = LandedFile(path, sha256, rows, is_known=False, unknown_columns=names, warnings=tuple(warnings))
     _record_load(lake, landed)
     return landed
 
@@ -161,5 +189,6 @@ def _commit(lake: Lake, staging: Path, sha256: str) -> None:
 
 def _record_load(lake: Lake, landed: LandedFile) -> None:
     file = {"file": landed.path.name, "bytes": landed.path.stat().st_size}
-    row = lake.frame([{"sha256": landed.sha256, **file, "rows": landed.rows}], FILES)
+    found = {"rows": landed.rows, "unknown_columns": landed.unknown_columns}
+    row = lake.frame([{"sha256": landed.sha256, **file, **found}], FILES)
     lake.append(row.withColumn("loaded_at", F.current_timestamp()), FILES, mark("load", landed.sha256))

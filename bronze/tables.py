@@ -39,6 +39,11 @@ FILES = Table(
         Column("bytes", "bigint", "Size of the file."),
         Column("rows", "bigint", "Rows that it gave to bronze.complaints."),
         Column("loaded_at", "timestamp", "When its last row was landed."),
+        Column(
+            "unknown_columns",
+            "array<string>",
+            "Its columns or keys that are no known field, at most 50 of them: only the payload has their values.",
+        ),
     ),
 )
 

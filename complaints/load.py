@@ -2,6 +2,7 @@
 # ruff: noqa: PLC0415 - imported when the command runs, so that help is fast
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,8 @@ def load(invocation: Invocation, /, paths: tuple[Path, ...], arrived: bool, as_j
     """Load CFPB export files into bronze and silver.
 
     PATH is a CSV or JSON file, plain, gzip or zip, or a folder of such files. Without PATH, the project's samples are
-    loaded. Loading the same content again adds nothing. Exits with 1 when a file cannot be read.
+    loaded. Loading the same content again adds nothing. Columns that are no known field, and files of a folder that
+    are skipped, are listed. Exits with 1 when a file cannot be read.
 
     \b
     Example:
@@ -47,10 +49,25 @@ def load(invocation: Invocation, /, paths: tuple[Path, ...], arrived: bool, as_j
         print_load(result.as_json())
     for sentence in result.errors:
         terminal().print(f"Error: {sentence}", style="red", markup=False, soft_wrap=True)
-    for path in result.waiting:
-        terminal().print(f"{path.name} is still being written: the next load reads it.", markup=False, soft_wrap=True)
+    for sentence in notes_of(result):
+        terminal().print(sentence, markup=False, soft_wrap=True)
     if result.errors:
         sys.exit(1)
+
+
+def notes_of(result: "LoadResult") -> Iterator[str]:
+    """Yield a sentence for all that a load left out or could not use, except files that it could not read."""
+    from bronze.files import SUFFIXES
+
+    for file in result.files:
+        yield from file.warnings
+        if file.unknown_columns:
+            names = ", ".join(f"'{name}'" for name in file.unknown_columns)
+            yield f"{file.path.name} has columns that are no known field, kept in bronze.complaints only: {names}."
+    for path in result.skipped:
+        yield f"Skipped {path}: its name ends in none of {', '.join(SUFFIXES)}; name the file to load it."
+    for path in result.waiting:
+        yield f"{path.name} is still being written: the next load reads it."
 
 
 def load_with_progress(settings: Settings, paths: tuple[Path, ...] | None) -> "LoadResult":

@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 
 from bronze.land import DIGEST_SHOWN, FROM_FILE
-from bronze.load import LandedFile, files_of, land_file
+from bronze.load import LandedFile, files_of, land_file, skipped_in
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
 from lakehouse.tables.declaration import Table
@@ -36,11 +36,12 @@ OnProgress = Callable[[str, int, int | None], None]
 
 @dataclass
 class Landed:
-    """Result of landing: files, one sentence per unreadable file, and files that are still being written."""
+    """Result of landing: files, one sentence per unreadable file, files still being written, and skipped files."""
 
     files: list[LandedFile]
     errors: list[str]
     waiting: list[Path] = field(default_factory=list)
+    skipped: list[Path] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class LoadResult:
         counts: rows per destination (`COUNTED`), by the digest of each file's content; None if only landed.
         errors: one sentence per file that could not be read.
         waiting: files that are still being written; the next load takes them.
+        skipped: files in the given folders whose names don't end as those of CSV and JSON files do.
         seconds: from start to end, including Spark's startup.
     """
 
@@ -59,6 +61,7 @@ class LoadResult:
     counts: dict[str, dict[str, int]] | None
     errors: tuple[str, ...]
     waiting: tuple[Path, ...]
+    skipped: tuple[Path, ...]
     seconds: float
 
     @property
@@ -67,9 +70,10 @@ class LoadResult:
         return sum(file.rows for file in self.files if not file.is_known)
 
     def as_json(self) -> dict[str, Any]:
-        """Return total rows by destination and seconds, and the rows and `known` per file under `files`.
+        """Return total rows by destination, seconds, the paths of skipped files, and the result per file under `files`.
 
-        Keys: rows, silver, quarantined, duplicates, outcomes, seconds.
+        Keys: rows, silver, quarantined, duplicates, outcomes, seconds, skipped. Of a file: the same rows, known,
+        unknown_columns, warnings.
 
         A file's key is its name, or its path if several have the same name. If only landed, only rows are included.
         """
@@ -82,9 +86,12 @@ class LoadResult:
                 "rows": 0 if file.is_known else file.rows,
                 **{name: counts.get(name, 0) for name in counted},
                 "known": file.is_known,
+                "unknown_columns": list(file.unknown_columns),
+                "warnings": list(file.warnings),
             }
         totals = {name: sum(int(counts[name]) for counts in files.values()) for name in ("rows", *counted)}
-        return {**totals, "seconds": round(self.seconds, 1), "files": files}
+        skipped = [str(path) for path in self.skipped]
+        return {**totals, "seconds": round(self.seconds, 1), "skipped": skipped, "files": files}
 
 
 def load_files(settings: Settings, paths: Iterable[Path], on_progress: OnProgress) -> LoadResult:
@@ -96,8 +103,9 @@ def load_files(settings: Settings, paths: Iterable[Path], on_progress: OnProgres
     Raises:
         ComplaintsError: another process writes the lake, or refining failed.
     """
-    files = files_of(paths)
-    return _load(settings, lambda lake: _land(lake, files, on_progress), on_progress)
+    paths = tuple(paths)
+    files, skipped = files_of(paths), skipped_in(paths)
+    return _load(settings, lambda lake: _land(lake, files, skipped, on_progress), on_progress)
 
 
 def load_arrivals(settings: Settings, on_progress: OnProgress) -> LoadResult:
@@ -131,7 +139,8 @@ def _load(settings: Settings, land: Callable[[Lake], Landed], on_progress: OnPro
     finally:
         lock.release()
     seconds = time.monotonic() - began
-    return LoadResult(tuple(landed.files), counts, tuple(landed.errors), tuple(landed.waiting), seconds)
+    lists = (tuple(landed.errors), tuple(landed.waiting), tuple(landed.skipped))
+    return LoadResult(tuple(landed.files), counts, *lists, seconds)
 
 
 def _land_arrivals(lake: Lake, on_progress: OnProgress) -> Landed:
@@ -153,8 +162,8 @@ def _path(uri: str) -> Path:
     return Path("/" + uri.partition(":")[2].lstrip("/"))
 
 
-def _land(lake: Lake, files: Iterable[Path], on_progress: OnProgress) -> Landed:
-    landed = Landed([], [])
+def _land(lake: Lake, files: Iterable[Path], skipped: list[Path], on_progress: OnProgress) -> Landed:
+    landed = Landed([], [], skipped=skipped)
     for path in files:
         try:
             landed.files.append(_land_file(lake, on_progress, path))
