@@ -71,6 +71,7 @@ BROKEN: dict[str, list[tuple[str | bytes | None, list[str], list[str]]]] = {
         (complaint(Complaint_ID=None), ["complaint_id_missing"], []),
         (complaint(Complaint_ID=""), ["complaint_id_missing"], []),
         (complaint(Complaint_ID="12a"), ["complaint_id_not_numeric"], []),
+        (complaint(Complaint_ID=7101401.0), [], []),
         (complaint(Complaint_ID="-5"), ["complaint_id_not_numeric"], []),
         (complaint(Complaint_ID="0"), ["complaint_id_not_numeric"], []),
         (complaint(Complaint_ID="1" * 40), ["complaint_id_not_numeric"], []),
@@ -103,7 +104,8 @@ BROKEN: dict[str, list[tuple[str | bytes | None, list[str], list[str]]]] = {
         (complaint(Issue=""), [], ["issue_missing"]),
         (complaint(Company="None"), [], ["company_missing"]),
         (complaint(State="ZZ"), [], ["state_unknown"]),
-        (complaint(ZIP_code="2134"), [], ["zip_malformed"]),
+        (complaint(ZIP_code="3300"), [], ["zip_malformed"]),
+        (complaint(State="MA", ZIP_code="2134"), [], []),
         (complaint(Submitted_via="Telegram"), [], ["submitted_via_unknown"]),
     ],
     "outcome": [
@@ -155,15 +157,18 @@ def test_broken_rows_get_every_reason_that_applies(spark: SparkSession, expectat
     assert not wrong
 
 
-def test_a_truncated_csv_row_is_not_reported_as_bad_json(
+def test_a_broken_csv_row_is_not_reported_as_bad_json_nor_a_latin_one_as_broken(
     spark: SparkSession, expectations: tuple[Expectation, ...]
 ) -> None:
-    [row] = verdicts(spark, [{"payload": "2023-07-17,Credit repor", "source": "csv"}], expectations).collect()
-    assert (row.reasons, row.warnings) == (["cut_off_record"], [])
+    rows = [{"payload": "2023-07-17,Credit repor", "source": "csv"}, {"payload_bytes": b"caf\xe9,1", "source": "csv"}]
+    frame = verdicts(spark, [{"record_id": str(at), **row} for at, row in enumerate(rows)], expectations)
+    broken, latin = frame.orderBy("record_id").collect()
+    assert (broken.reasons, broken.warnings) == (["csv_row_broken"], [])
+    assert (latin.reasons, latin.warnings) == (["not_utf8"], [])
 
 
 def test_every_rule_has_a_row_that_breaks_it(expectations: tuple[Expectation, ...]) -> None:
-    shown = {rule for _, reasons, warnings in CASES for rule in (*reasons, *warnings)} | {"cut_off_record"}
+    shown = {rule for _, reasons, warnings in CASES for rule in (*reasons, *warnings)} | {"csv_row_broken"}
     assert shown == {rule.id for rule in expectations}
 
 
