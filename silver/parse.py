@@ -23,6 +23,9 @@ MAX_PAYLOAD_BYTES = 1 << 20  # fits a narrative of 100,000 characters, even if e
 _END = f"end-{uuid4().hex}"  # a key that no payload has
 OVERSIZED_SHOWN = 1_000  # characters of a larger payload that are passed on to quarantine
 
+_ID = r"^\d{1,18}$"
+_ID_OF_TABLES = r"^'?(\d{1,18}|\d{1,3}(,\d{3}){1,5})(\.0*)?$"  # as spreadsheets and data frames write whole numbers
+
 _US_DATE = r"^(\d{1,2})/(\d{1,2})/(\d{4})(?: .*)?$"
 _SHORT_US_DATE = r"^(\d{1,2})/(\d{1,2})/(\d{2})(?: .*)?$"
 _ISO_DATE = r"^\d{4}-\d{1,2}-\d{1,2}(?:[T ].*)?$"
@@ -80,7 +83,8 @@ def _typed(field: Field) -> Column:
     text = F.col(f"raw.{field.name}")
     match field.type:
         case "bigint":
-            return F.when(text.rlike(r"^\d{1,18}$"), text.cast("bigint"))
+            digits = F.regexp_replace(text, r"'|,|\.0*$", "")
+            return F.when(text.rlike(_ID), text.cast("bigint")).when(text.rlike(_ID_OF_TABLES), digits.cast("bigint"))
         case "date":
             return date_of(text)
         case _:

@@ -26,6 +26,10 @@ RESPONSE_CLASSES = (
     "untimely",
     "in_progress",
 )
+# States whose ZIP codes begin with 0. Source: USPS Publication 65, three-digit ZIP code prefixes 005 to 099.
+ZERO_STATES = ("AE", "CT", "MA", "ME", "NH", "NJ", "NY", "PR", "RI", "VI", "VT")
+_ZIP = r"^([0-9]{5}|[0-9]{3}[xX]{2}|[xX]{5})(-|[- ]?[0-9]{4}|\.0*)?$"
+_ZIP_WITHOUT_ZEROS = r"^[0-9]{3,4}(\.0*)?$"
 SEPARATOR = " > "  # between a product and its sub-product; no label contains it
 
 
@@ -97,12 +101,14 @@ def standardized(taxonomy: Taxonomy) -> Step:
         A step over frames with the struct ``raw``. It adds product, product_known (false for an unknown label, null
         without one), product_family, state, zip_code, zip3, submitted_via, tags, is_servicemember, is_older_american
         and response_class. An unknown product keeps its label and gets the last family; an unknown state, channel or
-        response and a malformed ZIP code become null.
+        response and a malformed ZIP code become null. A ZIP code that a table stored as a number (``2134`` or
+        ``2134.0``) gets its leading zeros again where the state has such codes.
     """
     products = _lookup(taxonomy.products)
     label, sub_product = F.lower("raw.product"), F.lower("raw.sub_product")
     tags = F.lower("raw.tags")
-    well_formed = F.col("raw.zip_code").rlike(r"^([0-9]{5}|[0-9]{3}[xX]{2}|[xX]{5})(-[0-9]{4})?$")
+    state = _lookup(taxonomy.states)[F.lower("raw.state")]
+    zip_code = F.col("raw.zip_code")
 
     def with_standard_values(parsed: DataFrame) -> DataFrame:
         return parsed.withColumns(
@@ -114,8 +120,11 @@ def standardized(taxonomy: Taxonomy) -> Step:
                     products[label],
                     F.lit(taxonomy.families[-1]),
                 ),
-                "state": _lookup(taxonomy.states)[F.lower("raw.state")],
-                "zip_code": F.when(well_formed, F.upper(F.substring("raw.zip_code", 1, 5))),
+                "state": state,
+                "zip_code": F.when(zip_code.rlike(_ZIP), F.upper(F.substring(zip_code, 1, 5))).when(
+                    zip_code.rlike(_ZIP_WITHOUT_ZEROS) & state.isin(*ZERO_STATES),
+                    F.lpad(F.substring_index(zip_code, ".", 1), 5, "0"),
+                ),
                 "submitted_via": _lookup(taxonomy.channels)[F.lower("raw.submitted_via")],
                 "tags": F.col("raw.tags"),
                 "is_servicemember": F.coalesce(F.contains(tags, F.lit("servicemember")), F.lit(col=False)),

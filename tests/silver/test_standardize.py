@@ -76,6 +76,23 @@ def test_zip_codes_stay_text(spark: SparkSession) -> None:
     assert [row.zip3 for row in rows] == ["021", "330", "705", "705", None, None, None, None, None, None]
 
 
+def test_zip_codes_that_a_table_stored_as_numbers_get_their_zeros_again(spark: SparkSession) -> None:
+    given = {
+        ("33009.0", "FL"): "33009",
+        ("33009-", "FL"): "33009",
+        ("33009 1234", "FL"): "33009",
+        ("330091234", "FL"): "33009",
+        ("2134", "MA"): "02134",
+        ("2134.0", "Massachusetts"): "02134",
+        ("501", "NY"): "00501",
+        ("2134", "FL"): None,
+        ("2134", ""): None,
+        ("13", "MA"): None,
+    }
+    rows = standards(spark, *({"ZIP code": code, "State": state} for code, state in given))
+    assert [row.zip_code for row in rows] == list(given.values())
+
+
 def test_channels_become_standard_or_null(spark: SparkSession) -> None:
     given = ["Web", "WEB", "Web Referral", "Postal mail", "email", "Telegram", None]
     rows = standards(spark, *({"Submitted via": channel} for channel in given))
