@@ -11,6 +11,17 @@ from typing import Literal
 
 Known = Literal["intake", "outcome"]
 
+# Texts that mean "no value" when they are a field's whole value, in lower case, as these tools write them. They mean it
+# in all 18 fields: none is a state, channel, product or response of the CFPB, and a narrative with nothing else, or a
+# company so named, says nothing. Within a longer text ("None.", "BANK, N.A.") they mean nothing special.
+MISSING = (
+    *("", "-", "--", "n/a", "none"),  # by hand, Python; "N/A" also in the CFPB's own exports
+    *("nan", "-nan", "nat", "<na>", "null", "undefined"),  # pandas, JavaScript
+    *("na", "."),  # R, SAS and Stata
+    *("#n/a", "#n/a n/a", "#na", "#null!"),  # Excel
+    *("\\n", "(null)"),  # MySQL, PostgreSQL and Hive; Oracle
+)
+
 
 @dataclass(frozen=True)
 class Field:

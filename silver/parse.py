@@ -10,14 +10,15 @@ from uuid import uuid4
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from silver.fields import FIELDS, Field
+from silver.fields import FIELDS, MISSING, Field
 
-MISSING = ("", "none", "n/a", "null", "nan")
 TRUE = ("yes", "true", "y", "1")
 FALSE = ("no", "false", "n", "0")
 
 PUNCTUATION = string.punctuation + string.whitespace + "\u00a0"
 BLANKS = " \t\r\n\u00a0"
+# What Spark makes of the numbers NaN and Infinity of a JSON value, which are no text.
+_NOT_A_NUMBER = ('"nan"', '"infinity"', '"-infinity"')
 
 MAX_PAYLOAD_BYTES = 1 << 20  # fits a narrative of 100,000 characters, even if each is written as an escape
 _END = f"end-{uuid4().hex}"  # a key that no payload has
@@ -38,7 +39,7 @@ def parsed(bronze: DataFrame) -> DataFrame:
     use up a batch's memory: only its first `OVERSIZED_SHOWN` characters are passed on, and keys and fields are null.
     `followed`: whether anything but whitespace follows the JSON object; false when the payload is not a JSON object.
     `keys`: array of the payload's normalized keys in order, with repeats; null when the payload is not a JSON object.
-    `raw`: struct of the 18 fields as trimmed text; null when absent or one of `MISSING`. A value that is itself an
+    `raw`: struct of the 18 fields as trimmed text; null when absent or a text that means so. A value that is itself an
     object or an array is returned as its JSON text.
     `typed`: struct of complaint_id, the two dates and the two booleans; null where the text can't be parsed.
     """
@@ -76,7 +77,9 @@ def _is_single_value(payload: Column) -> Column:
 def _raw(field: Field) -> Column:
     found = F.coalesce(*(F.get("values", (F.array_position("keys", key) - 1).cast("int")) for key in field.keys))
     text = F.btrim(found, F.lit(BLANKS))
-    return F.when(F.lower(F.substring(text, 1, 5)).isin(*MISSING), F.lit(None)).otherwise(text)
+    missing = (*MISSING, *_NOT_A_NUMBER)
+    may_be = F.octet_length(text) <= max(map(len, missing))  # so that long texts are not put in lower case
+    return F.when(may_be & F.lower(text).isin(*missing), F.lit(None)).otherwise(text)
 
 
 def _typed(field: Field) -> Column:

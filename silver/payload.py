@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-# Numbers stay text: Python refuses to convert one with thousands of digits.
-_DECODER = json.JSONDecoder(parse_int=str, parse_float=str)
+# Numbers stay text: Python refuses to convert one with thousands of digits. NaN and Infinity are missing values.
+_DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=lambda _: None)
 
 
 def cells_of(payload: str) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple, get_args
 
 from bronze.files import open_members
 from lakehouse.errors import ComplaintsError
-from silver.fields import BY_NAME, FIELDS, normalized
+from silver.fields import BY_NAME, FIELDS, MISSING, normalized
 from silver.payload import cells_of
 
 Kind = Literal["new", "malformed", "duplicate", "late", "updated"]
@@ -24,7 +24,6 @@ Row = Mapping[str, str | None]
 
 RECENT = 2048  # latest complaints, used for duplicates and updates
 LATE_DAYS = (30, 400)
-_ABSENT = {"", "none", "n/a"}
 _DISPLAY = {key: field.display for field in FIELDS for key in field.keys}
 _DATES = {field.display for field in FIELDS if field.type == "date"}
 _STRUCTURE = ("product", "sub_product", "issue", "sub_issue", "company", "state", "zip_code", "tags", "submitted_via")
@@ -280,7 +279,7 @@ def _row(payload: str) -> Row:
     return {
         name: _iso(value) if name in _DATES else value
         for name, value in named.items()
-        if name and value.lower() not in _ABSENT
+        if name and value.lower() not in MISSING
     }
 
 

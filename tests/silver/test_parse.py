@@ -10,8 +10,8 @@ from typing import Any
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, Row
 
-from silver.fields import FIELDS
-from silver.parse import BLANKS, MISSING, parsed
+from silver.fields import FIELDS, MISSING
+from silver.parse import BLANKS, parsed
 
 Landed = Callable[[Sequence[str]], DataFrame]
 Generated = Callable[[st.SearchStrategy[Any], int], list[Any]]
@@ -175,14 +175,23 @@ def test_all_spellings_of_booleans_are_parsed(landed: Landed) -> None:
     assert [row.typed.timely_response for row in rows] == [True, False] * 5 + [None, None]
 
 
-def test_placeholders_for_missing_values_become_null(landed: Landed) -> None:
-    words = ["", "  ", "None", "N/A", "n/a", "null", "NULL", "NaN", "\u00a0", "\r\n"]
-    payloads = [json.dumps({"Tags": word, "Product": "Nonesuch"}) for word in words] + [
-        '{"Tags": null, "Product": "N"}'
-    ]
-    rows = read(landed, payloads)
-    assert {row.raw.tags for row in rows} == {None}
-    assert {row.raw["product"] for row in rows} == {"Nonesuch", "N"}
+def test_a_text_that_means_missing_becomes_null_in_every_field(landed: Landed) -> None:
+    words = [*MISSING, *map(str.upper, MISSING), "None", "NaN", " NA ", "\u00a0", "\r\n"]
+    rows = read(landed, [json.dumps({field.display: word for field in FIELDS}) for word in words])
+    found = {word: set(row.raw.asDict().values()) for word, row in zip(words, rows, strict=True)}
+    assert found == {word: {None} for word in words}
+
+
+def test_json_values_without_text_become_null(landed: Landed) -> None:
+    values = ["null", "NaN", "Infinity", "-Infinity", "+Infinity", "-INF", "1e999", '""']
+    rows = read(landed, [f'{{"Tags": {value}, "ZIP code": "33009"}}' for value in values])
+    assert [(row.raw.tags, row.raw.zip_code) for row in rows] == [(None, "33009")] * len(values)
+
+
+def test_a_value_that_only_contains_such_a_text_is_kept(landed: Landed) -> None:
+    values = ["None.", "N.A.", "BANK, NA", "NA Bank", "Nancy", "Infinity", "...", "- no", "0", "\\"]
+    rows = read(landed, [json.dumps({field.display: value for field in FIELDS}) for value in values])
+    assert [set(row.raw.asDict().values()) for row in rows] == [{value} for value in values]
 
 
 def test_an_object_or_an_array_as_a_value_is_kept_as_json_text(landed: Landed) -> None:

@@ -8,6 +8,7 @@ from pyspark.sql import Row, SparkSession
 
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import CONF
+from silver.fields import MISSING
 from silver.parse import parsed
 from silver.standardize import RESPONSE_CLASSES, load_taxonomy, standardized
 
@@ -53,6 +54,12 @@ def test_a_product_keeps_its_family_across_renamings(
     assert row.product_family == family
     assert row.product == (product.strip() if product else None)
     assert row.product_known is (None if product is None else product != "Teleportation")
+
+
+def test_no_value_of_the_taxonomy_means_that_a_value_is_missing() -> None:
+    known = (TAXONOMY.products, TAXONOMY.states, TAXONOMY.channels, TAXONOMY.responses)
+    assert set(MISSING).isdisjoint(value for values in known for value in values)
+    assert all(text == text.lower().strip() and text.isascii() for text in MISSING)
 
 
 def test_the_taxonomy_is_complete() -> None:
