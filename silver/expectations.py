@@ -26,7 +26,7 @@ PARSED = (
     "offset bigint, kafka_timestamp timestamp, file string, line bigint, replay_of string, ingested_at timestamp, "
     f"keys array<string>, raw struct<{', '.join(f'{field.name}: string' for field in FIELDS)}>, "
     f"typed struct<{', '.join(f'{field.name}: {field.type}' for field in FIELDS if field.type != 'string')}>, "
-    "oversized boolean, followed boolean"
+    "oversized boolean, text string, followed boolean"
 )
 
 

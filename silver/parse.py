@@ -1,27 +1,23 @@
 """Parse bronze payloads into the 18 fields: raw text under one name each, and typed values.
 
-Reads rows of bronze.complaints. Adds `oversized`, `followed`, `keys`, `raw` and `typed`; drops no rows. Grain: one
-bronze row.
+Reads rows of bronze.complaints. Adds `oversized`, `text`, `followed`, `keys`, `raw` and `typed`; drops no rows. Grain:
+one bronze row.
 """
-
-import string
-from uuid import uuid4
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from silver.fields import FIELDS, MISSING, Field
+from silver.wrapping import INVISIBLE, entries_of, is_single_value, normalized_key, unwrapped, with_text
 
 TRUE = ("yes", "true", "y", "1")
 FALSE = ("no", "false", "n", "0")
 
-PUNCTUATION = string.punctuation + string.whitespace + "\u00a0"
-BLANKS = " \t\r\n\u00a0"
+BLANKS = f" \t\r\n{INVISIBLE}"
 # What Spark makes of the numbers NaN and Infinity of a JSON value, which are no text.
 _NOT_A_NUMBER = ('"nan"', '"infinity"', '"-infinity"')
 
 MAX_PAYLOAD_BYTES = 1 << 20  # fits a narrative of 100,000 characters, even if each is written as an escape
-_END = f"end-{uuid4().hex}"  # a key that no payload has
 OVERSIZED_SHOWN = 1_000  # characters of a larger payload that are passed on to quarantine
 
 _ID = r"^\d{1,18}$"
@@ -33,25 +29,25 @@ _ISO_DATE = r"^\d{4}-\d{1,2}-\d{1,2}(?:[T ].*)?$"
 
 
 def parsed(bronze: DataFrame) -> DataFrame:
-    """Add `oversized`, `followed`, `keys`, `raw` and `typed` to bronze rows; all their columns stay.
+    """Add `oversized`, `text`, `followed`, `keys`, `raw` and `typed` to bronze rows; all their columns stay.
 
     `oversized`: whether the payload exceeds `MAX_PAYLOAD_BYTES`. Such a payload is never parsed, so that one row can't
-    use up a batch's memory: only its first `OVERSIZED_SHOWN` characters are passed on, and keys and fields are null.
-    `followed`: whether anything but whitespace follows the JSON object; false when the payload is not a JSON object.
-    `keys`: array of the payload's normalized keys in order, with repeats; null when the payload is not a JSON object.
+    use up a batch's memory: only its first `OVERSIZED_SHOWN` characters are passed on; text, keys and fields are null.
+    `text`: the JSON text in the payload, without what is around it (`silver.wrapping`); null for other bytes.
+    `followed`: whether anything but whitespace follows the JSON object; false when the text is not a JSON object.
+    `keys`: array of the complaint's normalized keys in order, with repeats; null when the text is not a JSON object.
     `raw`: struct of the 18 fields as trimmed text; null when absent or a text that means so. A value that is itself an
     object or an array is returned as its JSON text.
     `typed`: struct of complaint_id, the two dates and the two booleans; null where the text can't be parsed.
     """
-    readable = F.when(~F.col("oversized"), F.col("payload"))
-    entries = F.from_json(readable, "map<string,string>")
-    keys = F.transform(F.map_keys("entries"), lambda key: F.translate(F.lower(key), PUNCTUATION, ""))
-    values = F.map_values("entries")
     return (
         bronze.transform(_with_size_limit)
-        .withColumn("entries", entries)
-        .withColumns({"keys": keys, "values": values})
-        .withColumn("followed", F.col("entries").isNotNull() & ~_is_single_value(readable))
+        .transform(with_text)
+        .withColumn("entries", entries_of(F.col("text")))
+        .withColumn("followed", F.col("entries").isNotNull() & ~is_single_value(F.col("text")))
+        .withColumn("entries", unwrapped(F.col("entries")))
+        .withColumn("entries", unwrapped(F.col("entries")))  # Debezium's envelope inside Kafka Connect's
+        .withColumns({"keys": F.transform(F.map_keys("entries"), normalized_key), "values": F.map_values("entries")})
         .withColumn("raw", F.struct(*(_raw(field).alias(field.name) for field in FIELDS)))
         .withColumn("typed", F.struct(*(_typed(field).alias(field.name) for field in FIELDS if field.type != "string")))
         .drop("entries", "values")
@@ -59,19 +55,10 @@ def parsed(bronze: DataFrame) -> DataFrame:
 
 
 def _with_size_limit(bronze: DataFrame) -> DataFrame:
-    oversized = F.coalesce(F.octet_length("payload") > MAX_PAYLOAD_BYTES, F.lit(col=False))
+    size = F.greatest(F.octet_length("payload"), F.octet_length("payload_bytes"))
+    oversized = F.coalesce(size > MAX_PAYLOAD_BYTES, F.lit(col=False))
     shown = F.when(oversized, F.substring("payload", 1, OVERSIZED_SHOWN)).otherwise(F.col("payload"))
     return bronze.withColumns({"oversized": oversized, "payload": shown})
-
-
-def _is_single_value(payload: Column) -> Column:
-    """Whether the payload is a single JSON value.
-
-    It is if a marker key after it, in an enclosing object, stays readable. Spark alone parses one value and ignores the
-    rest of the text, so a second object would be lost silently.
-    """
-    whole = F.concat(F.lit('{"payload": '), payload, F.lit(f', "{_END}": "here"}}'))
-    return F.from_json(whole, f"struct<`{_END}`: string>").getField(_END).isNotNull()
 
 
 def _raw(field: Field) -> Column:

@@ -208,7 +208,7 @@ _MALFORMED: Mapping[str, _Break] = {
     "truncated": lambda complaint, _: (
         _as_bytes(complaint)[: -(len(complaint.text) // 2 + 30)].decode(errors="ignore").encode()
     ),
-    "array": lambda complaint, _: b"[%b]" % _as_bytes(complaint),
+    "array": lambda complaint, _: b"[%b, %b]" % (_as_bytes(complaint), _as_bytes(complaint)),
     "id_of_40_digits": lambda complaint, _: _as_bytes(complaint._replace(id=10**39 + complaint.id)),
     "nul": _with_text(b'"They called \0 at night"'),
     "escaped_nul": _with_text(b'"They called \\u0000 at night"'),

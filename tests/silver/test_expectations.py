@@ -2,7 +2,9 @@
 
 import csv
 import datetime as dt
+import gzip
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -41,20 +43,37 @@ def complaint(**changes: Any) -> str:  # noqa: ANN401
 
 
 LONG = "word " * 25_000
+NO_FIELD = ["no_known_field", "complaint_id_missing", "date_received_missing"]
+NOTHING_ELSE = ["product_missing", "issue_missing", "company_missing"]
 BROKEN: dict[str, list[tuple[str | bytes | None, list[str], list[str]]]] = {
     # payload, expected reasons, expected warnings; at least one entry per rule
     "the payload": [
         (None, ["empty_payload"], []),
         ("", ["empty_payload"], []),
         (" \n\t", ["empty_payload"], []),
+        ("\ufeff\0 ", ["empty_payload"], []),
+        (complaint(Company="Café").encode("latin-1").replace(b"\\u00e9", b"\xe9"), ["not_utf8"], []),
         (b"\xff\xfe{", ["not_utf8"], []),
+        (complaint().encode("utf-16")[:-1], ["not_utf8"], []),
+        (gzip.compress(complaint().encode()), ["not_utf8", "compressed"], []),
+        (zlib.compress(complaint().encode()), ["not_utf8", "compressed"], []),
+        (b"\0\0\0\0\x07\x02\x0e7523056\xff", ["not_utf8", "schema_registry_binary"], []),
+        ("\0\0\0\0\x07\x02\x0e7523056", ["schema_registry_binary", "not_json"], []),
         (complaint(Company="A\0B"), ["nul_bytes"], []),
-        ('{"Company": "\0"}', ["nul_bytes", "not_json"], []),
+        (complaint().replace("BANK", "B\0NK"), ["nul_bytes"], []),
         ("not json", ["not_json"], []),
         (complaint()[:-20], ["not_json"], []),
         ("42", ["not_json"], []),
-        ("[" + complaint() + "]", ["array_not_object"], []),
+        (f"[{complaint()}, {complaint()}]", ["array_not_object"], []),
+        (f"[{complaint()}] and more", ["array_not_object"], []),
+        ("[NaN, 1]", ["array_not_object"], []),
         ("[]", ["array_not_object"], []),
+        (repr(GOOD | {"Tags": None}), ["not_json"], []),
+        (",".join(GOOD.values()), ["not_json"], []),
+        (json.dumps(complaint()) + ', "x"', ["not_json"], []),
+        ('{"record": ' + complaint() + "}", NO_FIELD, NOTHING_ELSE),
+        ('{"before": ' + complaint() + ', "after": null, "op": "d"}', NO_FIELD, NOTHING_ELSE),
+        ('{"after": "text"}', NO_FIELD, NOTHING_ELSE),
         ("[1, 2", ["not_json"], []),
         (complaint()[:-1] + ', "product": "Debt collection"}', ["duplicated_key"], []),
         (complaint() + "\n" + complaint(Complaint_ID="8"), ["content_after_object"], []),

@@ -76,6 +76,11 @@ def test_every_layout_of_one_complaint_gives_the_same_fields(landed: Landed) -> 
         "capitals": named(str.upper),
         "with extra spaces and quotes": named(lambda name: f' "{name.replace(" ", "  ")}":\t'),
         "in another order": json.dumps(dict(shuffled)),
+        "with a byte order mark in its first name": named(lambda n: "\ufeff" * (n == "Date received") + n),
+        "with two of them, read as Latin-1": named(lambda n: "ï»¿ï»¿" * (n == "Date received") + n),
+        "with invisible spaces in names and values": named(
+            lambda n: f"\u200b{n}", {n: f"\ufeff{v}\u200b" for n, v in RECORD.items()}
+        ),
         "with an index in front": json.dumps({"": "17", **RECORD}),
         "with custom columns": json.dumps({**RECORD, "has_narrative": True, "score": 0.5, "Notes": None}),
         "as in 2014": named(lambda name: name.removesuffix(" to consumer"), RECORD | US_DATES),
@@ -176,7 +181,7 @@ def test_all_spellings_of_booleans_are_parsed(landed: Landed) -> None:
 
 
 def test_a_text_that_means_missing_becomes_null_in_every_field(landed: Landed) -> None:
-    words = [*MISSING, *map(str.upper, MISSING), "None", "NaN", " NA ", "\u00a0", "\r\n"]
+    words = [*MISSING, *map(str.upper, MISSING), "None", "NaN", " NA ", "\u00a0", "\r\n", "\ufeff"]
     rows = read(landed, [json.dumps({field.display: word for field in FIELDS}) for word in words])
     found = {word: set(row.raw.asDict().values()) for word, row in zip(words, rows, strict=True)}
     assert found == {word: {None} for word in words}

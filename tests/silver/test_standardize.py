@@ -17,8 +17,8 @@ TAXONOMY = load_taxonomy()
 
 def standards(spark: SparkSession, *complaints: dict[str, str | None]) -> list[Row]:
     rows = [(i, json.dumps(complaint)) for i, complaint in enumerate(complaints)]
-    frame = spark.createDataFrame(rows, "line int, payload string").transform(parsed).transform(standardized(TAXONOMY))
-    return frame.orderBy("line").collect()
+    bronze = spark.createDataFrame([(*row, None) for row in rows], "line int, payload string, payload_bytes binary")
+    return bronze.transform(parsed).transform(standardized(TAXONOMY)).orderBy("line").collect()
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def test_malformed_messages_cycle_through_all_kinds(rows: list[Row]) -> None:
     assert by_name["nul"].count(b"\0") == 1
     with pytest.raises(UnicodeDecodeError):
         by_name["wrong_encoding"].decode()
-    assert isinstance(json.loads(by_name["array"]), list)
+    assert len(json.loads(by_name["array"])) == 2  # of an array with one object the object is read
     assert len(json.loads(by_name["id_of_40_digits"])["Complaint ID"]) == 40
     assert "\0" in json.loads(by_name["escaped_nul"])["Consumer complaint narrative"]
     assert "Complaint ID" not in json.loads(by_name["missing_id"])
