@@ -23,10 +23,12 @@ KNOWN = """
     UNION SELECT record_id FROM silver.outcomes WHERE complaint_id = $id
     UNION SELECT record_id FROM silver.duplicates WHERE complaint_id = $id
 """
-# A blob's text escapes non-ASCII bytes, so the characters next to the id are not checked there.
+# A blob's text escapes non-ASCII bytes, so the characters next to the id are not checked there. Without NULs, UTF-16's
+# digits read like UTF-8's.
 NAMING = """
     SELECT record_id, payload, payload_bytes FROM bronze.complaints
-    WHERE regexp_matches(payload, $whole) OR contains(payload_bytes::VARCHAR, $text)
+    WHERE regexp_matches(replace(payload, chr(0), ''), $whole)
+       OR contains(replace(payload_bytes::VARCHAR, '\\x00', ''), $text)
 """
 REPLAYS = """
     SELECT record_id FROM bronze.complaints WHERE list_contains($records, replay_of)
@@ -117,8 +119,9 @@ def whole_number(complaint_id: int) -> str:
 
 
 def names(complaint_id: int, payload: str | None, payload_bytes: bytes | None) -> bool:
-    """Whether a payload has this complaint id; if it is not a JSON object, whether it contains the number."""
+    """Whether a payload has this complaint id; if it is not an object with a complaint, whether it has the number."""
     text = payload if payload is not None else (payload_bytes or b"").decode(errors="replace")
+    text = text.replace("\0", "")  # between the digits of UTF-16
     cells = cells_of(text)
     if cells is None:
         return re.search(whole_number(complaint_id), text) is not None

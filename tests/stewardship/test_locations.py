@@ -21,8 +21,12 @@ HUGE = "9" * 5000  # more digits than Python converts to a number
         (f'{{"complaint_id": "{HUGE}"}}', False),
         ('{"complaint_id": "7000001", "narrative": "broke', True),
         ("[" * 100_000 + str(MINE), True),
+        (f'\ufeff{{"complaint_id": {MINE}}}', True),
+        (f'{{"before": null, "after": {{"complaint_id": "{MINE}"}}, "op": "c"}}', True),
+        (f'{{"product": "Mortgage", "zip_code": "{MINE}"}}', False),
     ],
 )
 def test_a_payload_belongs_to_the_complaint_that_it_names(payload: str, *, is_mine: bool) -> None:
     assert names(MINE, payload, None) is is_mine
     assert names(MINE, None, payload.encode()) is is_mine
+    assert names(MINE, None, payload.encode("utf-16-le")) is is_mine
