@@ -80,14 +80,19 @@ def landed_from_files(staged: DataFrame) -> DataFrame:
 
 
 def landed_from_quarantine(corrected: DataFrame) -> DataFrame:
-    """Transform quarantined rows (record_id, payload, arrived_at) for replay into new rows of bronze.complaints."""
+    """Transform quarantined rows for replay into new rows of bronze.complaints.
+
+    Args:
+        corrected: record_id, payload, payload_bytes and first_arrived_at.
+    """
     return _as_bronze(
         corrected,
         record_id=F.concat_ws("@", "record_id", F.date_format(F.current_timestamp(), "yyyyMMddHHmmssSSS")),
         payload=F.col("payload"),
+        payload_bytes=F.col("payload_bytes"),
         source=F.lit("replay"),
         replay_of=F.col("record_id"),
-        first_arrived_at=F.col("arrived_at"),
+        first_arrived_at=F.col("first_arrived_at"),
     )
 
 

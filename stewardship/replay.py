@@ -150,37 +150,43 @@ class _Replay:
         return fixed.join(sent, "record_id", "left_semi").count()
 
     def candidates(self, reason: str | None, fixed: DataFrame | None) -> DataFrame:
-        """Return the rows to evaluate: record_id, arrived_at, payload (whole or fixed) and refused_for."""
+        """Return the rows of bronze to evaluate, landing now, with their payloads as received or fixed."""
         waiting = self._lake.read(QUARANTINE).where("replayed_at IS NULL")
         if reason is not None:
             waiting = waiting.where(F.array_contains("reasons", reason))
-        wanted = waiting.select("record_id", F.col("reasons").alias("refused_for"))
-        whole = self._lake.read(BRONZE).select("record_id", "payload", arrived().alias("arrived_at"))
+        landing = {"first_arrived_at": arrived(), "ingested_at": F.current_timestamp()}
+        rows = self._lake.read(BRONZE).withColumns(landing)
+        wanted = waiting.select("record_id")
         if fixed is None:
-            return whole.join(F.broadcast(wanted), "record_id")
-        own = whole.join(F.broadcast(wanted.join(fixed, "record_id")), "record_id")
-        return own.withColumn("payload", F.coalesce("replacement", "payload")).drop("replacement")
+            return rows.join(F.broadcast(wanted), "record_id")
+        own = rows.join(F.broadcast(wanted.join(fixed, "record_id")), "record_id")
+        is_fixed = F.col("replacement").isNotNull()
+        changed = {
+            "payload": F.coalesce("replacement", "payload"),
+            "payload_bytes": F.when(~is_fixed, F.col("payload_bytes")),
+            "source": F.when(is_fixed, "replay").otherwise(F.col("source")),
+        }
+        return own.withColumns(changed).drop("replacement")
 
     @contextmanager
     def evaluated(self, candidates: DataFrame) -> Iterator[DataFrame]:
-        """Return the candidates with the reasons to refuse them; empty for those that pass."""
+        """Return the candidates with the reasons to refuse them; empty for those that pass.
+
+        Rules see a row that was not fixed as they saw it the first time, with its source and place. So they give the
+        reasons that quarantine lists, unless the rules have changed since.
+        """
         self._on_progress("evaluating")
         refining = Queries(self._lake).refining(load_expectations(self._lake.spark))
         step = planned(refining, self._lake.settings)
-        # In the form in which they will land, because a rule may use a row's source; but with their current record ids.
-        is_text = F.col("payload").isNotNull()
-        landing = (
-            candidates.where(is_text).transform(landed_from_quarantine).withColumn("record_id", F.col("replay_of"))
-        )
+        judged = candidates.transform(step).select("record_id", "complaint_id", "bare_narrative", "reasons")
         # Both are held, because each later use would plan the step's hundreds of expressions again.
-        with held(landing.transform(step).select("record_id", "complaint_id", "bare_narrative", "reasons")) as verdict:
+        with held(judged) as verdict:
             orphan = F.col("bare_narrative") & F.col("is_known").isNull()
             reasons = F.when(orphan, F.array(F.lit(NARRATIVE_WITHOUT_COMPLAINT))).otherwise(F.col("reasons"))
-            texts = verdict.join(self._known(verdict), "complaint_id", "left").select("record_id", reasons.alias("now"))
-            rows = candidates.join(texts, "record_id", "left").select(
-                "record_id", "payload", "arrived_at", F.coalesce("now", "refused_for").alias("reasons")
-            )
-            with held(rows) as evaluated:
+            known = self._known(verdict)
+            found = verdict.join(known, "complaint_id", "left").select("record_id", reasons.alias("reasons"))
+            content = candidates.select("record_id", "payload", "payload_bytes", "first_arrived_at")
+            with held(content.join(found, "record_id")) as evaluated:
                 yield evaluated
 
     def _known(self, verdict: DataFrame) -> DataFrame:
