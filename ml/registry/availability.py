@@ -1,4 +1,4 @@
-"""What can go wrong with the registry: locked by another process, not a database, not responding.
+"""What can go wrong with the registry: locked by another process, not a database, not responding, moved elsewhere.
 
 Without these checks, MLflow would wait for hours to open a locked database without reporting anything.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 from mlflow.exceptions import MlflowException
 
 from lakehouse.errors import ComplaintsError
+from ml.registry.relocation import relocate
 
 WAIT_SECONDS = 5.0  # MLflow's own writes hold the database for milliseconds
 LOCKED = "database is locked"  # SQLite's message
@@ -22,7 +23,7 @@ class UnreachableError(ComplaintsError):
 
 @contextmanager
 def asking(model: str, database: Path | None, *, writing: bool = False) -> Iterator[None]:
-    """Context for registry calls: check the database first and convert MLflow's errors.
+    """Context for registry calls: check the database first, `relocate` it, and convert MLflow's errors.
 
     Args:
         model: name of the registered model.
@@ -50,6 +51,7 @@ def _check_database(model: str, database: Path, *, writing: bool) -> None:
             connection.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
             connection.execute("ROLLBACK")
+            relocate(connection, database.parent)
     except sqlite3.Error as error:
         if LOCKED in str(error):
             raise UnreachableError(_locked(model, database)) from error

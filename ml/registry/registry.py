@@ -1,6 +1,5 @@
 """The MLflow registry: log a trained pipeline, move the `champion` alias, check and load a version."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +17,7 @@ from pyspark.ml import PipelineModel
 from lakehouse.errors import ComplaintsError
 from ml.registry.artifact import REMEDY, digests, reason, refuse_unfit
 from ml.registry.provenance import code_version
+from ml.registry.relocation import location
 from ml.registry.versions import CHALLENGER, CHAMPION, VersionReader
 from ml.scoring.scoring import Model
 
@@ -77,6 +77,7 @@ class Registry(VersionReader):
             info = mlflow.spark.log_model(
                 fitted,
                 artifact_path="model",
+                dfs_tmpdir=self._dfs_tmp,
                 registered_model_name=self.name,
                 signature=signature,
                 pip_requirements=list(REQUIREMENTS),
@@ -95,7 +96,7 @@ class Registry(VersionReader):
             mlflow.set_experiment(name)
             return
         if mlflow.get_experiment_by_name(name) is None:
-            mlflow.create_experiment(name, artifact_location=(self._folder / "artifacts").as_uri())
+            mlflow.create_experiment(name, artifact_location=location(self._folder))
         mlflow.set_experiment(name)
 
     def _files(self, version: str) -> Path:
@@ -174,9 +175,7 @@ class Registry(VersionReader):
         """
         self.check(version)
         try:
-            fitted = mlflow.spark.load_model(
-                f"models:/{self.name}/{version}", dfs_tmpdir=os.environ.get("MLFLOW_DFS_TMP")
-            )
+            fitted = mlflow.spark.load_model(f"models:/{self.name}/{version}", dfs_tmpdir=self._dfs_tmp)
         except Exception as error:
             msg = f"{self._label(version)} can't be loaded ({reason(error)}): {REMEDY}."
             raise ComplaintsError(msg) from error

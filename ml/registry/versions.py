@@ -66,10 +66,7 @@ class VersionReader:
         logging.getLogger("alembic").setLevel(logging.ERROR)
         if self._has_file:  # otherwise MLFLOW_TRACKING_URI and MLFLOW_REGISTRY_URI locate it
             self._folder.mkdir(parents=True, exist_ok=True)
-            location = f"sqlite:///{self._folder / 'mlflow.db'}"
-            mlflow.set_tracking_uri(location)
-            mlflow.set_registry_uri(location)  # or MLFLOW_REGISTRY_URI would locate the models elsewhere
-            os.environ.setdefault("MLFLOW_DFS_TMP", str(self._folder / "tmp"))
+            self._set_uris()
         schema = "" if self._has_file else f"{settings.lake.catalog}.{settings.lake.schemas.ml}."
         self.name = f"{schema}{settings.ml.model}"
 
@@ -77,8 +74,22 @@ class VersionReader:
     def _folder(self) -> Path:
         return self._settings.folder / "mlflow"
 
+    @property
+    def _dfs_tmp(self) -> str | None:
+        """The folder that a model's files pass through."""
+        return str(self._folder / "tmp") if self._has_file else os.environ.get("MLFLOW_DFS_TMP")
+
+    def _set_uris(self) -> None:
+        """Make MLflow use this lake's registry: its URIs are the process's, and another lake may have set them."""
+        uri = f"sqlite:///{self._folder / 'mlflow.db'}"
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_registry_uri(uri)  # or MLFLOW_REGISTRY_URI would locate the models elsewhere
+
     def _access(self, *, writing: bool = False) -> AbstractContextManager[None]:
-        return asking(self.name, self._folder / "mlflow.db" if self._has_file else None, writing=writing)
+        if not self._has_file:
+            return asking(self.name, None, writing=writing)
+        self._set_uris()
+        return asking(self.name, self._folder / "mlflow.db", writing=writing)
 
     def _label(self, version: str) -> str:
         return f"Version {version} of the model '{self.name}'"

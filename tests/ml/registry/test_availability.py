@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lakehouse.settings import load_settings
 from lakehouse.tables.lake import Lake
 from ml.registry import availability
 from ml.registry.availability import UnreachableError
@@ -27,7 +28,9 @@ sys.stdin.read()
 @pytest.fixture
 def lake(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
     monkeypatch.setattr(availability, "WAIT_SECONDS", 0.1)
-    return copy_of(trained, tmp_path / "lake")
+    copy = copy_of(trained, tmp_path / "lake")
+    Registry(copy.settings).champion_version()  # the first use of a copy writes the new locations
+    return copy
 
 
 def database(lake: Lake) -> Path:
@@ -66,6 +69,17 @@ def test_a_registry_with_a_write_lock_can_be_read_but_not_written(lake: Lake) ->
             with pytest.raises(UnreachableError, match="is locked by another process"):
                 write()
     registry.promote("1")
+
+
+def test_a_copy_whose_locations_cant_be_changed_now_is_not_used_with_those_of_the_original(
+    lake: Lake, tmp_path: Path
+) -> None:
+    moved = lake.settings.folder.rename(tmp_path / "moved")
+    registry = Registry(load_settings(root=moved))
+    locked = held(Lake(lake.spark, load_settings(root=moved)), "BEGIN IMMEDIATE")
+    with locked, pytest.raises(UnreachableError, match="is locked by another process"):
+        registry.champion_version()
+    assert registry.champion_version() == "1"
 
 
 def test_a_file_that_is_not_a_registry_is_reported_with_a_remedy(lake: Lake) -> None:
