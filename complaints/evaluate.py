@@ -28,7 +28,8 @@ def evaluate(invocation: Invocation, data: Path | None, version: str | None, as_
 
     Compares the version with three baselines on complaints with a known outcome that it was not trained on: the test
     set of its training and the complaints that arrived since, or those in the --data file. That file is read separately
-    and not stored in the lake. The report goes to <root>/reports and, with the version, to the registry.
+    and not stored in the lake. Copies of narratives that it was trained on are left out. The report goes to
+    <root>/reports and, with the version, to the registry.
 
     \b
     Example:
@@ -86,6 +87,8 @@ def _print_evaluation(result: dict[str, Any]) -> None:
         f"version {result['version']} on {result['rows']:,} complaints with a known outcome "
         f"({result['unknown']:,} without one excluded), of which {result['base_rate']:.1%} ended successfully"
     )
+    for sentence in result["notes"]:
+        click.echo(f"note: {sentence}")
     baselines = result["baselines"]
     print_grid(
         ("metric", "value", "95 % interval", *(name.replace("_", " ") for name in baselines)),

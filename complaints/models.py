@@ -193,10 +193,12 @@ def quality(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
         when = f"as of {last:%Y-%m-%d %H:%M} UTC" if last else "nothing has been assessed yet"
         terminal().print(f"Another process is writing to the lake: {when}.", soft_wrap=True)
     if as_json:
-        print_json({"rows": rows, "alerts": len(alerts), "current": found.is_current})
+        print_json({"rows": rows, "alerts": len(alerts), "current": found.is_current, "notes": found.notes})
         return
     shown = ("model_version", "week", "measure", "feature", "rows", "value")
     print_grid(shown, [tuple(f"{v:.3f}" if isinstance(v := row[name], float) else v for name in shown) for row in rows])
+    for sentence in found.notes:
+        click.echo(f"note: {sentence}")
     for row in alerts:
         terminal().print(warning(row), soft_wrap=True)
 
@@ -300,6 +302,8 @@ def _print_comparison(comparison: "Comparison") -> None:
             for side in (comparison.champion, comparison.challenger)
         ],
     )
+    for sentence in comparison.notes:
+        click.echo(f"note: {sentence}")
     if comparison.difference:
         low, high = comparison.difference
         click.echo(

@@ -13,6 +13,7 @@ from silver.tables import COMPLAINTS, NARRATIVES, OUTCOMES
 
 TABLES = (COMPLAINTS, NARRATIVES, OUTCOMES)
 KEYS = ("complaint_id", "source", "date_received")
+_UUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
 def labeled(complaints: DataFrame, narratives: DataFrame, outcomes: DataFrame, label: str = LABEL) -> DataFrame:
@@ -53,8 +54,19 @@ def source() -> Column:
     return F.regexp_replace("record_id", r"(/[0-9]+/[0-9]+(/[0-9a-f]+)?|:[0-9]+)(@[0-9]+)?$", "")
 
 
+def feed() -> Column:
+    """What a complaint's `source` is one part of: the topic, or all files whose names differ only in numbers.
+
+    From a file's name come away its `.gz`, any UUID, and each part that has a digit with the separators before it:
+    complaints-2024-10-01.csv and complaints (2).csv.gz are parts of one feed, complaints.csv.
+    """
+    name = F.lower(F.regexp_extract("source", r"^[0-9a-f]{16}:(.*?)(?:\.gz)?$", 1))
+    plain = F.regexp_replace(F.regexp_replace(name, _UUID, "0"), r"[-_. ]*\(?[a-z]*[0-9][a-z0-9]*\)?", "")
+    return F.when(F.col("source").rlike("^[0-9a-f]{16}:"), plain).otherwise(F.col("source"))
+
+
 def narrative_key() -> Column:
     """A hash that ignores case, punctuation, redactions and amounts; null without a narrative."""
     words = F.regexp_replace(F.regexp_replace("narrative", AMOUNT, " "), REDACTION, " ")
-    letters = F.regexp_replace(F.lower(words), "[^a-z]+", " ")
+    letters = F.trim(F.regexp_replace(F.lower(words), "[^a-z]+", " "))
     return F.when(F.col("narrative").isNotNull(), F.xxhash64(letters).cast("string"))

@@ -15,8 +15,8 @@ from pyspark.sql import functions as F
 
 from lakehouse.errors import ComplaintsError
 from lakehouse.tables.lake import Lake
-from ml.data.examples import examples
-from ml.data.split import Rule
+from ml.data.examples import examples, feed
+from ml.data.learned import Record
 from ml.evaluation import baselines
 from ml.evaluation.baselines import baselines as fitted_baselines
 from ml.evaluation.groups import by_group
@@ -26,16 +26,20 @@ from ml.registry.registry import Registry
 from ml.scoring.scoring import Model, scored
 from silver.tables import OUTCOMES
 
-SHOWN = ("complaint_id", "source", *baselines.COLUMNS, "is_servicemember", "is_older_american")
+SHOWN = ("complaint_id", *baselines.COLUMNS, "is_servicemember", "is_older_american")
 Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Result of an evaluation; `measures`, `intervals`, `groups`, `baselines` by name (see `ml.metrics`)."""
+    """Result of an evaluation; `measures`, `intervals`, `groups`, `baselines` by name (see `ml.metrics`).
+
+    `notes` say which complaints were left out, one sentence each.
+    """
 
     model: str
     version: str
+    notes: tuple[str, ...]
     rows: int
     unknown: int
     base_rate: float
@@ -66,31 +70,34 @@ class Judged:
 def evaluate(
     lake: Lake, registry: Registry, progress: Progress, *, version: str | None = None, apart: Lake | None = None
 ) -> Judged:
-    """Evaluate a version, by default the champion, on the test set of its training.
+    """Evaluate a version, by default the champion, on the test set of its training and on complaints since.
 
     Args:
         lake: has the version's training data, for the baselines.
         registry: has the version.
         progress: called with a short description of each step.
         version: the version; the champion if None.
-        apart: evaluate on all complaints of this lake instead.
+        apart: evaluate on the complaints of this lake instead, except those that the version was fitted on.
 
     Raises:
         ComplaintsError: if there is no champion, or no complaint with a known outcome.
     """
     progress("loading the model")
     model = registry.load(version) if version else registry.champion()
-    rule, threshold = registry.rule(model.version), float(registry.parameters(model.version)["threshold"])
-    test = examples(apart) if apart else examples(lake).where(rule.held_out())
+    record, threshold = registry.record(model.version), float(registry.parameters(model.version)["threshold"])
+    test = examples(apart).transform(record.apart) if apart else examples(lake).transform(record.unseen)
     progress("scoring")
     table = _scored(test, apart or lake, model)
     rows = table[table["label"].notna()].reset_index(drop=True)
+    notes = _notes(record, model.version, examples(apart).count() - len(table) if apart else 0)
     if rows.empty:
-        condition = "" if apart else f" that the training of version {model.version} did not learn from"
-        msg = f"There is no complaint with a known outcome{condition}: load some with `complaints load PATH…`."
-        raise ComplaintsError(msg)
+        msg = (
+            f"There is no complaint with a known outcome that the training of version {model.version} did not learn "
+            f"from: load some with `complaints load PATH…`. {' '.join(notes)}"
+        )
+        raise ComplaintsError(msg.rstrip())
     progress("fitting the baselines")
-    probabilities = {"model": rows["probability"].to_numpy(dtype=float), **_baseline_probabilities(lake, rule, rows)}
+    probabilities = {"model": rows["probability"].to_numpy(dtype=float), **_baseline_probabilities(lake, record, rows)}
     progress("measuring")
     by_feature = contributions(model, test.where("label IS NOT NULL"))
     seed = lake.settings.ml.seed
@@ -98,6 +105,7 @@ def evaluate(
     evaluation = Evaluation(
         model=model.name,
         version=model.version,
+        notes=notes,
         unknown=len(table) - len(rows),
         importance=_importances(by_feature, rows, seed),
         **found,
@@ -109,16 +117,23 @@ def evaluate(
     )
 
 
+def _notes(record: Record, version: str, left_out: int) -> tuple[str, ...]:
+    """Return what can't be judged, and how many of a file's complaints were left out."""
+    gap = record.gap()
+    fitted = f"{left_out:,} complaints of the file are left out: version {version} was trained on them or on copies."
+    return (*([f"Version {version}: {gap}"] if gap else []), *([fitted] if left_out else []))
+
+
 def _scored(test: DataFrame, lake: Lake, model: Model) -> pd.DataFrame:
-    """Collect the rows with probability and monetary relief on the driver; their number is bounded."""
+    """Collect the rows, by id, with probability and monetary relief on the driver; their number is bounded."""
     monetary = lake.read(OUTCOMES).select("complaint_id", F.col("is_monetary_relief").cast("double").alias("monetary"))
-    rows = test.transform(scored(model)).select(*SHOWN, "probability", "scored_with")
-    return in_pandas(rows.join(monetary, on="complaint_id", how="left"))
+    rows = test.withColumn("feed", feed()).transform(scored(model)).select(*SHOWN, "feed", "probability", "scored_with")
+    return in_pandas(rows.join(monetary, on="complaint_id", how="left").orderBy("complaint_id"))
 
 
-def _baseline_probabilities(lake: Lake, rule: Rule, rows: pd.DataFrame) -> dict[str, Numbers]:
+def _baseline_probabilities(lake: Lake, record: Record, rows: pd.DataFrame) -> dict[str, Numbers]:
     """Return the baselines' probabilities; empty when the lake has nothing to fit them on."""
-    earlier = examples(lake).where("label IS NOT NULL").where(~rule.held_out())
+    earlier = examples(lake).where("label IS NOT NULL").transform(record.fitted)
     latest = earlier.orderBy(F.desc("date_received"), "complaint_id").limit(baselines.MAX_ROWS)
     frame = in_pandas(latest.select(*baselines.COLUMNS))
     return fitted_baselines(frame, rows) if len(frame["label"].unique()) > 1 else {}

@@ -28,7 +28,7 @@ def with_groups(rows: pd.DataFrame) -> pd.DataFrame:
     bureau = rows["company"].fillna("").str.lower().str.contains(BUREAUS)
     return pd.DataFrame(
         {
-            "source": rows["source"].str.replace(r"^[0-9a-f]+:", "", regex=True),
+            "feed": rows["feed"],
             "scored_with": rows["scored_with"],
             "product": rows["product"],
             "submitted_via": rows["submitted_via"],

@@ -62,8 +62,8 @@ def judge(fitted: PipelineModel, threshold: float, test: DataFrame, settings: Ml
         ComplaintsError: if the artifact's output is invalid.
     """
     output = checked_output(fitted, test)
-    scores = test.transform(scored(Model("", "", fitted))).select("label", "probability", *FEATURES)
-    rows = in_pandas(scores)
+    scores = test.transform(scored(Model("", "", fitted))).orderBy("complaint_id")  # so that intervals can be repeated
+    rows = in_pandas(scores.select("label", "probability", *FEATURES))
     label, probability = (rows[name].to_numpy(dtype=float) for name in ("label", "probability"))
     measures = measured(label, probability, threshold)
     metrics = Metrics(

@@ -38,13 +38,15 @@ class Side:
 class Comparison:
     """Two versions on the same rows; `difference` is the interval of challenger minus champion AUC-ROC.
 
-    The interval is from the paired bootstrap: both versions are evaluated on each sample of rows.
+    The interval is from the paired bootstrap: both versions are evaluated on each sample of rows. `notes` say which
+    complaints can't be judged, one sentence each.
     """
 
     rows: int
     champion: Side
     challenger: Side
     difference: Interval
+    notes: tuple[str, ...]
 
     @property
     def is_worse(self) -> bool:
@@ -62,8 +64,12 @@ def compared(lake: Lake, registry: Registry, champion: str, challenger: str) -> 
     Raises:
         ComplaintsError: if there are none, or a version can't be loaded.
     """
-    rules = [registry.rule(version) for version in (champion, challenger)]
-    rows = examples(lake).where("label IS NOT NULL").where(rules[0].held_out() & rules[1].held_out()).persist()
+    records = {version: registry.record(version) for version in (champion, challenger)}
+    notes = tuple(f"Version {version}: {gap}" for version, record in records.items() if (gap := record.gap()))
+    rows = examples(lake).where("label IS NOT NULL")
+    for record in records.values():
+        rows = rows.transform(record.unseen)
+    rows = rows.persist()
     try:
         found = [_probabilities(registry, version, rows) for version in (champion, challenger)]
     finally:
@@ -72,12 +78,12 @@ def compared(lake: Lake, registry: Registry, champion: str, challenger: str) -> 
     if len({found[0][one][0] for one in ids}) < 2:  # noqa: PLR2004
         msg = (
             f"Versions {champion} and {challenger} can't be compared: the complaints that neither learned from do "
-            "not have both kinds of outcome. Load more with `complaints load PATH…`."
+            f"not have both kinds of outcome. Load more with `complaints load PATH…`. {' '.join(notes)}"
         )
-        raise ComplaintsError(msg)
+        raise ComplaintsError(msg.rstrip())
     label = np.array([found[0][one][0] for one in ids])
     one, other = (np.array([of[one][1] for one in ids]) for of in found)
-    return _comparison(label, (champion, one), (challenger, other), lake.settings.ml.seed)
+    return _comparison(label, (champion, one), (challenger, other), lake.settings.ml.seed, notes)
 
 
 def _probabilities(registry: Registry, version: str, rows: Any) -> dict[int, tuple[float, float]]:  # noqa: ANN401
@@ -86,7 +92,7 @@ def _probabilities(registry: Registry, version: str, rows: Any) -> dict[int, tup
 
 
 def _comparison(
-    label: Numbers, champion: tuple[str, Numbers], challenger: tuple[str, Numbers], seed: int
+    label: Numbers, champion: tuple[str, Numbers], challenger: tuple[str, Numbers], seed: int, notes: tuple[str, ...]
 ) -> Comparison:
     drawn = [resampled(label, values, 0.5, seed=seed)["auc_roc"] for _, values in (champion, challenger)]
     sides = [
@@ -94,7 +100,7 @@ def _comparison(
         for (version, values), samples in zip((champion, challenger), drawn, strict=True)
         for figures in (measured(label, values, 0.5),)
     ]
-    return Comparison(len(label), sides[0], sides[1], interval_of(drawn[1] - drawn[0]))
+    return Comparison(len(label), sides[0], sides[1], interval_of(drawn[1] - drawn[0]), notes)
 
 
 def refusal(comparison: Comparison) -> str:

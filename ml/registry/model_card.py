@@ -48,7 +48,7 @@ def card(
         name: name of the model.
         rows: `fit_rows`, `calibrate_rows`, `test_rows`, `unknown`.
         period: first and last day received.
-        since: source to the first day of its test set.
+        since: feed to the first day of its test set.
         metrics: metrics on the test set.
         threshold: probability at or above which a complaint is predicted successful.
         warnings: what weakens the model, one sentence each.
@@ -58,7 +58,7 @@ def card(
         **rows,
         first=period[0],
         last=period[1],
-        since="; ".join(f"{source.rpartition(':')[2]} {day}" for source, day in since.items()) or "a random share",
+        since="; ".join(f"{feed} {day}" for feed, day in since.items()) or "a random share",
         metrics="\n".join(f"- {measure}: {value:.4g}" for measure, value in metrics.items()),
         threshold=threshold,
         warnings="".join(f"- {sentence}\n" for sentence in warnings),

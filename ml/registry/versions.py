@@ -17,14 +17,15 @@ from mlflow.exceptions import MlflowException
 
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
+from ml.data.learned import Learned, Record, SplitRule
 from ml.data.reference import Reference
-from ml.data.split import Rule
 from ml.registry.artifact import REMEDY
 from ml.registry.availability import asking
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 REFERENCE = "reference.json"
+LEARNED = "learned.json"  # `ml.data.learned.Learned`
 MISSING = (
     "RESOURCE_DOES_NOT_EXIST",
     "INVALID_PARAMETER_VALUE",
@@ -185,20 +186,22 @@ class VersionReader:
         """Return the parameters that a version's training logged; empty if its run was deleted."""
         return self._run(self._run_id(version)).parameters
 
-    def rule(self, version: str) -> Rule:
-        """Return the rule by which the complaints of a version's training were split.
+    def record(self, version: str) -> Record:
+        """Return the record of what a version learned from.
 
         Raises:
             ComplaintsError: if its run has none: an older version of this project made it, or the run was deleted.
         """
+        if stored := self._artifact_of_run(version, LEARNED):
+            return Learned.from_json(stored)
         parameters = self.parameters(version)
-        if "rule" not in parameters:
+        if "rule" not in parameters:  # versions made before there was `LEARNED`
             msg = (
-                f"{self._label(version)} has no record of its training split: it was made by an earlier version of "
+                f"{self._label(version)} has no record of what it learned from: it was made by an earlier version of "
                 "this project, or its run is gone. Train again with `complaints train`."
             )
             raise ComplaintsError(msg)
-        return Rule.from_json(parameters["rule"])
+        return SplitRule.from_json(parameters["rule"])
 
     def reference(self, version: str) -> Reference:
         """Return the reference distributions of a version's training data.

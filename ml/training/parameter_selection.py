@@ -71,7 +71,7 @@ def chosen(fit: DataFrame, settings: MlSettings, progress: Progress) -> tuple[Ca
     """Return the best candidate by mean AUC-ROC over the folds, and all candidates with their scores.
 
     Args:
-        fit: the training set with `features`, `label`, `weight`, `source`, `key`, `date_received`.
+        fit: the training set with `features`, `label`, `weight`, `feed`, `key`, `date_received`.
         settings: grid, folds and algorithm.
         progress: called after each fit, with the estimated time left.
     """

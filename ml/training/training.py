@@ -1,7 +1,7 @@
 """Train on complaints with known outcomes, evaluate on the latest of them, register the model.
 
-Reads silver.complaints, silver.narratives and silver.outcomes; writes a run and a version to the registry. Of each file
-or topic, the earliest complaints are the training set, the next the calibration set, and the latest the test set.
+Reads silver.complaints, silver.narratives and silver.outcomes; writes a run and a version to the registry. Of each
+feed, the earliest complaints are the training set, the next the calibration set, and the latest the test set.
 """
 
 import json
@@ -21,7 +21,8 @@ from lakehouse.settings import MlSettings
 from lakehouse.tables.lake import Lake
 from ml.data.data_checks import checked_examples, counted, refuse_one_sided, refuse_unfit
 from ml.data.examples import TABLES, examples
-from ml.data.split import CALIBRATE, FIT, TEST, Rule, parted, rule_of
+from ml.data.learned import Learned, learned
+from ml.data.split import CALIBRATE, FIT, TEST, parted
 from ml.evaluation.holdout import Judged, Metrics, judge
 from ml.evaluation.plots import plots
 from ml.evaluation.promotion import WorseError, promote
@@ -30,7 +31,7 @@ from ml.features.pipeline import EXAMPLE, INPUTS, artifact, represented
 from ml.registry.model_card import card
 from ml.registry.provenance import signature
 from ml.registry.registry import CARD, Registry
-from ml.registry.versions import REFERENCE
+from ml.registry.versions import LEARNED, REFERENCE
 from ml.scoring.influences import raw_logit
 from ml.scoring.validation import Output
 from ml.training.calibration import Line, fitted_lines, stage
@@ -52,7 +53,7 @@ class Training:
         calibrate_rows: rows used only for calibration.
         copies: rows dropped from an earlier part, because a later one has the same narrative.
         unknown: complaints without a known outcome.
-        split_on: first day of the test set of any file or topic.
+        split_on: first day of the test set of any feed.
         metrics: metrics on the test set.
         warnings: what weakens the model, one sentence each.
     """
@@ -73,7 +74,6 @@ class Fitted:
     """An artifact with how it was fitted."""
 
     artifact: PipelineModel
-    rule: Rule
     rows: Mapping[int, int]  # by part
     best: Candidate
     grid: tuple[Candidate, ...]
@@ -103,7 +103,8 @@ def train(lake: Lake, registry: Registry, progress: Progress, *, as_challenger: 
             progress("evaluating on the test set")
             judged = judge(fitted.artifact, fitted.threshold, parts.where(F.col("part") == TEST), lake.settings.ml)
             progress("registering")
-            version = _registered(lake, registry, fitted, parts, (judged, unknown))
+            record = learned(rows.where("label IS NOT NULL"), parts, lake.settings.ml.split)
+            version = _registered(lake, registry, fitted, parts, (judged, record, unknown))
     is_champion, notes = (False, ()) if as_challenger else _promoted(lake, registry, version, progress)
     return Training(
         version=version,
@@ -112,7 +113,7 @@ def train(lake: Lake, registry: Registry, progress: Progress, *, as_challenger: 
         calibrate_rows=fitted.rows[CALIBRATE],
         copies=sum(known.values()) - sum(fitted.rows.values()),
         unknown=unknown,
-        split_on=min(fitted.rule.since.values(), default=date.min),
+        split_on=min(record.cuts.values(), default=date.min),
         metrics=judged.metrics,
         warnings=(*fitted.warnings, *notes),
     )
@@ -131,8 +132,10 @@ def _promoted(lake: Lake, registry: Registry, version: str, progress: Progress) 
     return True, ()
 
 
-def _registered(lake: Lake, registry: Registry, fitted: Fitted, parts: DataFrame, found: tuple[Judged, int]) -> str:
-    judged, unknown = found
+def _registered(
+    lake: Lake, registry: Registry, fitted: Fitted, parts: DataFrame, found: tuple[Judged, Learned, int]
+) -> str:
+    judged, record, unknown = found
     metrics = judged.metrics.figures()
     first, last = parts.agg(F.min("date_received"), F.max("date_received")).collect()[0]
     text = card(
@@ -144,7 +147,7 @@ def _registered(lake: Lake, registry: Registry, fitted: Fitted, parts: DataFrame
             "unknown": unknown,
         },
         period=(first, last),
-        since=fitted.rule.since,
+        since=record.cuts,
         metrics=metrics,
         threshold=fitted.threshold,
         warnings=fitted.warnings,
@@ -158,6 +161,7 @@ def _registered(lake: Lake, registry: Registry, fitted: Fitted, parts: DataFrame
         texts={
             CARD: text,
             REFERENCE: json.dumps(asdict(judged.seen)),
+            LEARNED: record.as_json(),
             "input_example.json": json.dumps([EXAMPLE]),
         },
     )
@@ -175,15 +179,14 @@ def fit(parts: DataFrame, settings: MlSettings, progress: Progress) -> Fitted:
         ComplaintsError: if the training or test set has only one kind of outcome.
     """
     rows = refuse_one_sided(parts)
-    rule = rule_of(parts, settings)
-    learned = parts.where(F.col("part") != TEST)
-    base_rate = float(learned.agg(F.avg("label")).first()[0])  # type: ignore[index]
-    learned = learned.transform(with_history(base_rate, settings.history_weight, settings.answer_days))
-    learned = weighted(learned, settings)
-    with_text, warnings = checked_examples(learned)
+    earlier = parts.where(F.col("part") != TEST)
+    base_rate = float(earlier.agg(F.avg("label")).first()[0])  # type: ignore[index]
+    earlier = earlier.transform(with_history(base_rate, settings.history_weight, settings.answer_days))
+    earlier = weighted(earlier, settings)
+    with_text, warnings = checked_examples(earlier)
     progress("fitting the text and feature stages")
-    stages = represented(learned.where(F.col("part") == FIT), settings, with_text=with_text)
-    with _cached(stages.transform(learned).select(*_FOR_CLASSIFIER)) as ready:
+    stages = represented(earlier.where(F.col("part") == FIT), settings, with_text=with_text)
+    with _cached(stages.transform(earlier).select(*_FOR_CLASSIFIER)) as ready:
         fitting = ready.where(F.col("part") == FIT)
         best, grid = chosen(fitting, settings, progress)
         progress(f"fitting the classifier ({', '.join(f'{k} {v:g}' for k, v in best.values.items())})")
@@ -192,11 +195,10 @@ def fit(parts: DataFrame, settings: MlSettings, progress: Progress) -> Fitted:
         warnings += nothing_learned(model)
         progress("calibrating")
         lines = _calibrated(PipelineModel(stages=model), ready.where(F.col("part") == CALIBRATE))
-    history = lookup(learned, base_rate, settings.history_weight)
+    history = lookup(earlier, base_rate, settings.history_weight)
     costs = settings.costs
     return Fitted(
         artifact=artifact(stages, history, model, stage(lines)),
-        rule=rule,
         rows=rows,
         best=best,
         grid=tuple(grid),
@@ -207,7 +209,7 @@ def fit(parts: DataFrame, settings: MlSettings, progress: Progress) -> Fitted:
     )
 
 
-_FOR_CLASSIFIER = ("features", "label", "weight", "part", "source", "key", "date_received", "has_narrative")
+_FOR_CLASSIFIER = ("features", "label", "weight", "part", "feed", "key", "date_received", "has_narrative")
 
 
 @contextmanager
@@ -234,7 +236,6 @@ def _parameters(lake: Lake, fitted: Fitted, output: Output, unknown: int) -> dic
         "cross_validation": json.dumps([asdict(candidate) for candidate in fitted.grid])[:MAX_CHARACTERS],
         "calibration": json.dumps({path: asdict(line) for path, line in fitted.lines.items()}),
         "threshold": fitted.threshold,
-        "rule": fitted.rule.as_json(),
         "fit_rows": fitted.rows[FIT],
         "calibrate_rows": fitted.rows[CALIBRATE],
         "test_rows": fitted.rows[TEST],

@@ -1,7 +1,8 @@
 """Assess the active model versions: decisions joined to outcomes, and drift of the inputs.
 
 Reads gold.decisions and silver.outcomes; writes gold.model_quality. Only weeks with a new decision or outcome since the
-last assessment are computed. Large weeks are sampled: for complaints outside the sample, only the date and id are read.
+last assessment are computed. Large weeks are sampled: of decisions outside the sample, only the date and id are read.
+A decision on a complaint that its version was fitted on, or on a copy of such a narrative, is not judged.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -24,7 +25,7 @@ from ml.data.examples import source
 from ml.data.reference import OTHER
 from ml.features.pipeline import LABEL
 from ml.registry.registry import Registry
-from silver.tables import OUTCOMES
+from silver.tables import COMPLAINTS, OUTCOMES
 
 OVERLAP = timedelta(hours=1)  # rows carry their batch's start time but become visible only when it commits
 SAMPLE = 100_000  # complaints per week and version: gives a standard error of about 0.003 for AUC-ROC
@@ -40,10 +41,12 @@ class Assessment:
     Attributes:
         rows: latest week first.
         is_current: whether it was updated now; not possible while another process writes the lake.
+        notes: which decisions can't be judged, one sentence per version.
     """
 
     rows: Sequence[QualityRow]
     is_current: bool
+    notes: tuple[str, ...] = ()
 
 
 def assessment(settings: Settings) -> Assessment:
@@ -66,9 +69,11 @@ def assessment(settings: Settings) -> Assessment:
         if lake.read(DECISIONS).isEmpty():
             msg = "There are no decisions yet whose model could be assessed: run `complaints score` first."
             raise ComplaintsError(msg)
-        assess(lake, Registry(settings))
+        registry = Registry(settings)
+        assess(lake, registry)
         stored = lake.read(MODEL_QUALITY).orderBy(F.desc("week"), "model_version", "measure", "feature")
-        return Assessment([row.asDict() for row in stored.collect()], is_current=True)  # bounded: one row per measure
+        rows = [row.asDict() for row in stored.collect()]  # bounded: one row per measure
+        return Assessment(rows, is_current=True, notes=_gaps(registry, rows))
     finally:
         lock.release()
 
@@ -84,16 +89,30 @@ def assess(lake: Lake, registry: Registry) -> list[Row]:
     """
     began = datetime.now(UTC)
     lake.create([MODEL_QUALITY])
-    decided = _decided(lake, _changed_weeks(lake))
+    weeks = _changed_weeks(lake)
+    decided = _decided(lake, weeks)
     if not decided:
         return []
     rows = _assessed(lake, registry, decided).withColumn("assessed_at", F.lit(began)).persist()
     keys = " AND ".join(f"t.{name} = s.{name}" for name in (*KEYS, "measure", "feature"))
     merge = lake.delta(MODEL_QUALITY).alias("t").merge(rows.alias("s"), keys)
-    merge.whenMatchedUpdateAll().whenNotMatchedInsertAll().execute()
+    former = F.col("t.week").isin(weeks)  # metrics that have too few complaints to judge now
+    merge.whenMatchedUpdateAll().whenNotMatchedInsertAll().whenNotMatchedBySourceDelete(former).execute()
     found = rows.collect()  # bounded: one row per measure
     rows.unpersist()
     return found
+
+
+def _gaps(registry: Registry, rows: Sequence[QualityRow]) -> tuple[str, ...]:
+    versions = sorted({row["model_version"] for row in rows})
+    return tuple(f"Version {version}: {gap}" for version in versions if (gap := _gap(registry, version)))
+
+
+def _gap(registry: Registry, version: str) -> str | None:
+    try:
+        return registry.record(version).gap()
+    except ComplaintsError as error:  # it decided weeks that were assessed while its run was there
+        return str(error)
 
 
 def warning(row: QualityRow) -> str:
@@ -157,8 +176,16 @@ def _assessed(lake: Lake, registry: Registry, decided: Mapping[str, Mapping[date
     for version, sizes in sorted(decided.items()):
         reference = registry.reference(version)
         rows = lake.read(DECISIONS).where(F.col("model_version") == version).transform(_of(sizes))
-        unseen = rows.transform(sampled(sizes)).withColumn("source", source()).where(registry.rule(version).held_out())
+        record = registry.record(version)
+        new = rows.transform(sampled(sizes)).withColumn("source", source()).transform(record.new)
         known = outcomes.transform(_of(sizes)).transform(sampled(sizes)).select("complaint_id", "label")
-        labeled = unseen.join(known, on="complaint_id", how="left")
-        parts += [labeled.transform(quality), labeled.transform(stability(reference.edges, reference.shares, OTHER))]
+        judged = new.join(known, "complaint_id").where("label IS NOT NULL").transform(_with_narrative(lake, sizes))
+        drifted = new.transform(stability(reference.edges, reference.shares, OTHER))
+        parts += [judged.transform(record.without_copies).transform(quality), drifted]
     return reduce(DataFrame.unionByName, parts)
+
+
+def _with_narrative(lake: Lake, weeks: Collection[date]) -> Step:
+    """Return the step that adds the narrative that a complaint was scored with."""
+    narratives = lake.read(COMPLAINTS).transform(_of(weeks)).select("complaint_id", "narrative")
+    return lambda rows: rows.join(narratives, "complaint_id", "left")

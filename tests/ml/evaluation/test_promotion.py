@@ -1,5 +1,7 @@
 """A challenger that is worse on the same rows is refused; a promotion can be rolled back."""
 
+import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,12 @@ from pyspark.sql import functions as F
 
 from lakehouse.errors import ComplaintsError
 from ml.data.examples import examples
+from ml.data.learned import Learned
+from ml.evaluation.evaluation import evaluate
 from ml.evaluation.promotion import WorseError, compared, promote
 from ml.registry.provenance import signature
 from ml.registry.registry import Registry
+from ml.registry.versions import LEARNED
 from tests.conftest import Trained, copy_of
 
 
@@ -33,8 +38,9 @@ def test_promotion_compares_on_the_same_rows_and_refuses_a_worse_model(trained: 
     registry = Registry(lake.settings)
     rows = examples(lake)
     parameters, good = registry.parameters("1"), trained.model.fitted
+    texts = {LEARNED: learned_by(registry, "1").as_json()}
     better, worse = (
-        registry.log(fitted, parameters=parameters, metrics={}, signature=signature(rows))
+        registry.log(fitted, parameters=parameters, metrics={}, signature=signature(rows), texts=texts)
         for fitted in (oracle(good, rows), good)
     )
     comparison = compared(lake, registry, "1", worse)
@@ -51,6 +57,30 @@ def test_promotion_compares_on_the_same_rows_and_refuses_a_worse_model(trained: 
     assert registry.champion_version() == "1"
     with pytest.raises(ComplaintsError, match="is the first champion: there is none to go back to"):
         registry.rollback()
+
+
+def test_an_old_version_is_judged_only_where_its_rule_says_so(trained: Trained, tmp_path: Path) -> None:
+    lake = copy_of(trained, tmp_path / "lake")
+    registry, rows = Registry(lake.settings), examples(lake).where("label IS NOT NULL")
+    source, day = rows.where("source LIKE '%narratives%'").selectExpr("max(source)", "max(date_received)").collect()[0]
+    rule = {"split": "time", "test_share": 0.25, "seed": 1, "since": {source: str(day - timedelta(days=500))}}
+    parameters = {**registry.parameters("1"), "rule": json.dumps(rule)}
+    old = registry.log(trained.model.fitted, parameters=parameters, metrics={}, signature=signature(rows))
+    judged = evaluate(lake, registry, lambda _: None, version=old)
+    expected = rows.where((F.col("source") == source) & (F.col("date_received") >= day - timedelta(days=500)))
+    assert 0 < judged.evaluation.rows == expected.count()
+    (note,) = judged.evaluation.notes
+    assert note.startswith(f"Version {old}: it was trained by an earlier version of this project, which did not record")
+    comparison = compared(lake, registry, "1", old)
+    assert comparison.notes == (note,)
+    assert comparison.rows == expected.transform(learned_by(registry, "1").unseen).count()
+    assert registry.load(old).version == old
+
+
+def learned_by(registry: Registry, version: str) -> Learned:
+    record = registry.record(version)
+    assert isinstance(record, Learned)
+    return record
 
 
 def test_versions_have_their_card_and_metrics(trained: Trained) -> None:

@@ -8,7 +8,8 @@ from lakehouse.errors import ComplaintsError
 from lakehouse.settings import load_settings
 from lakehouse.tables.lake import Lake
 from ml.data.examples import KEYS, examples, labeled
-from ml.data.split import TEST, Rule, parted
+from ml.data.learned import Learned
+from ml.data.split import TEST, parted
 from ml.features.pipeline import INPUTS
 from ml.registry.registry import Registry
 from ml.scoring.scoring import Model, scored
@@ -30,10 +31,10 @@ def test_training_reports_what_it_did(trained: Trained) -> None:
     assert 0 <= (training.metrics.auc_roc or 0) <= 1
     assert (training.metrics.log_loss or 9) < 1.0
     assert trained.model.version == training.version == "1"
-    rule = Rule.from_json(Registry(trained.lake.settings).parameters("1")["rule"])
-    assert rule.split == "time"
-    assert min(rule.since.values()) == training.split_on
-    assert len(rule.since) == 2  # the two files
+    record = Registry(trained.lake.settings).record("1")
+    assert isinstance(record, Learned)
+    assert record.cuts.keys() == {"export-narratives.json", "export-snake-case.csv"}
+    assert min(record.cuts.values()) == training.split_on
 
 
 def test_a_late_narrative_is_used_and_an_existing_one_stays(spark: SparkSession, trained: Trained) -> None:

@@ -52,10 +52,15 @@ def test_only_weeks_with_new_data_are_assessed_again_even_while_a_stream_runs(
     assert assess(lake, Registry(lake.settings)) == []
     week = max(week for _, week, *_ in before)
     flipped = flip_outcome(lake, week)
+    of_former_rules = (
+        lake.read(MODEL_QUALITY).where(F.col("week") == week).limit(1).withColumn("feature", F.lit("gone"))
+    )
+    lake.append(of_former_rules, MODEL_QUALITY, "test:1")
     warnings: list[str] = []
     ModelWatch(lake, Registry(lake.settings), warnings.append)()
     after = stored(lake)
     assert {key[1] for key, row in after.items() if row.assessed_at != before[key].assessed_at} == {week}
+    assert before.keys() == after.keys()
     rate = ("1", week, "base_rate", "")
     assert after[rate].value == pytest.approx(before[rate].value + flipped / before[rate].rows)
     assert len(warnings) == len([key for key, row in after.items() if key[1] == week and row.is_alert]) > 0
