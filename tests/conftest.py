@@ -40,6 +40,7 @@ from tests.progress import Progress
 pytest_plugins = ["tests.stream_fixtures"]
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
+LOADED = [SAMPLES / "export-2015-narratives.json.gz", SAMPLES / "export-2017-snake-case.csv.gz"]  # in `trained_lake`
 
 for name in [name for name in os.environ if name.startswith("COMPLAINTS_") and name != "COMPLAINTS_JARS"]:
     del os.environ[name]  # a developer's own settings must not affect the tests
@@ -188,8 +189,7 @@ def trained_lake(shared_folder: Path, request: pytest.FixtureRequest) -> Setting
 
     def make() -> None:
         lake = Lake(request.getfixturevalue("spark"), settings)
-        files = [SAMPLES / "export-2015-narratives.json.gz", SAMPLES / "export-2017-snake-case.csv.gz"]
-        assert not load_files(settings, files, lambda *_: None).errors
+        assert not load_files(settings, LOADED, lambda *_: None).errors
         training = train(lake, Registry(settings), lambda _: None)
         (folder / "training.pickle").write_bytes(pickle.dumps(training))
 
