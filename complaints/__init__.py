@@ -1,7 +1,6 @@
 """The command line `complaints`: each command parses options, calls a package, and prints the result."""
 
 import importlib
-import json
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,9 +8,12 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table as Grid
 
+from complaints.cells import as_json, as_text
+from complaints.records import record_lines
 from lakehouse.errors import ComplaintsError
 from lakehouse.privacy import restrict_to_owner
 from lakehouse.settings import Settings, load_settings
@@ -42,7 +44,8 @@ COMMANDS = {
     "superset": "complaints.superset:superset",
 }
 
-WIDE = 500  # characters; without a terminal, lines are not wrapped
+GAP = 2  # spaces between two columns of a grid
+LONG_WORD = 24  # characters that a cell keeps on one line; a longer word, such as a path, may be broken
 HELP_WIDTH = 120  # characters that help uses at most; click's default is 80
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -142,33 +145,61 @@ def json_option(function: Function) -> Function:
 
 def print_json(result: Mapping[str, Any]) -> None:
     """Print the result as one JSON object on standard output."""
-    click.echo(json.dumps(result, default=str, ensure_ascii=False))
+    click.echo(as_json(result))
 
 
-def print_grid(columns: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: bool = False) -> None:
-    """Print rows under a header on standard output; lines are not wrapped when that is not a terminal.
+def print_grid(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: bool = False, folds: bool = True
+) -> None:
+    """Print rows under a header on standard output, or as records where the terminal is too narrow for the columns.
+
+    When standard output is not a terminal, no line is wrapped.
 
     Args:
         columns: the columns' names.
         rows: the values; None is shown as an empty cell.
         numbers: whether all columns but the first hold numbers and are right-aligned.
+        folds: whether cells may wrap between words; otherwise records are printed as soon as a line would be too long.
     """
+    cells = [[_formatted(v, is_number=numbers and index > 0) for index, v in enumerate(row)] for row in rows]
     console = Console(highlight=False, markup=False)
+    natural = _width(columns, cells)
     if not console.is_terminal:
-        console.width = WIDE
+        console.width = natural
+    elif (_folded_width(columns, cells) if folds else natural) > console.width:
+        print_records(columns, cells)
+        return
     grid = Grid(box=None, pad_edge=False)
     for index, name in enumerate(columns):
         grid.add_column(name, justify="right" if numbers and index else "left", overflow="fold")
-    for row in rows:
-        cells = (_formatted(value, is_number=numbers and index > 0) for index, value in enumerate(row))
-        grid.add_row(*cells)
+    for row in cells:
+        grid.add_row(*row)
     console.print(grid)
 
 
+def print_records(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print each row as a record, one line per column, on standard output."""
+    for line in record_lines(Console(), columns, [[as_text(value) for value in row] for row in rows]):
+        click.echo(line)
+
+
+def _width(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Return the width of a grid that wraps nothing."""
+    return _sum(max(map(cell_len, "\n".join(cells).splitlines())) for cells in zip(columns, *rows, strict=True))
+
+
+def _folded_width(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Return the width of a grid that wraps only between words, and inside very long ones."""
+    words = (" ".join(cells).split() for cells in zip(columns, *rows, strict=True))
+    return _sum(max((min(cell_len(word), LONG_WORD) for word in column), default=0) for column in words)
+
+
+def _sum(widths: Iterable[int]) -> int:
+    return sum(width + GAP for width in widths) - GAP
+
+
 def _formatted(value: object, *, is_number: bool) -> str:
-    if value is None:
-        return ""
-    return f"{value:,}" if is_number else str(value)
+    return f"{value:,}" if is_number and value is not None else as_text(value)
 
 
 def three_decimals(value: float | None) -> str:

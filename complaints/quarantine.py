@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from complaints import Invocation, json_option, print_grid, print_json, terminal
+from complaints.cells import printable
 
 SHOWN_ROWS = 20
 SHOWN_CHARACTERS = 60
@@ -80,7 +81,7 @@ def list_(
 
 def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     cells = ((row["record_id"], ", ".join(row["reasons"]), _origin(row), _excerpt(row["payload"])) for row in rows)
-    print_grid(("record_id", "reasons", "from", "payload"), ([_printable(cell) for cell in row] for row in cells))
+    print_grid(("record_id", "reasons", "from", "payload"), cells)
 
 
 def _excerpt(payload: str | None) -> str:
@@ -91,11 +92,6 @@ def _origin(row: Mapping[str, Any]) -> str:
     if row["topic"] is not None:
         return f"{row['topic']}/{row['partition']}/{row['offset']}"
     return f"{row['file']}:{row['line']}" if row["file"] is not None else str(row["source"])
-
-
-def _printable(text: str) -> str:
-    """Replace characters that a terminal must not get: a payload may hold anything, also control sequences."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 @quarantine.command()
@@ -136,7 +132,7 @@ def replay(invocation: Invocation, reason: str | None, source: Path | None, as_j
         print_json(result)
         return
     for row in result["refused"][:REFUSED_ROWS]:
-        click.echo(f"{_printable(row['record_id'])}: {', '.join(row['reasons'])}")
+        click.echo(f"{printable(row['record_id'])}: {', '.join(row['reasons'])}")
     if result["still_refused"] > REFUSED_ROWS:
         click.echo(f"… and {result['still_refused'] - REFUSED_ROWS:,} more; --json lists the first thousand.")
     click.echo("   ".join(f"{name} {result[name]:,}" for name in ("replayed", "silver", "duplicates", "still_refused")))

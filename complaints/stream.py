@@ -1,7 +1,6 @@
 """`complaints stream` and `complaints run`: the live queries, until stopped or for some minutes with a report."""
 # ruff: noqa: PLC0415 - imported when the command runs, so that help is fast
 
-import json
 import signal
 import sys
 import threading
@@ -17,6 +16,7 @@ from rich.live import Live
 from rich.table import Table as Grid
 
 from complaints import Function, Invocation, json_option, print_json, terminal
+from complaints.cells import as_json
 from complaints.load import SAMPLES
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def run_plan(invocation: Invocation, rate: float, duration: float, mix: "Mix") -
 def _stored_report(folder: Path, report: dict[str, Any]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"run-{datetime.now(UTC):%Y%m%d-%H%M%S}-{time.monotonic_ns() % 1000:03d}.json"
-    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    path.write_text(as_json(report, indent=2) + "\n", encoding="utf-8")
     return path
 
 

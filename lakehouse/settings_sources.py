@@ -1,5 +1,6 @@
 """The source of each setting's value: an option, a variable, the environment's file, or the defaults."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -30,6 +31,11 @@ def provenance(settings: Settings, **options: Any) -> list[tuple[str, str, str]]
         ("conf/settings.yaml", set(dict(flat(read_yaml(CONF / "settings.yaml"))))),
     ]
     return [
-        (key, "null" if value is None else str(value), next((name for name, keys in layers if key in keys), "built in"))
+        (key, _as_written(value), next((name for name, keys in layers if key in keys), "built in"))
         for key, value in flat(settings.model_dump())
     ]
+
+
+def _as_written(value: object) -> str:
+    """Return a value as a settings file would have it."""
+    return json.dumps(value) if value is None or isinstance(value, bool | tuple | list) else str(value)

@@ -21,7 +21,11 @@ class LimitError(duckdb.Error):
 
 @contextmanager
 def stopped_after(
-    connection: duckdb.DuckDBPyConnection, seconds: float, give_up: Callable[[], None] | None = None
+    connection: duckdb.DuckDBPyConnection,
+    seconds: float,
+    give_up: Callable[[], None] | None = None,
+    *,
+    limit: float | None = None,
 ) -> Iterator[None]:
     """Interrupt the query that the block runs on this connection after a time limit, in any thread.
 
@@ -29,6 +33,7 @@ def stopped_after(
         connection: the connection that runs the query.
         seconds: the time limit.
         give_up: called when the query ignores the interrupt: some functions work on one value for hours.
+        limit: the limit of the whole query, where `seconds` is what is left of it.
 
     Raises:
         LimitError: the query exceeded the limit.
@@ -52,7 +57,7 @@ def stopped_after(
     except duckdb.InterruptException as error:
         if not is_over.is_set():
             raise
-        msg = f"The query was stopped after {seconds:g} seconds: ask for fewer rows, or a shorter time."
+        msg = f"The query was stopped after {limit or seconds:g} seconds: ask for fewer rows, or a shorter time."
         raise LimitError(msg) from error
     finally:
         is_done.set()

@@ -7,8 +7,9 @@ Works while a stream runs. On Databricks the tables are queried through a SQL wa
 
 import importlib.resources
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ from lakehouse.settings import Settings
 from lakehouse.tables.declaration import Table
 from lakehouse.tables.stores import table_path
 
+ROWS_AT_ONCE = 2_048  # DuckDB's own unit of work
 UNITS = {"m": "MiB", "g": "GiB"}
 
 
@@ -101,14 +103,37 @@ def query(
     *,
     seconds: float | None = None,
 ) -> Result:
-    """Run one SQL statement; timestamps in the result are naive and in UTC.
+    """Run one SQL statement and return all its rows; arguments, values and errors are those of `running_query`."""
+    with running_query(settings, tables, statement, parameters, seconds=seconds) as found:
+        return Result(found.columns, list(found.rows))
+
+
+@dataclass(frozen=True)
+class RunningQuery:
+    """The column names of a query, and its rows as they are computed."""
+
+    columns: Sequence[str]
+    rows: Iterator[Sequence[Any]]
+
+
+@contextmanager
+def running_query(
+    settings: Settings,
+    tables: Iterable[Table],
+    statement: str,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    seconds: float | None = None,
+) -> Iterator[RunningQuery]:
+    """Run one SQL statement; only the rows that the block reads are computed. Timestamps are naive and in UTC.
 
     Args:
         settings: where the lake is, and DuckDB's limits.
         tables: the tables that can be read.
         statement: one SELECT.
         parameters: values for the statement's `$name` parameters.
-        seconds: the time limit; None for internal queries, which an erasure must run to completion.
+        seconds: the limit of the time that DuckDB takes, without that of the block; None for internal queries, which
+            an erasure must run to completion.
 
     Raises:
         ComplaintsError: the statement is invalid, not allowed, or takes too long; the message includes DuckDB's error.
@@ -117,12 +142,46 @@ def query(
     with open_views(settings, existing) as connection:
         try:
             checked = Guard((table.name for table in existing), lists_tables=True).checked(connection, statement)
-            with stopped_after(connection, seconds) if seconds else nullcontext():
-                cursor = connection.execute(checked, parameters or {})
-            columns = [column[0] for column in cursor.description or ()]
-            return Result(columns, [tuple(_plain(value) for value in row) for row in cursor.fetchall()])
+            began = time.monotonic()
+            with _stopped_after(connection, seconds, seconds):
+                connection.execute(checked, parameters or {})
+            columns = [column[0] for column in connection.description or ()]
+            yield RunningQuery(columns, _rows(connection, seconds, time.monotonic() - began))
         except duckdb.Error as error:
             raise ComplaintsError(_one_line(error)) from error
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, seconds: float | None, spent: float) -> Iterator[Sequence[Any]]:
+    while True:
+        began = time.monotonic()
+        with _stopped_after(connection, seconds and seconds - spent, seconds):
+            rows = connection.fetchmany(ROWS_AT_ONCE)
+        spent += time.monotonic() - began
+        if not rows:
+            return
+        for row in rows:
+            yield tuple(_plain(value) for value in row)
+
+
+def _stopped_after(
+    connection: duckdb.DuckDBPyConnection, left: float | None, seconds: float | None
+) -> AbstractContextManager[None]:
+    return nullcontext() if left is None or seconds is None else stopped_after(connection, left, limit=seconds)
+
+
+def row_counts(settings: Settings, tables: Iterable[Table]) -> dict[Table, int | None]:
+    """The number of rows of each table; None for a table that has not been created.
+
+    Raises:
+        ComplaintsError: the lake has no tables yet.
+    """
+    counted = dict[Table, int | None].fromkeys(tables)
+    existing = _existing(settings, counted)
+    with open_views(settings, existing) as connection:
+        for table in existing:
+            row = connection.execute(f"SELECT count(*) FROM {table.name}").fetchone()  # noqa: S608 - a declared name
+            counted[table] = row[0] if row else None
+    return counted
 
 
 def _plain(value: object) -> object:

@@ -9,7 +9,7 @@ import click
 import pytest
 
 import lakehouse.sql.query
-from complaints import COMMANDS, cli, print_grid
+from complaints import COMMANDS, cli
 
 from .conftest import Run
 
@@ -107,7 +107,7 @@ def test_an_unexpected_exception_is_one_sentence_too(
         msg = "disk error\nand more"
         raise RuntimeError(msg)
 
-    monkeypatch.setattr(lakehouse.sql.query, "query", broken)
+    monkeypatch.setattr(lakehouse.sql.query, "running_query", broken)
     answer = run(*(["--debug"] if debug else []), "--root", tmp_path, "sql", "SELECT 1")
     assert (answer.code, answer.out) == (1, "")
     assert "unexpected failure (RuntimeError: disk error). Run the command again with --debug" in answer.err
@@ -134,13 +134,6 @@ def test_ctrl_c_stops_a_command_without_an_error(run: Run, monkeypatch: pytest.M
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(lakehouse.sql.query, "query", interrupted)
+    monkeypatch.setattr(lakehouse.sql.query, "running_query", interrupted)
     answer = run("--root", tmp_path, "sql", "SELECT 1")
     assert (answer.code, answer.out, answer.err.strip()) == (130, "", "Stopped.")
-
-
-def test_a_grid_is_not_wrapped_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    print_grid(("name", "rows"), [("x" * 300, 12345), ("[bold]", None)], numbers=True)
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[1].split() == ["x" * 300, "12,345"]
-    assert lines[2].split() == ["[bold]"]

@@ -113,6 +113,8 @@ def test_show_prints_every_setting_with_its_source_and_checks_nothing(
     shown = {line.split()[0]: line.split() for line in lines[1:]}
     assert shown["root"][-1] == "option"
     assert shown["kafka.password"] == ["kafka.password", "**********", "environment", "variable"]
+    assert shown["kafka.predictions.compacted"][1] == "true"
+    assert " ".join(shown["ml.grid.regularisation"][1:-1]) == "[0.0003, 0.001, 0.003]"
     assert shown["spark.cores"] == ["spark.cores", "2", "conf/settings.yaml"]
     answer = run("--root", root, "setup", "--show", "--json")
     rows = json.loads(answer.out)["settings"]

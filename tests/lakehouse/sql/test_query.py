@@ -1,5 +1,7 @@
 """SQL over the lake reads the latest rows, writes nothing, and reads no file outside the lake."""
 
+import json
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +15,7 @@ from bronze.tables import FILES
 from complaints import cli
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings, load_settings
-from lakehouse.sql.query import open_views, query
+from lakehouse.sql.query import open_views, query, running_query
 from lakehouse.tables.lake import Lake
 from streaming.tables import TABLES
 
@@ -135,6 +137,57 @@ ENDLESS = "SELECT count(*) FROM range(1000000000) a, range(1000000000) b WHERE a
 def test_a_query_that_takes_too_long_is_stopped_with_a_message(settings: Settings) -> None:
     with pytest.raises(ComplaintsError, match=r"stopped after 0\.2 seconds"):
         query(settings, TABLES, ENDLESS, seconds=0.2)
+
+
+def test_only_the_rows_that_are_read_are_computed(settings: Settings) -> None:
+    with running_query(settings, TABLES, "SELECT range FROM range(100000000000)", seconds=20) as found:
+        assert found.columns == ["range"]
+        assert [next(found.rows) for _ in range(3)] == [(0,), (1,), (2,)]
+
+
+def test_the_limit_counts_reading_all_rows_but_not_what_the_reader_does(settings: Settings) -> None:
+    endless = "SELECT range FROM range(100000000000)"
+    with (
+        pytest.raises(ComplaintsError, match=r"stopped after 0\.5 seconds"),
+        running_query(settings, TABLES, endless, seconds=0.5) as found,
+    ):
+        for _ in found.rows:
+            pass
+    with running_query(settings, TABLES, "SELECT range FROM range(5000)", seconds=0.5) as found:
+        next(found.rows)
+        time.sleep(0.6)
+        assert sum(1 for _ in found.rows) == 4999
+
+
+def test_the_command_prints_the_first_hundred_rows_of_an_endless_result(settings: Settings) -> None:
+    words = ["--root", str(settings.folder), "sql", "SELECT range AS number FROM range(100000000000)"]
+    lines = CliRunner().invoke(cli, words).stdout.splitlines()
+    assert [line.strip() for line in lines[:2]] == ["number", "0"]
+    assert lines[-1] == "… these are the first 100 rows; --json prints all."
+    assert len(lines) == 102
+
+
+def test_json_has_all_rows_and_null_for_what_json_does_not_have(settings: Settings) -> None:
+    statement = "SELECT range AS n, 'NaN'::double AS x, ['Infinity'::float] AS y FROM range(3000)"
+    printed = CliRunner().invoke(cli, ["--root", str(settings.folder), "sql", "--json", statement]).stdout
+    assert "NaN" not in printed
+    answer = json.loads(printed)
+    assert answer["columns"] == ["n", "x", "y"]
+    assert answer["rows"] == [[n, None, [None]] for n in range(3000)]
+    empty = CliRunner().invoke(cli, ["--root", str(settings.folder), "sql", "--json", "SELECT 1 AS x WHERE false"])
+    assert json.loads(empty.stdout) == {"columns": ["x"], "rows": []}
+
+
+@pytest.mark.parametrize("words", [["sql", "show tables;"], ["tables", "list"]])
+def test_tables_are_listed_with_rows_and_comments(settings: Settings, words: list[str]) -> None:
+    answer = json.loads(CliRunner().invoke(cli, ["--root", str(settings.folder), *words, "--json"]).stdout)
+    by_name = {table["table"]: table for table in answer["tables"]}
+    assert by_name.keys() == {table.name for table in TABLES}
+    assert (by_name["bronze.files"]["rows"], by_name["gold.decisions"]["rows"]) == (2, None)
+    assert by_name["bronze.files"]["columns"] == FILES.column_names
+    lines = CliRunner().invoke(cli, ["--root", str(settings.folder), *words]).stdout.splitlines()
+    assert lines[0].split() == ["table", "rows", "columns", "comment"]
+    assert any(line.split()[:3] == ["bronze.files", "2", "5"] and FILES.comment in line for line in lines)
 
 
 def test_the_command_has_a_limit(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

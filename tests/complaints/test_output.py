@@ -1,0 +1,132 @@
+"""Rows are readable at any width, and JSON is JSON whatever the values are."""
+
+import json
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+from functools import partial
+
+import pytest
+from rich.console import Console
+
+import complaints
+from complaints import print_grid, print_json
+from complaints.cells import as_json, as_text
+
+Printed = Callable[[], list[str]]
+
+WIDE_ROW = ("100004528", "Loan modification,collection,foreclosure", "Acknowledge the notice of error", None, True)
+WIDE_COLUMNS = ("complaint_id", "issue", "recommended_action", "sub_issue", "escalate")
+
+
+@pytest.fixture
+def printed(capsys: pytest.CaptureFixture[str]) -> Printed:
+    """The lines on standard output since the last call."""
+    return lambda: [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Make standard output a terminal of some width."""
+
+    def of_width(columns: int) -> None:
+        console = partial(Console, force_terminal=True, color_system=None, width=columns)
+        monkeypatch.setattr(complaints, "Console", console)
+
+    return of_width
+
+
+def test_a_row_that_is_wider_than_the_terminal_is_a_record(terminal: Callable[[int], None], printed: Printed) -> None:
+    terminal(80)
+    print_grid(WIDE_COLUMNS, [WIDE_ROW], folds=False)
+    assert printed() == [
+        "-[ RECORD 1 ]------+-----------------------------------------",
+        "complaint_id       | 100004528",
+        "issue              | Loan modification,collection,foreclosure",
+        "recommended_action | Acknowledge the notice of error",
+        "sub_issue          |",
+        "escalate           | true",
+    ]
+
+
+def test_a_row_that_fits_the_terminal_is_a_line(terminal: Callable[[int], None], printed: Printed) -> None:
+    terminal(120)
+    print_grid(WIDE_COLUMNS, [WIDE_ROW], folds=False)
+    assert len(printed()) == 2
+
+
+def test_a_table_wraps_between_words_and_becomes_records_where_words_would_break(
+    terminal: Callable[[int], None], printed: Printed
+) -> None:
+    terminal(80)
+    print_grid(WIDE_COLUMNS, [WIDE_ROW])
+    words = {word for line in printed() for word in line.split()}
+    assert {"100004528", "recommended_action", "Acknowledge", "escalate"} <= words
+    terminal(40)
+    print_grid(WIDE_COLUMNS, [WIDE_ROW])
+    assert printed()[0].startswith("-[ RECORD 1 ]")
+
+
+@pytest.mark.parametrize("width", [20, 80])
+def test_the_value_of_a_record_wraps_beside_its_name(
+    terminal: Callable[[int], None], printed: Printed, width: int
+) -> None:
+    terminal(width)
+    print_grid(("narrative", "complaint_id"), [("word " * 60 + "\nnext\n\nend", 1)], folds=False)
+    lines = printed()
+    assert all(line[14] == "|" for line in lines[1:])
+    assert all(len(line) <= max(width, 13 + 3 + 20) for line in lines)
+    assert [line[15:].strip() for line in lines[-4:]] == ["next", "", "end", "1"]
+
+
+def test_without_a_terminal_nothing_is_wrapped(printed: Printed) -> None:
+    columns = tuple(f"column {number}" for number in range(40))
+    print_grid(columns, [["x" * 300, 12345, "[bold]", *("two words" for _ in columns[3:])]], folds=False)
+    header, line = printed()
+    assert len(line) > 300 + 37 * 11
+    assert line.split()[:3] == ["x" * 300, "12345", "[bold]"]
+    assert header.count("column") == 40
+
+
+def test_numbers_have_thousands_separators_and_nothing_for_null(printed: Printed) -> None:
+    print_grid(("name", "rows"), [("a", 12345), ("b", None)], numbers=True)
+    assert [line.split() for line in printed()] == [["name", "rows"], ["a", "12,345"], ["b"]]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, ""),
+        (False, "false"),
+        (["a", None], '["a", null]'),
+        ({"feature": "channel: Fax", "contribution": -0.5}, '{"feature": "channel: Fax", "contribution": -0.5}'),
+        (b"\xff\x00", "0xff00"),
+        ("\x1b[31mred\ttab\nline", "\ufffd[31mred\ttab\nline"),
+        (date(2024, 2, 29), "2024-02-29"),
+        (float("nan"), "nan"),
+    ],
+)
+def test_a_cell_reads_as_sql_and_json_write_values(value: object, text: str) -> None:
+    assert as_text(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (float("nan"), None),
+        ([float("inf"), {"x": (float("-inf"), 1.5)}], [None, {"x": [None, 1.5]}]),
+        (Decimal("1.50"), 1.5),
+        (Decimal("NaN"), None),
+        (b"\xff\x00", "/wA="),
+        ({date(2024, 2, 29): 1, 2: 3}, {"2024-02-29": 1, "2": 3}),
+        (date(2024, 2, 29), "2024-02-29"),
+        ("é\n", "é\n"),
+    ],
+)
+def test_json_has_only_what_json_knows(value: object, expected: object, capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse(name: str) -> None:
+        pytest.fail(f"{name} is not JSON")
+
+    assert json.loads(as_json(value), parse_constant=refuse) == expected
+    print_json({"value": value})
+    assert json.loads(capsys.readouterr().out, parse_constant=refuse) == {"value": expected}
