@@ -16,7 +16,7 @@ from complaints.cells import as_json, as_text
 from complaints.records import record_lines
 from lakehouse.errors import ComplaintsError
 from lakehouse.privacy import restrict_to_owner
-from lakehouse.settings import Settings, load_settings
+from lakehouse.settings import Settings, load_settings, refuse_outside_workspace
 
 # The function behind each command; its module is imported on first use, so that help is fast.
 COMMANDS = {
@@ -63,9 +63,18 @@ class Invocation:
         """The settings given as options; None for those that were not given."""
         return {"root": self.root, "environment": self.environment}
 
-    def settings(self) -> Settings:
-        """Load this run's settings; files created from here on are readable by their owner only."""
+    def settings(self, *, uses_tables: bool = True) -> Settings:
+        """Load this run's settings; files created from here on are readable by their owner only.
+
+        Args:
+            uses_tables: whether the command reads or writes the lake's tables or models.
+
+        Raises:
+            ComplaintsError: a setting is wrong, or the tables are in a workspace that this machine is not part of.
+        """
         settings = load_settings(**self.options)
+        if uses_tables:
+            refuse_outside_workspace(settings)
         if settings.platform.tables_are_files:
             restrict_to_owner(settings.folder)
         return settings

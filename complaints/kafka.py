@@ -101,7 +101,7 @@ def create(invocation: Invocation) -> None:
     from streaming.kafka.address import broker_address
     from streaming.kafka.topics import ensure_topics
 
-    settings = invocation.settings()
+    settings = invocation.settings(uses_tables=False)
     for sentence in ensure_topics(settings.kafka, broker_address(settings)) or ["Both topics are as declared."]:
         click.echo(sentence)
 
@@ -123,7 +123,7 @@ def delete(invocation: Invocation, /, name: str, yes: bool) -> None:  # noqa: FB
     from streaming.kafka.address import broker_address
     from streaming.kafka.topics import delete_topic
 
-    settings = invocation.settings()
+    settings = invocation.settings(uses_tables=False)
     servers = broker_address(settings)
     if not yes:
         click.confirm(f"Delete the topic {name} at {servers} with every message in it?", abort=True)
@@ -135,7 +135,7 @@ def _states(invocation: Invocation) -> list["TopicState"]:
     from streaming.kafka.address import broker_address
     from streaming.kafka.topics import describe_topics
 
-    settings = invocation.settings()
+    settings = invocation.settings(uses_tables=False)
     return describe_topics(settings.kafka, broker_address(settings))
 
 
@@ -188,7 +188,7 @@ def produce(
     from streaming.kafka.address import broker_address
     from streaming.kafka.producer import Producer
 
-    settings = invocation.settings()
+    settings = invocation.settings(uses_tables=False)
     address = broker_address(settings)
     messages = _messages(source, shares)
     if duration is None and source == "generated":

@@ -49,7 +49,7 @@ def lag(invocation: Invocation, group: str | None, topics: str | None, watch: bo
     from monitoring.stream_status import lag as lag_of
     from streaming.kafka.address import broker_address
 
-    settings = invocation.settings()
+    settings = invocation.settings(uses_tables=False)
     address = broker_address(settings)
     names = [name.strip() for name in (topics or settings.kafka.input.name).split(",")]
     while True:

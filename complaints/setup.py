@@ -42,7 +42,7 @@ def setup(context: click.Context, /, show: bool, features: tuple[str, ...], as_j
         complaints setup --with embeddings
     """
     invocation: Invocation = context.obj
-    settings = invocation.settings()
+    settings = invocation.settings(uses_tables=not show)
     if show:
         _show(provenance(settings, **invocation.options), as_json=as_json)
         return

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from complaints import Invocation, json_option, print_json, terminal
+from lakehouse.errors import ComplaintsError
 
 if TYPE_CHECKING:
     from dashboards.service import Superset
@@ -21,7 +22,14 @@ def _superset(invocation: Invocation) -> "Superset":
     from dashboards.service import Superset
     from streaming.tables import TABLES
 
-    return Superset(invocation.settings(), TABLES, terminal().print)
+    settings = invocation.settings(uses_tables=False)
+    if settings.superset.warehouse is None and not settings.is_local:
+        msg = (
+            f"The environment {settings.environment} has its tables in a Databricks workspace: set "
+            "COMPLAINTS_SUPERSET__WAREHOUSE to the address of a SQL warehouse, or use --environment local."
+        )
+        raise ComplaintsError(msg)
+    return Superset(settings, TABLES, terminal().print)
 
 
 @click.group()

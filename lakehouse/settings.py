@@ -260,6 +260,21 @@ def load_settings(**options: Any) -> Settings:  # noqa: ANN401
     return settings
 
 
+def refuse_outside_workspace(settings: Settings) -> None:
+    """Refuse to use tables that this machine can't reach; `spark_catalog` is Spark's own, which it has anywhere.
+
+    Raises:
+        ComplaintsError: the tables are in a Databricks workspace, and this is none of its clusters.
+    """
+    if settings.lake.catalog not in {None, "spark_catalog"} and "DATABRICKS_RUNTIME_VERSION" not in os.environ:
+        msg = (
+            f"The environment {settings.environment} has its tables in the catalog {settings.lake.catalog} of a "
+            "Databricks workspace, which this machine is not part of: run the deployed jobs with `complaints "
+            "databricks run`, query the tables through a SQL warehouse, or use --environment local."
+        )
+        raise ComplaintsError(msg)
+
+
 def _refuse_unknown_variables() -> None:
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | NOT_SETTINGS
     for name in sorted(os.environ):

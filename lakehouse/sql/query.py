@@ -40,8 +40,11 @@ def open_views(settings: Settings, tables: Iterable[Table]) -> duckdb.DuckDBPyCo
     """Open a connection with one view per table that can read only the lake's folder and can't write.
 
     Raises:
-        ComplaintsError: the lake has no tables yet.
+        ComplaintsError: the tables are in a workspace, or the lake has none yet.
     """
+    if not settings.is_local:
+        msg = f"The tables of the environment {settings.environment} are in a workspace: query a SQL warehouse."
+        raise ComplaintsError(msg)
     existing = _existing(settings, tables)
     if not existing:
         msg = f"There are no tables in {settings.folder} yet: run `complaints load` first."

@@ -137,3 +137,56 @@ def test_ctrl_c_stops_a_command_without_an_error(run: Run, monkeypatch: pytest.M
     monkeypatch.setattr(lakehouse.sql.query, "running_query", interrupted)
     answer = run("--root", tmp_path, "sql", "SELECT 1")
     assert (answer.code, answer.out, answer.err.strip()) == (130, "", "Stopped.")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("sql", "SELECT 1"),
+        ("tables", "list"),
+        ("monitor", "alerts"),
+        ("monitor", "health"),
+        ("quarantine", "list"),
+        ("models", "list"),
+        ("trace", "1"),
+        ("load",),
+        ("demo",),
+        ("setup",),
+    ],
+)
+def test_tables_of_a_workspace_are_not_looked_for_on_a_laptop(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    monkeypatch.delenv("DATABRICKS_RUNTIME_VERSION", raising=False)
+    answer = run("--root", tmp_path / "lake", "--environment", "prod", *words)
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.err == (
+        "Error: The environment prod has its tables in the catalog complaints of a Databricks workspace, which this "
+        "machine is not part of: run the deployed jobs with `complaints databricks run`, query the tables through a "
+        "SQL warehouse, or use --environment local.\n"
+    )
+    assert not (tmp_path / "lake").exists()
+
+
+def test_on_a_cluster_duckdb_refuses_to_look_for_a_local_lake(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "16.4")
+    answer = run("--environment", "prod", "sql", "SELECT 1")
+    assert answer.err == "Error: The tables of the environment prod are in a workspace: query a SQL warehouse.\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "needed"),
+    [(("topics", "list"), "kafka.bootstrap_servers"), (("superset", "status"), "COMPLAINTS_SUPERSET__WAREHOUSE")],
+)
+def test_what_needs_no_table_asks_only_for_what_it_needs(
+    run: Run, tmp_path: Path, words: tuple[str, ...], needed: str
+) -> None:
+    answer = run("--root", tmp_path, "--environment", "prod", *words)
+    assert (answer.code, answer.out) == (1, "")
+    assert needed in answer.err
+
+
+def test_every_setting_of_a_workspace_can_be_shown_on_a_laptop(run: Run, tmp_path: Path) -> None:
+    answer = run("--root", tmp_path, "--environment", "prod", "setup", "--show")
+    assert answer.code == 0
+    assert ["lake.catalog", "complaints", "conf/prod.yaml"] in [line.split() for line in answer.out.splitlines()]
