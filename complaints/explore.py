@@ -1,9 +1,15 @@
 """`complaints explore`: profile the complaints and their features."""
 # ruff: noqa: PLC0415 - imported when the command runs, so that help is fast
 
+import math
+from typing import TYPE_CHECKING
+
 import click
 
-from complaints import Invocation, json_option, print_grid, print_json, terminal
+from complaints import Invocation, json_option, print_grid, print_json, terminal, three_decimals
+
+if TYPE_CHECKING:
+    from ml.evaluation.exploration import Exploration
 
 
 @click.command()
@@ -12,8 +18,8 @@ from complaints import Invocation, json_option, print_grid, print_json, terminal
 def explore(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
     """Profile the complaints and their features.
 
-    Shows distributions, missing values, correlations, and which categories predict the outcome. The report with charts
-    goes to <root>/reports/explore.
+    Shows distributions, missing values, correlations, and which categories the outcome depends on. The report with
+    charts goes to <root>/reports/explore.
 
     \b
     Example:
@@ -31,27 +37,48 @@ def explore(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
     if as_json:
         print_json(found.as_json())
     else:
-        rate = "" if found.base_rate is None else f", of which {found.base_rate:.1%} ended successfully"
-        click.echo(f"{found.rows:,} complaints, {found.known:,} with a known outcome{rate}")
-        print_grid(
-            ("number", "missing", "mean", "deviation", "median", "maximum"),
-            [
-                (n.feature, f"{n.missing:.1%}", *(f"{v:.3g}" for v in (n.mean, n.deviation, n.quartiles[1], n.maximum)))
-                for n in found.numbers
-            ],
-        )
-        print_grid(
-            ("category", "values", "missing", "p of chi-square", "Cramér's V", "selected"),
-            [
-                (
-                    c.feature,
-                    c.distinct,
-                    f"{c.missing:.1%}",
-                    None if c.p_value is None else f"{c.p_value:.2g}",
-                    None if c.cramers_v is None else f"{c.cramers_v:.3f}",
-                    "yes" if c.is_selected else "no",
-                )
-                for c in found.categories
-            ],
-        )
+        print_exploration(found)
     terminal().print(f"Report: {path}", soft_wrap=True)
+
+
+def print_exploration(found: "Exploration") -> None:
+    """Print the profile of numbers and categories as text."""
+    rate = "" if found.base_rate is None else f", of which {found.base_rate:.1%} ended successfully"
+    click.echo(f"{found.rows:,} complaints, {found.known:,} with a known outcome{rate}")
+    print_grid(
+        ("number", "missing", "mean", "deviation", "median", "maximum", "correlation with outcome"),
+        [
+            (
+                n.feature,
+                f"{n.missing:.1%}",
+                *(_short(v) for v in (n.mean, n.deviation, n.quartiles[1], n.maximum)),
+                f"{found.correlations[n.feature]['label']:+.3f}",
+            )
+            for n in found.numbers
+        ],
+    )
+    for one, other, value in found.strong_correlations:
+        click.echo(f"correlation of {one} and {other}: {value:+.3f}")
+    click.echo("")
+    print_grid(
+        ("category", "values", "missing", "p of chi-square", "Cramér's V", "significant"),
+        [
+            (
+                c.feature,
+                f"{c.distinct:,}",
+                f"{c.missing:.1%}",
+                None if c.p_value is None else f"{c.p_value:.2g}",
+                three_decimals(c.cramers_v),
+                "yes" if c.is_significant else "no",
+            )
+            for c in found.categories
+        ],
+    )
+    click.echo("significant: the outcome depends on the category; the model keeps all of them")
+
+
+def _short(value: float) -> str:
+    """Return three significant digits, without an exponent for large numbers."""
+    if math.isnan(value):
+        return ""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"  # noqa: PLR2004

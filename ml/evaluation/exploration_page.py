@@ -33,9 +33,9 @@ def _page(found: Exploration, frame: pd.DataFrame) -> str:
             ),
             image(histograms(frame)),
             image(correlations(found)),
-            "<h2>Categories</h2><p>Selected: the chi-square test rejects independence from the outcome.</p>",
+            "<h2>Categories</h2><p>Significant: the chi-square test rejects independence from the outcome.</p>",
             table(
-                ("feature", "values", "missing", "most frequent", "p", "Cramér's V", "selected"),
+                ("feature", "values", "missing", "most frequent", "p", "Cramér's V", "significant"),
                 [
                     (
                         c.feature,
@@ -44,7 +44,7 @@ def _page(found: Exploration, frame: pd.DataFrame) -> str:
                         _most(c.most_frequent),
                         c.p_value,
                         c.cramers_v,
-                        str(c.is_selected),
+                        "yes" if c.is_significant else "no",
                     )
                     for c in found.categories
                 ],

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ml.metrics import Numbers, intervals, measured
+from ml.metrics import MEASURES, Numbers, intervals, measured
 
 MIN_ROWS = 30  # per group, below which a metric would be noise
 RESAMPLES = 200
+RANKING = ("auc_roc", "auc_pr")  # measures that depend only on the order of the probabilities
 BUREAUS = r"^(?:equifax|experian|transunion|trans union)"
 
 # Regions of the US Census Bureau.
@@ -52,7 +53,8 @@ def by_group(
         seed: seed of the intervals.
 
     Returns:
-        By grouping column and group: the model's measures, its AUC-ROC interval, and `scikit_learn_auc_roc`.
+        By grouping column and group: the model's measures, its AUC-ROC interval, and `scikit_learn_auc_roc`. Monetary
+        relief as another outcome has only the measures of `RANKING`; the others are None.
     """
     label = rows["label"].to_numpy(dtype=float)
     found = {
@@ -67,7 +69,10 @@ def by_group(
     known = ~np.isnan(monetary)
     if known.any():
         of_known = {name: values[known] for name, values in probabilities.items()}
-        found["outcome"] = {"monetary relief alone": _group_metrics(monetary[known], of_known, threshold, seed)}
+        metrics = _group_metrics(monetary[known], of_known, threshold, seed)
+        # The probability is of another event, so only its order can be judged.
+        undefined = dict.fromkeys(name for name in MEASURES if name not in RANKING)
+        found["outcome"] = {"monetary relief alone": {**metrics, **undefined}}
     return {str(name): groups for name, groups in found.items()}
 
 

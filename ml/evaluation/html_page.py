@@ -21,14 +21,14 @@ def page(title: str, parts: Iterable[str]) -> str:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Build an HTML table; floats get three decimals."""
+    """Build an HTML table; floats get three decimals, and NaN is an empty cell."""
     head = "".join(f"<th>{escape(column)}</th>" for column in columns)
     body = "".join("<tr>" + "".join(f"<td>{_shown(value)}</td>" for value in row) + "</tr>" for row in rows)
     return f"<table><tr>{head}</tr>{body}</table>"
 
 
 def _shown(value: object) -> str:
-    if value is None:
+    if value is None or value != value:  # noqa: PLR0124 - true of NaN alone
         return ""
     if isinstance(value, float):
         return f"{value:.3f}"
