@@ -133,18 +133,21 @@ def main() -> None:
     except ComplaintsError as error:
         if debug:
             traceback.print_exc()
-        Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(f"Error: {error}", style="red")
+        _print_error(f"Error: {error}")
         sys.exit(1)
     except Exception as error:  # noqa: BLE001 - the last resort: a sentence, not a traceback
         if debug:
             traceback.print_exc()
         first = (str(error).strip().splitlines() or [""])[0]
-        Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(
+        _print_error(
             f"Error: unexpected failure ({type(error).__name__}: {first}). "
-            "Run the command again with --debug before its name to see the traceback.",
-            style="red",
+            "Run the command again with --debug before its name to see the traceback."
         )
         sys.exit(1)
+
+
+def _print_error(sentence: str) -> None:
+    terminal().print(sentence, style="red", markup=False, soft_wrap=True)
 
 
 def json_option(function: Function) -> Function:
@@ -171,7 +174,7 @@ def print_grid(
         folds: whether cells may wrap between words; otherwise records are printed as soon as a line would be too long.
     """
     cells = [[_formatted(v, is_number=numbers and index > 0) for index, v in enumerate(row)] for row in rows]
-    console = Console(highlight=False, markup=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     natural = _width(columns, cells)
     if not console.is_terminal:
         console.width = natural
@@ -218,4 +221,4 @@ def three_decimals(value: float | None) -> str:
 
 def terminal() -> Console:
     """Return the console for progress and notes: standard error, so that standard output holds only results."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, emoji=False)

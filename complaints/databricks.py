@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
 
 from complaints import json_option, print_grid, print_json, terminal
+from complaints.progress import progress as progress_of
 
 if TYPE_CHECKING:
     from deployment.deployment import Deployment
@@ -147,7 +148,7 @@ def upload(path: Path, target: str | None, folder: Path) -> None:
     open_members(path, KNOWN_KEYS)
     deployment = _deployment(folder, target)
     columns = (TextColumn(path.name), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=terminal(), transient=True) as progress:
+    with progress_of(*columns) as progress:
         task = progress.add_task("", total=path.stat().st_size)
         target_path = send(deployment, path, lambda done: progress.update(task, completed=done))
     click.echo(f"{target_path} ({path.stat().st_size:,} bytes)")

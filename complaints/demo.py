@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from complaints import Invocation, terminal
+from complaints import Invocation
 from complaints.load import SAMPLES, load_with_progress, print_load
-from complaints.model import print_training, train_with_status
+from complaints.model import print_training, score_with_progress, train_with_status
 from complaints.stream import print_report, run_plan
 from lakehouse.settings import Settings
 
@@ -58,7 +58,6 @@ def demo(invocation: Invocation) -> None:
     Example:
         complaints demo
     """
-    from streaming.batch.backlog import score_backlog
     from streaming.batch.quality_assessment import assessment
     from streaming.kafka.generator import Mix
 
@@ -69,9 +68,7 @@ def demo(invocation: Invocation) -> None:
     _heading("2. A model of which complaints end in a successful resolution, from what is known at intake")
     _train_if_needed(settings, is_new=loaded.rows > 0)
     _heading("3. A decision for each complaint")
-    with terminal().status("scoring") as status:
-        scored = score_backlog(settings, lambda what, done: status.update(f"{what}: {done:,}"))
-    click.echo(f"{scored:,} complaints scored")
+    click.echo(f"{score_with_progress(settings):,} complaints scored")
     metrics = len(assessment(settings).rows)
     click.echo(f"{metrics:,} weekly metrics of the model's quality, see `complaints models quality`")
     _heading(f"4. Live: {RATE:,.0f} complaints per minute through Kafka, some malformed, duplicated or updated")

@@ -53,6 +53,9 @@ def _evaluated(invocation: Invocation, data: Path | None, version: str | None) -
     from ml.registry.registry import Registry
 
     settings = invocation.settings()
+    if data is not None and not data.exists():  # refused before the slow start of Spark
+        msg = f"There is no file {data}: --data takes an export file."
+        raise ComplaintsError(msg)
     registry = Registry(settings)
     number = registry.version(version).number if version else registry.champion_version()
     registry.check(number)

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
-from complaints import Invocation, json_option, print_grid, print_json, terminal
+from complaints import Invocation, json_option, print_grid, print_json
 from complaints.load import SAMPLES
+from complaints.progress import progress
 from complaints.stream import rate_option, share_option, stopping
 from lakehouse.errors import ComplaintsError
 
@@ -164,6 +165,7 @@ def _as_json(state: "TopicState") -> dict[str, object]:
 @share_option("--malformed", "Share of messages that cannot be used.")
 @share_option("--duplicates", "Share of messages that repeat a complaint.")
 @share_option("--late", "Share of complaints received a month or more ago.")
+@share_option("--updated", "Share of messages that add an outcome to a complaint.")
 @json_option
 @click.pass_obj
 def produce(
@@ -177,8 +179,8 @@ def produce(
 ) -> None:
     """Send complaints to the input topic at a given rate.
 
-    --malformed, --duplicates and --late apply to generated complaints only. Ctrl-C stops, and the messages sent until
-    then are still counted exactly. Exits with 1 when a message was not acknowledged.
+    --malformed, --duplicates, --late and --updated apply to generated complaints only. Ctrl-C stops, and the messages
+    sent until then are still counted exactly. Exits with 1 when a message was not acknowledged.
 
     \b
     Example:
@@ -210,7 +212,7 @@ def _messages(source: str, shares: dict[str, float]) -> Iterable["Message"]:
     if source == "generated":
         return _generator(shares)
     if any(shares.values()):
-        msg = "--malformed, --duplicates and --late need --source generated: files are sent as they are."
+        msg = "--malformed, --duplicates, --late and --updated need --source generated: files are sent as they are."
         raise click.UsageError(msg)
     paths = files_of([SAMPLES if source == "samples" else Path(source)])
     if not paths[0].exists():
@@ -234,7 +236,7 @@ class _Bar:
 
     def __init__(self, total: int | None) -> None:
         columns = (TextColumn("sending"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-        self._progress = Progress(*columns, TimeElapsedColumn(), console=terminal(), transient=True)
+        self._progress = progress(*columns, TimeElapsedColumn())
         self._task = self._progress.add_task("", total=total)
 
     def __enter__(self) -> Self:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from complaints import Invocation, json_option, print_grid, print_json, terminal
+from complaints.progress import progress_bar
 from lakehouse.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def load(invocation: Invocation, /, paths: tuple[Path, ...], arrived: bool, as_j
     result = load_with_progress(invocation.settings(), None if arrived else paths or (SAMPLES,))
     if as_json:
         print_json(result.as_json())
-    else:
+    elif result.files or not result.errors:
         print_load(result.as_json())
     for sentence in result.errors:
         terminal().print(f"Error: {sentence}", style="red", markup=False, soft_wrap=True)
@@ -74,26 +74,8 @@ def load_with_progress(settings: Settings, paths: tuple[Path, ...] | None) -> "L
     """Load files with a progress bar; None loads the new files in the landing folder."""
     from streaming.batch.load import load_arrivals, load_files
 
-    with _progress() as progress:
-        task = progress.add_task("starting Spark", total=None)
-
-        def on_progress(what: str, done: int, total: int | None) -> None:
-            progress.update(task, description=what, completed=done, total=total)
-
-        if paths is None:
-            return load_arrivals(settings, on_progress)
-        return load_files(settings, paths, on_progress)
-
-
-def _progress() -> Progress:
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    return Progress(*columns, console=terminal(), transient=True)
+    with progress_bar() as show:
+        return load_arrivals(settings, show) if paths is None else load_files(settings, paths, show)
 
 
 def print_load(result: dict[str, Any]) -> None:

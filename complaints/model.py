@@ -2,12 +2,15 @@
 # ruff: noqa: PLC0415 - imported when the command runs, so that help is fast
 
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
 import click
 
 from complaints import Invocation, json_option, print_json, terminal
+from complaints.progress import progress_bar
+from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
 
 
@@ -77,6 +80,21 @@ def print_training(result: dict[str, Any]) -> None:
         click.echo(f"note: {sentence}")
 
 
+def score_with_progress(settings: Settings) -> int:
+    """Score with a progress bar; returns the number of complaints scored."""
+    from gold.tables import DECISIONS
+    from lakehouse.sql.query import row_counts
+    from silver.tables import COMPLAINTS
+    from streaming.batch.backlog import score_backlog
+
+    total = None
+    with suppress(ComplaintsError):  # there are no tables yet, or they are in a workspace
+        rows = row_counts(settings, (COMPLAINTS, DECISIONS))
+        total = (rows[COMPLAINTS] or 0) - (rows[DECISIONS] or 0)
+    with progress_bar() as show:
+        return score_backlog(settings, lambda step, done: show(step, done, total if step == "scoring" else None))
+
+
 @click.command()
 @click.option("--if-due", is_flag=True, help="Do nothing when a stream does the scoring or there is no model yet.")
 @json_option
@@ -90,14 +108,13 @@ def score(invocation: Invocation, /, if_due: bool, as_json: bool) -> None:  # no
     Example:
         complaints score
     """
-    from streaming.batch.backlog import not_due, score_backlog
+    from streaming.batch.backlog import not_due
 
     if if_due and (reason := not_due(invocation.settings())):
         terminal().print(f"Nothing scored: {reason}", markup=False, soft_wrap=True)
         return
     began = time.monotonic()
-    with terminal().status("starting Spark") as status:
-        rows = score_backlog(invocation.settings(), lambda what, done: status.update(f"{what}: {done:,}"))
+    rows = score_with_progress(invocation.settings())
     result = {"scored": rows, "seconds": round(time.monotonic() - began, 1)}
     if as_json:
         print_json(result)

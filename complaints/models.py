@@ -8,6 +8,7 @@ import click
 
 from complaints import Invocation, json_option, print_grid, print_json, terminal
 from complaints.model_costs import ablate
+from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
 
 if TYPE_CHECKING:
@@ -107,6 +108,9 @@ def compare(invocation: Invocation, first: str, second: str, as_json: bool) -> N
     settings = invocation.settings()
     registry = Registry(settings)
     numbers = [registry.version(version).number for version in (first, second)]
+    if len(set(numbers)) == 1:
+        msg = f"{first} and {second} are both version {numbers[0]}: name two versions."
+        raise ComplaintsError(msg)
     for number in numbers:
         registry.check(number)
     with terminal().status("comparing"):

@@ -118,16 +118,20 @@ def replay(invocation: Invocation, reason: str | None, source: Path | None, as_j
         complaints quarantine replay --from fixed.jsonl
     """
     from stewardship.quarantine import read_replacements, waiting
+    from stewardship.replay import NOTHING
     from stewardship.replay import replay as replay_rows
 
     if reason is not None and source is not None:
         msg = "--reason and --from exclude each other: FILE already selects the rows."
         raise click.UsageError(msg)
     settings = invocation.settings()
-    waiting(settings, reason, 1)  # refuses an unknown reason or an empty lake before Spark starts
+    found = waiting(settings, reason, 1)  # refuses an unknown reason or an empty lake before Spark starts
     fixed = None if source is None else read_replacements(source)
-    with terminal().status("starting Spark") as status:
-        result = replay_rows(settings, reason=reason, replacements=fixed, on_progress=status.update).as_json()
+    if found.rows if fixed is None else fixed:
+        with terminal().status("starting Spark") as status:
+            result = replay_rows(settings, reason=reason, replacements=fixed, on_progress=status.update).as_json()
+    else:
+        result = NOTHING.as_json()
     if as_json:
         print_json(result)
         return

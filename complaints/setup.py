@@ -94,6 +94,7 @@ def _registry(settings: Settings) -> str:
     from ml.registry.versions import CHAMPION
 
     registry = Registry(settings)
+    registry.refuse_locked()
     version = registry.version_of(CHAMPION)
     if version is None:
         return "opened; no champion yet: complaints train"

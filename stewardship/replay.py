@@ -64,6 +64,9 @@ class ReplayResult:
         return {**vars(self), "refused": list(self.refused), "seconds": round(self.seconds, 1)}
 
 
+NOTHING = ReplayResult(0, 0, 0, 0, 0, (), 0.0)  # of a quarantine where no row waits
+
+
 def replay(
     settings: Settings,
     *,

@@ -66,7 +66,6 @@ class VersionReader:
         logging.getLogger("mlflow").setLevel(logging.ERROR)
         logging.getLogger("alembic").setLevel(logging.ERROR)
         if self._has_file:  # otherwise MLFLOW_TRACKING_URI and MLFLOW_REGISTRY_URI locate it
-            self._folder.mkdir(parents=True, exist_ok=True)
             self._set_uris()
         schema = "" if self._has_file else f"{settings.lake.catalog}.{settings.lake.schemas.ml}."
         self.name = f"{schema}{settings.ml.model}"
@@ -86,9 +85,16 @@ class VersionReader:
         mlflow.set_tracking_uri(uri)
         mlflow.set_registry_uri(uri)  # or MLFLOW_REGISTRY_URI would locate the models elsewhere
 
+    @property
+    def _is_new(self) -> bool:
+        """Whether nothing was registered yet: then reading must not create the registry."""
+        return self._has_file and not (self._folder / "mlflow.db").exists()
+
     def _access(self, *, writing: bool = False) -> AbstractContextManager[None]:
         if not self._has_file:
             return asking(self.name, None, writing=writing)
+        if writing:
+            self._folder.mkdir(parents=True, exist_ok=True)
         self._set_uris()
         return asking(self.name, self._folder / "mlflow.db", writing=writing)
 
@@ -96,9 +102,9 @@ class VersionReader:
         return f"Version {version} of the model '{self.name}'"
 
     def refuse_locked(self) -> None:
-        """Refuse a registry that can't be written now; called before long work that ends with a write."""
+        """Refuse a registry that can't be written now, and create it if needed; called before long work."""
         with self._access(writing=True):
-            pass
+            MlflowClient().search_model_versions(f"name='{self.name}'")
 
     def champion_version(self) -> str:
         """Return the version with the champion alias.
@@ -117,6 +123,8 @@ class VersionReader:
 
     def version_of(self, alias: str) -> str | None:
         """Return the version with an alias, or None."""
+        if self._is_new:
+            return None
         with self._access():
             try:
                 return str(MlflowClient().get_model_version_by_alias(self.name, alias).version)
@@ -127,10 +135,12 @@ class VersionReader:
 
     def versions(self) -> list[Version]:
         """List all versions, latest first; a version whose run was deleted has no metrics."""
+        if self._is_new:
+            self.champion_version()  # raises, and says what to do
         with self._access():
             found = MlflowClient().search_model_versions(f"name='{self.name}'")
         if not found:
-            self.champion_version()  # raises, and says what to do
+            self.champion_version()
         aliases: dict[str, list[str]] = {}
         with self._access():
             named = MlflowClient().get_registered_model(self.name).aliases

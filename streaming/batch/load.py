@@ -101,10 +101,13 @@ def load_files(settings: Settings, paths: Iterable[Path], on_progress: OnProgres
     files are only landed and the stream refines them (`streaming.batch.processing_owner`).
 
     Raises:
-        ComplaintsError: another process writes the lake, or refining failed.
+        ComplaintsError: none of the paths exists, another process writes the lake, or refining failed.
     """
     paths = tuple(paths)
     files, skipped = files_of(paths), skipped_in(paths)
+    if not any(file.exists() for file in files):  # refused before the slow start of Spark
+        msg = f"There is no file or folder {', '.join(map(str, files))}."
+        raise ComplaintsError(msg)
     return _load(settings, lambda lake: _land(lake, files, skipped, on_progress), on_progress)
 
 

@@ -1,6 +1,8 @@
-"""Find the broker: the one in the settings, or the embedded one of a running stream."""
+"""Find the broker: the one in the settings, if something listens there, or the embedded one of a running stream."""
 
 import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -11,15 +13,20 @@ from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
 
 TIMEOUT_MS = 5_000
+LISTENING_SECONDS = 2.0
+RETRY_SECONDS = 0.25  # a broker that is starting refuses connections
 
 
 def broker_address(settings: Settings) -> str:
     """Return the bootstrap servers for clients: ``host:port``, several separated by commas.
 
     Raises:
-        ComplaintsError: the settings name no broker and no stream is running.
+        ComplaintsError: nothing listens where the settings name a broker; or they name none and no stream is running.
     """
-    address = settings.kafka.bootstrap_servers or _embedded(settings.folder / "broker")
+    if settings.kafka.bootstrap_servers is not None:
+        check_listening(settings.kafka.bootstrap_servers)
+        return settings.kafka.bootstrap_servers
+    address = _embedded(settings.folder / "broker")
     if address is None:
         msg = (
             "kafka.bootstrap_servers is not set, and the embedded broker runs only while `complaints stream` or "
@@ -28,6 +35,40 @@ def broker_address(settings: Settings) -> str:
         )
         raise ComplaintsError(msg)
     return address
+
+
+def check_listening(bootstrap_servers: str) -> None:
+    """Check within `LISTENING_SECONDS` that one of the servers accepts connections; a client would try for longer.
+
+    Raises:
+        ComplaintsError: none does; says why for each.
+    """
+    end = time.monotonic() + LISTENING_SECONDS
+    servers = [server.strip() for server in bootstrap_servers.split(",")]
+    with ThreadPoolExecutor(len(servers)) as pool:
+        problems = list(pool.map(lambda server: _problem(server, end), servers))
+    if all(problems):
+        each = "; ".join(f"{server}: {problem}" for server, problem in zip(servers, problems, strict=True))
+        msg = (
+            f"No Kafka broker listens at kafka.bootstrap_servers ({each}): start it, or set "
+            "COMPLAINTS_KAFKA__BOOTSTRAP_SERVERS to the address of one that runs."
+        )
+        raise ComplaintsError(msg)
+
+
+def _problem(server: str, end: float) -> str | None:
+    """Return why a server accepts no connection; None if it does."""
+    host, _, port = server.rpartition(":")
+    if not host or not port.isdecimal():
+        return "not of the form host:port"
+    while True:
+        try:
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=max(0.1, end - time.monotonic())):
+                return None
+        except (OSError, OverflowError) as error:
+            if time.monotonic() + RETRY_SECONDS >= end or not isinstance(error, ConnectionRefusedError):
+                return str(getattr(error, "strerror", None) or error)
+            time.sleep(RETRY_SECONDS)
 
 
 def _embedded(folder: Path) -> str | None:

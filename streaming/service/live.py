@@ -19,6 +19,7 @@ from lakehouse.tables.maintenance import checkpoint_log
 from lakehouse.tables.writer_lock import WriterLock
 from ml.registry.registry import Registry
 from ml.scoring.scoring import Model
+from streaming.kafka.address import check_listening
 from streaming.kafka.broker import Broker
 from streaming.kafka.consumer_group import GroupCommitter
 from streaming.kafka.origin import resume_topic
@@ -78,7 +79,7 @@ class LiveStream:
             registry = Registry(self._settings)
             version = registry.champion_version()
             registry.check(version)
-            broker = self._embedded_broker(stack) if self._settings.kafka.bootstrap_servers is None else None
+            broker = self._embedded_broker(stack)
             with ThreadPoolExecutor(2) as pool:  # each takes seconds and they are independent
                 servers = pool.submit(self._connect, broker)
                 self._notify("Starting Spark.")
@@ -105,7 +106,11 @@ class LiveStream:
             self._stack = stack.pop_all()
         return self
 
-    def _embedded_broker(self, stack: ExitStack) -> Broker:
+    def _embedded_broker(self, stack: ExitStack) -> Broker | None:
+        """Return the embedded broker, to be started; None when the settings name one, which must listen."""
+        if self._settings.kafka.bootstrap_servers is not None:
+            check_listening(self._settings.kafka.bootstrap_servers)
+            return None
         if not self._settings.platform.has_broker:
             msg = (
                 "kafka.bootstrap_servers is not set, and there is no embedded broker on Databricks: "

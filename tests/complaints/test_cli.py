@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -190,3 +191,25 @@ def test_every_setting_of_a_workspace_can_be_shown_on_a_laptop(run: Run, tmp_pat
     answer = run("--root", tmp_path, "--environment", "prod", "setup", "--show")
     assert answer.code == 0
     assert ["lake.catalog", "complaints", "conf/prod.yaml"] in [line.split() for line in answer.out.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("load", "/nonexistent"), "There is no file or folder /nonexistent."),
+        (("load", "/nonexistent", "/nor/this", "--json"), "There is no file or folder /nonexistent, /nor/this."),
+        (("evaluate", "--data", "/nonexistent"), "There is no file /nonexistent: --data takes an export file."),
+        (("models", "list"), "The registry has no champion of the model 'complaint_resolution': run"),
+        (("models", "compare", "1", "2"), "The registry has no champion of the model 'complaint_resolution': run"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_at_once_and_leaves_nothing(
+    run: Run, tmp_path: Path, words: tuple[str, ...], message: str
+) -> None:
+    began = time.monotonic()
+    answer = run("--root", tmp_path / "lake", *words)
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.err.startswith(f"Error: {message}")
+    assert len(answer.err.splitlines()) == 1
+    assert not (tmp_path / "lake").exists()
+    assert time.monotonic() - began < 8  # without Spark; the first command imports MLflow

@@ -3,7 +3,9 @@
 import json
 import os
 import signal
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from complaints import kafka as commands
+from streaming.kafka.address import check_listening
 from streaming.kafka.broker import Broker
 from streaming.kafka.producer import Progress
 
@@ -73,25 +76,45 @@ def test_a_stopped_embedded_broker_is_not_used(run: Run, tmp_path: Path) -> None
         assert (answer.code, "none runs in" in answer.err) == (1, True)
 
 
-def test_an_external_broker_that_does_not_answer_is_named(
-    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("servers", "problem"),
+    [
+        ("127.0.0.1:9", "127.0.0.1:9: Connection refused"),
+        ("localhost", "localhost: not of the form host:port"),
+        ("a:b:c, [::1]:9", "a:b:c: not of the form host:port; [::1]:9: "),
+    ],
+)
+def test_where_no_broker_listens_commands_fail_in_three_seconds(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, servers: str, problem: str
 ) -> None:
-    monkeypatch.setenv("COMPLAINTS_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:9")
-    monkeypatch.setattr("streaming.kafka.topics.TIMEOUT_MS", 1000)
+    monkeypatch.setenv("COMPLAINTS_KAFKA__BOOTSTRAP_SERVERS", servers)
+    began = time.monotonic()
     answer = run("--root", tmp_path, "topics", "list")
+    assert time.monotonic() - began < 3
     assert (answer.code, answer.out) == (1, "")
-    assert answer.err.startswith("Error: The Kafka broker at 127.0.0.1:9 can't be used")
+    assert answer.err.startswith(f"Error: No Kafka broker listens at kafka.bootstrap_servers ({problem}")
+    assert "set COMPLAINTS_KAFKA__BOOTSTRAP_SERVERS to the address of one that runs" in answer.err
+
+
+def test_a_broker_that_starts_meanwhile_is_found() -> None:
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
+        timer = threading.Timer(0.5, reserved.listen)
+        timer.start()
+        check_listening(f"127.0.0.1:9,127.0.0.1:{port}")
+        timer.join()
 
 
 def test_generated_complaints_are_sent_with_the_given_shares_and_counted(run: Run, root: Path) -> None:
     run("--root", root, "topics", "create")
     before = ends(run, root)
-    words = ("--rate", "60000", "--duration", "0.01", "--malformed", "0.2", "--duplicates", "0.2", "--late", "0.2")
-    answer = run("--root", root, "produce", *words, "--json")
+    shares = ("--malformed", "0.2", "--duplicates", "0.2", "--late", "0.2", "--updated", "0.2")
+    answer = run("--root", root, "produce", "--rate", "60000", "--duration", "0.01", *shares, "--json")
     report = json.loads(answer.out)
     assert report.keys() == {"sent", "kinds", "failed", "rate_per_minute", "seconds", "latency_ms"}
     assert (answer.code, report["sent"], report["failed"]) == (0, 600, {})
-    assert report["kinds"].keys() == {"new", "malformed", "duplicate", "late"}
+    assert report["kinds"].keys() == {"new", "malformed", "duplicate", "late", "updated"}
     assert sum(report["kinds"].values()) == 600
     assert report["rate_per_minute"] == pytest.approx(60_000, rel=0.2)
     assert ends(run, root) - before == 600

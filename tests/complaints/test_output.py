@@ -93,6 +93,11 @@ def test_numbers_have_thousands_separators_and_nothing_for_null(printed: Printed
     assert [line.split() for line in printed()] == [["name", "rows"], ["a", "12,345"], ["b"]]
 
 
+def test_text_is_printed_as_it_is(printed: Printed) -> None:
+    print_grid(("name",), [("[bold]:fire:[/bold]",)])
+    assert printed()[1] == "[bold]:fire:[/bold]"
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [

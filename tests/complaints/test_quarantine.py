@@ -75,3 +75,15 @@ def test_a_reason_and_a_file_exclude_each_other(run: Run, refused: Settings, tmp
     answer = run("--root", refused.folder, "quarantine", "replay", "--reason", "not_json", "--from", tmp_path / "x")
     assert (answer.code, answer.out) == (2, "")
     assert "--reason and --from exclude each other" in answer.err
+
+
+def test_with_nothing_to_replay_spark_is_not_started(
+    run: Run, refused: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stewardship.replay.open_lake", lambda *_: pytest.fail("Spark was started"))
+    (tmp_path / "nothing.jsonl").write_text("")
+    for words in (("--reason", "not_json"), ("--from", tmp_path / "nothing.jsonl")):
+        answer = run("--root", refused.folder, "quarantine", "replay", *words, "--json")
+        assert answer.code == 0, answer.err
+        found = json.loads(answer.out)
+        assert (found["replayed"], found["still_refused"], found["refused"]) == (0, 0, [])
