@@ -15,6 +15,7 @@ from rich.table import Table as Grid
 from complaints.cells import as_json, as_text
 from complaints.records import record_lines
 from lakehouse.errors import ComplaintsError
+from lakehouse.logs import log_to_file
 from lakehouse.privacy import restrict_to_owner
 from lakehouse.settings import Settings, load_settings, refuse_outside_workspace
 
@@ -77,6 +78,7 @@ class Invocation:
             refuse_outside_workspace(settings)
         if settings.platform.tables_are_files:
             restrict_to_owner(settings.folder)
+            log_to_file(settings)
         return settings
 
 

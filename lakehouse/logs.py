@@ -1,4 +1,6 @@
-"""Output of long-running commands: sentences for people, or one JSON object per line for a log collector.
+"""Output of long-running commands, and the log file of a local run.
+
+The output is sentences for people, or one JSON object per line for a log collector.
 
 The context of an event (its query, its batch) is set around the work, as in Java's mapped diagnostic context, so code
 that logs does not need to know it.
@@ -10,6 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from io import TextIOWrapper
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
 from types import MappingProxyType
 from typing import TextIO
 
@@ -19,6 +24,9 @@ PACKAGES = (
     *("lakehouse", "bronze", "silver", "gold", "ml", "streaming", "monitoring", "stewardship", "benchmarks"),
     *("dashboards", "deployment", "complaints"),
 )
+LOG_BYTES = 10 * 1024 * 1024
+LOG_FILES = 3  # besides the current one
+_TERMINAL = logging.lastResort or logging.NullHandler()  # prints warnings to standard error
 _ABOUT: ContextVar[Mapping[str, object]] = ContextVar("about", default=MappingProxyType({}))
 
 log = logging.getLogger(__name__)
@@ -63,7 +71,41 @@ def notifier(settings: Settings, stream: TextIO, say: Callable[[str], None]) -> 
         return say
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter())
-    logging.getLogger().handlers = [handler]
+    root = logging.getLogger()
+    root.handlers = [handler, *(one for one in root.handlers if isinstance(one, _LogFile))]
     for package in PACKAGES:
+        logging.getLogger(package).handlers = []
         logging.getLogger(package).setLevel(logging.INFO)
     return log.info
+
+
+class _LogFile(RotatingFileHandler):
+    """A log file that is created, with its folder, by the first record: reading a lake must not leave anything."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8", delay=True)
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+
+    def _open(self) -> TextIOWrapper:
+        Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
+        return super()._open()
+
+
+def log_to_file(settings: Settings) -> None:
+    """Send what libraries log, and Python's warnings, to the log file of a local run; the terminal is the command's.
+
+    This project's own warnings go to both.
+
+    Args:
+        settings: `monitoring.log_level` and `monitoring.log_file`.
+    """
+    level = settings.monitoring.log_level.upper()
+    root = logging.getLogger()
+    for handler in [one for one in root.handlers if isinstance(one, _LogFile)]:
+        root.removeHandler(handler)
+        handler.close()
+    root.addHandler(_LogFile(settings.monitoring.log_file or settings.folder / "logs" / "complaints.log"))
+    root.setLevel(level)
+    logging.captureWarnings(capture=True)
+    for package in PACKAGES:
+        logging.getLogger(package).handlers = [_TERMINAL]

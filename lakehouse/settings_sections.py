@@ -1,6 +1,7 @@
 """Groups of settings: their base class, parts of the model, streaming, SQL, dashboards, monitoring and alerts."""
 
 import ipaddress
+from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -90,10 +91,12 @@ class SupersetSettings(Section):
 
 
 class MonitoringSettings(Section):
-    """How a stream reports on itself, besides its tables."""
+    """How a stream reports on itself, besides its tables, and what goes to the log files."""
 
     metrics_port: int | None = Field(default=None, ge=1, le=65_535)
     log_format: Literal["text", "json"]
+    log_level: Literal["debug", "info", "warning", "error"]
+    log_file: Path | None = None
 
 
 def _web_address(secret: SecretStr) -> SecretStr:

@@ -147,7 +147,7 @@ def _local_session(settings: Settings) -> SparkSession:
     log4j = logs / "log4j2.properties"
     ensure_optional_jars([each.name for each in OPTIONAL if getattr(settings.ml, each.name).enabled])
     jars = spark_jars()
-    log4j.write_text(_LOG4J.format(file=(logs / "spark.log").as_posix()), encoding="utf-8")
+    log4j.write_text(_log4j(settings, logs / "spark.log"), encoding="utf-8")
     conf = {
         **LOCAL_CONF,
         **EVERYWHERE_CONF,
@@ -167,19 +167,22 @@ def _local_session(settings: Settings) -> SparkSession:
         builder = builder.config(key, value)
     spark = builder.getOrCreate()
     logging.getLogger("py4j").setLevel(logging.ERROR)
-    _redirect_stdout(spark)
+    _redirect_output(spark, logs / "java.log")
     _disable_checksum_files(spark)
     _lower_compiler_priority(spark)
     _cache_classes(spark)
     return spark
 
 
-def _redirect_stdout(spark: SparkSession) -> None:
-    """Redirect what the JVM prints (Spark NLP's models do) to standard error: standard output is for results."""
-    jvm = spark._jvm
-    error = jvm.java.lang.System.err  # type: ignore[union-attr]
-    jvm.java.lang.System.setOut(error)  # type: ignore[union-attr]
-    getattr(getattr(jvm.scala, "Console$"), "MODULE$").setOutDirect(error)  # type: ignore[union-attr]
+def _redirect_output(spark: SparkSession, path: Path) -> None:
+    """Redirect what the JVM's libraries print (Spark NLP's models do) to a file: the terminal is the command's."""
+    java, scala = spark._jvm.java, spark._jvm.scala  # type: ignore[union-attr]
+    file = java.io.PrintStream(java.io.FileOutputStream(str(path), True), True)  # noqa: FBT003 - append, flush
+    java.lang.System.setOut(file)
+    java.lang.System.setErr(file)
+    console = getattr(getattr(scala, "Console$"), "MODULE$")
+    console.setOutDirect(file)
+    console.setErrDirect(file)
 
 
 def _disable_checksum_files(spark: SparkSession) -> None:
@@ -224,6 +227,11 @@ def _lower_compiler_priority(spark: SparkSession) -> None:
                 os.setpriority(os.PRIO_PROCESS, int(thread.name), _COMPILER_NICENESS)
 
 
+def _log4j(settings: Settings, file: Path) -> str:
+    level = {"warning": "warn"}.get(settings.monitoring.log_level, settings.monitoring.log_level)
+    return _LOG4J.format(file=file.as_posix(), level=level)
+
+
 def _scratch(settings: Settings) -> str:
     scratch = settings.folder / "scratch"
     scratch.mkdir(exist_ok=True)
@@ -232,7 +240,7 @@ def _scratch(settings: Settings) -> str:
 
 # Spark's own log goes to a file: the terminal belongs to the command.
 _LOG4J = """\
-rootLogger.level = warn
+rootLogger.level = {level}
 rootLogger.appenderRef.file.ref = file
 appender.file.type = RollingFile
 appender.file.name = file

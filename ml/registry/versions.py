@@ -14,6 +14,7 @@ from typing import Any
 import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.utils.logging_utils import disable_logging
 
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
@@ -32,6 +33,7 @@ MISSING = (
 )  # MLflow's error codes for a model, version, alias or run that doesn't exist
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,15 @@ class Run:
     parameters: dict[str, str]
 
 
+def _log_as_others_do() -> None:
+    """Keep MLflow off the terminal: its loggers write to the root logger, and it prints nothing else."""
+    disable_logging()
+    for name in ("mlflow", "alembic"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [], True
+        logger.setLevel(logging.NOTSET if name == "mlflow" else logging.WARNING)
+
+
 class VersionReader:
     """Read access to the project's registered model.
 
@@ -63,8 +74,7 @@ class VersionReader:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._has_file = settings.platform.has_registry_file
-        logging.getLogger("mlflow").setLevel(logging.ERROR)
-        logging.getLogger("alembic").setLevel(logging.ERROR)
+        _log_as_others_do()
         if self._has_file:  # otherwise MLFLOW_TRACKING_URI and MLFLOW_REGISTRY_URI locate it
             self._set_uris()
         schema = "" if self._has_file else f"{settings.lake.catalog}.{settings.lake.schemas.ml}."

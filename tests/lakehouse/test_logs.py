@@ -3,21 +3,28 @@
 import io
 import json
 import logging
+import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from mlflow.utils.logging_utils import eprint
 
-from lakehouse.logs import PACKAGES, about, notifier
+from lakehouse.logs import PACKAGES, about, log_to_file, notifier
 from lakehouse.settings import Settings
+from ml.registry.versions import VersionReader
 
 
 @pytest.fixture
 def _restored_logging() -> Iterator[None]:
     root = logging.getLogger()
-    handlers = root.handlers
+    handlers, level = list(root.handlers), root.level
     yield
     root.handlers = handlers
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
     for package in PACKAGES:
+        logging.getLogger(package).handlers = []
         logging.getLogger(package).setLevel(logging.NOTSET)
 
 
@@ -62,3 +69,59 @@ def test_a_json_error_has_its_traceback_in_one_line(settings: Settings) -> None:
         logging.getLogger("streaming.anything").exception("it failed")
     (event,) = lines(output)
     assert "ZeroDivisionError" in str(event["error"])
+
+
+def with_log(settings: Settings, **values: object) -> Settings:
+    return settings.model_copy(update={"monitoring": settings.monitoring.model_copy(update=values)})
+
+
+@pytest.mark.usefixtures("_restored_logging")
+def test_libraries_log_to_the_file_and_the_project_also_to_the_terminal(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = settings.folder / "logs" / "complaints.log"
+    log_to_file(settings)
+    log_to_file(settings)
+    assert not file.exists(), "reading a lake leaves no file"
+    logging.getLogger("some.library").warning("a library says something")
+    logging.getLogger("some.library").info("not at this level")
+    logging.getLogger("streaming.anything").warning("a batch is slow")
+    warnings.showwarning("old argument", DeprecationWarning, "library.py", 7)
+    written = file.read_text()
+    assert [line.split(": ")[0].split()[2:] for line in written.splitlines() if line.startswith("20")] == [
+        ["WARNING", "some.library"],
+        ["WARNING", "streaming.anything"],
+        ["WARNING", "py.warnings"],
+    ]
+    assert "DeprecationWarning: old argument" in written
+    assert capsys.readouterr().err == "a batch is slow\n"
+
+
+@pytest.mark.usefixtures("_restored_logging")
+def test_the_log_has_the_level_and_the_file_of_the_settings(settings: Settings, tmp_path: Path) -> None:
+    log_to_file(with_log(settings, log_level="info", log_file=tmp_path / "own" / "my.log"))
+    logging.getLogger("some.library").info("read 7 rows")
+    logging.getLogger("some.library").debug("not at this level")
+    assert (tmp_path / "own" / "my.log").read_text().endswith("INFO some.library: read 7 rows\n")
+    log_to_file(with_log(settings, log_level="error", log_file=tmp_path / "other.log"))
+    logging.getLogger("some.library").warning("not at this level")
+    assert not (tmp_path / "other.log").exists()
+
+
+@pytest.mark.usefixtures("_restored_logging")
+def test_json_lines_are_not_repeated_as_text(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    output = io.StringIO()
+    log_to_file(settings)
+    notifier(with_json(settings), output, print)
+    logging.getLogger("streaming.anything").warning("a batch is slow")
+    assert [event["message"] for event in lines(output)] == ["a batch is slow"]
+    assert capsys.readouterr().err == ""
+    assert "a batch is slow" in (settings.folder / "logs" / "complaints.log").read_text()
+
+
+def test_mlflow_prints_nothing_by_itself(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    VersionReader(settings)
+    eprint("Created version '1' of model 'm'.")
+    assert logging.getLogger("mlflow").handlers == []
+    assert logging.getLogger("mlflow").propagate
+    assert capsys.readouterr().err == ""
