@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
+WHOLE = 1000  # from here on, a number is shown without decimals
 _KEPT = "\n\t"  # control characters that lay out text
 
 
@@ -31,6 +32,13 @@ def as_text(value: object) -> str:
 def printable(text: str) -> str:
     """Replace the control characters of a text, except line breaks and tabs."""
     return "".join(c if c.isprintable() or c in _KEPT else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def short_number(value: float | None) -> str:
+    """Return three significant digits, without an exponent for large numbers; None and NaN are empty."""
+    if value is None or math.isnan(value):
+        return ""
+    return f"{value:,.0f}" if abs(value) >= WHOLE else f"{value:.3g}"
 
 
 def as_json(value: object, *, indent: int | None = None) -> str:

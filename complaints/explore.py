@@ -1,12 +1,12 @@
 """`complaints explore`: profile the complaints and their features."""
 # ruff: noqa: PLC0415 - imported when the command runs, so that help is fast
 
-import math
 from typing import TYPE_CHECKING
 
 import click
 
 from complaints import Invocation, json_option, print_grid, print_json, terminal, three_decimals
+from complaints.cells import short_number
 
 if TYPE_CHECKING:
     from ml.evaluation.exploration import Exploration
@@ -51,7 +51,7 @@ def print_exploration(found: "Exploration") -> None:
             (
                 n.feature,
                 f"{n.missing:.1%}",
-                *(_short(v) for v in (n.mean, n.deviation, n.quartiles[1], n.maximum)),
+                *(short_number(v) for v in (n.mean, n.deviation, n.quartiles[1], n.maximum)),
                 f"{found.correlations[n.feature]['label']:+.3f}",
             )
             for n in found.numbers
@@ -75,10 +75,3 @@ def print_exploration(found: "Exploration") -> None:
         ],
     )
     click.echo("significant: the outcome depends on the category; the model keeps all of them")
-
-
-def _short(value: float) -> str:
-    """Return three significant digits, without an exponent for large numbers."""
-    if math.isnan(value):
-        return ""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"  # noqa: PLR2004

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from complaints import Invocation, json_option, print_grid, print_json, terminal
+from complaints.cells import short_number
 
 if TYPE_CHECKING:
     from lakehouse.settings import Settings
@@ -32,7 +33,7 @@ def monitor() -> None:
 @monitor.command()
 @click.option("--group", metavar="NAME", show_default="the setting kafka.group", help="Consumer group.")
 @click.option("--topics", metavar="NAMES", show_default="the setting kafka.input", help="Topics, separated by commas.")
-@click.option("--watch", is_flag=True, help="Repeat until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Refresh until Ctrl-C.")
 @json_option
 @click.pass_obj
 def lag(invocation: Invocation, group: str | None, topics: str | None, watch: bool, as_json: bool) -> None:  # noqa: FBT001
@@ -58,6 +59,8 @@ def lag(invocation: Invocation, group: str | None, topics: str | None, watch: bo
         if as_json:
             print_json({"partitions": rows, "lag": sum(one.lag for one in found)})
         else:
+            if watch:
+                click.clear()  # which a file or a pipe ignores
             print_grid(list(rows[0]), [[_rounded(value) for value in row.values()] for row in rows])
             click.echo(f"lag {sum(one.lag for one in found):,}")
         if not watch:
@@ -194,7 +197,9 @@ def alerts(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
     if as_json:
         print_json({"alerts": [asdict(alert) for alert in found]})
     else:
-        shown = [(a.id, _state(a.fires, a.value), a.value, a.above, a.says if a.fires else "") for a in found]
+        shown = [
+            (a.id, _state(a.fires, a.value), short_number(a.value), a.above, a.says if a.fires else "") for a in found
+        ]
         print_grid(("alert", "", "value", "above", "what it means"), shown)
     if firing:
         sys.exit(1)

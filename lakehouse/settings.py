@@ -90,6 +90,14 @@ class TopicSettings(Section):
     max_message_bytes: int = Field(ge=1024, le=64 * 1024 * 1024)
 
 
+class ProducerSettings(Section):
+    """How a producer batches messages: it waits for more messages to send together, up to a size per partition."""
+
+    linger_ms: int = Field(ge=0, le=60_000)
+    batch_bytes: int = Field(ge=1, le=16 * 1024 * 1024)
+    compression: Literal["none", "gzip", "lz4"]
+
+
 class KafkaSettings(Section):
     """The broker and the two topics."""
 
@@ -99,6 +107,7 @@ class KafkaSettings(Section):
     password: SecretStr | None = None
     ca_file: Path | None = None
     group: str = Field(min_length=1)
+    producer: ProducerSettings
     input: TopicSettings
     predictions: TopicSettings
 

@@ -24,8 +24,6 @@ from streaming.kafka.topics import TIMEOUT_MS, client_config, unreachable
 
 MAX_IN_FLIGHT = 10_000  # messages; the client's own queue has no bound
 MAX_BYTES_IN_FLIGHT = 64 * 1024 * 1024
-LINGER_MS = 50  # at 10,000 per minute, several messages per request; each request costs a millisecond of CPU
-BATCH_BYTES = 256 * 1024
 PROGRESS_SECONDS = 0.5
 STOP_SECONDS = 15.0  # that a stop waits for messages in flight, which then count as failed
 _PER_DOUBLING = 50  # latencies are counted in steps of 1.4 %
@@ -172,13 +170,13 @@ class Producer:
             return run.report()
 
     def _client(self) -> KafkaProducer:
-        topic = self._kafka.input
+        topic, batching = self._kafka.input, self._kafka.producer
         try:
             client = KafkaProducer(
                 **client_config(self._kafka, self._bootstrap_servers),
-                compression_type="lz4",
-                linger_ms=LINGER_MS,
-                batch_size=BATCH_BYTES,
+                compression_type=None if batching.compression == "none" else batching.compression,
+                linger_ms=batching.linger_ms,
+                batch_size=batching.batch_bytes,
                 max_request_size=topic.max_message_bytes,
                 max_block_ms=TIMEOUT_MS,
                 allow_auto_create_topics=False,

@@ -11,7 +11,7 @@ from rich.console import Console
 
 import complaints
 from complaints import print_grid, print_json
-from complaints.cells import as_json, as_text
+from complaints.cells import as_json, as_text, short_number
 
 Printed = Callable[[], list[str]]
 
@@ -113,6 +113,22 @@ def test_text_is_printed_as_it_is(printed: Printed) -> None:
 )
 def test_a_cell_reads_as_sql_and_json_write_values(value: object, text: str) -> None:
     assert as_text(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0512349, "0.0512"),
+        (2931.4, "2,931"),
+        (0, "0"),
+        (1e-9, "1e-09"),
+        (-0.5, "-0.5"),
+        (None, ""),
+        (float("nan"), ""),
+    ],
+)
+def test_a_number_is_shown_with_three_digits(value: float | None, text: str) -> None:
+    assert short_number(value) == text
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,24 @@ def test_the_rate_is_kept_and_every_message_arrives(broker: Broker, kafka: Kafka
     assert len(reported) >= 5
 
 
+def test_messages_are_compressed_and_batched_as_the_settings_say(
+    broker: Broker, kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, object]] = []
+    client = producing.KafkaProducer
+    monkeypatch.setattr(producing, "KafkaProducer", lambda **options: (asked.append(options), client(**options))[1])
+    for compression in ("none", "gzip"):
+        batching = kafka.producer.model_copy(update={"compression": compression, "linger_ms": 5, "batch_bytes": 1000})
+        own = kafka.model_copy(update={"producer": batching})
+        report = Producer(own, broker.bootstrap_servers).produce(
+            numbered(), rate_per_minute=math.inf, total=50, stop=threading.Event()
+        )
+        assert report.sent == 50
+    assert sorted(int(value.split()[0]) for value in stored(broker, kafka.input.name)) == sorted([*range(50)] * 2)
+    used = [(options["compression_type"], options["linger_ms"], options["batch_size"]) for options in asked]
+    assert used == [(None, 5, 1000), ("gzip", 5, 1000)]
+
+
 def test_each_kind_is_counted_and_one_complaint_keeps_its_order(broker: Broker, kafka: KafkaSettings) -> None:
     made = Generator([ROW], seed=3, first_id=1, malformed=0.1, duplicates=0.2, updated=0.2, start=date(2026, 3, 1))
     report = Producer(kafka, broker.bootstrap_servers).produce(
