@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table as Grid
 
 from complaints.cells import as_json, as_text
@@ -177,15 +177,18 @@ def print_grid(
     """
     cells = [[_formatted(v, is_number=numbers and index > 0) for index, v in enumerate(row)] for row in rows]
     console = Console(highlight=False, markup=False, emoji=False)
-    natural = _width(columns, cells)
+    texts = list(zip(columns, *cells, strict=True))
+    natural, narrowest = [_width(column) for column in texts], [_folded_width(column) for column in texts]
     if not console.is_terminal:
-        console.width = natural
-    elif (_folded_width(columns, cells) if folds else natural) > console.width:
+        console.width = _with_gaps(natural)
+    elif _with_gaps(narrowest if folds else natural) > console.width:
         print_records(columns, cells)
         return
     grid = Grid(box=None, pad_edge=False)
     for index, name in enumerate(columns):
-        grid.add_column(name, justify="right" if numbers and index else "left", overflow="fold")
+        is_word = natural[index] == narrowest[index]  # such as an id, which should stay in one piece
+        justify: JustifyMethod = "right" if numbers and index else "left"
+        grid.add_column(name, justify=justify, overflow="fold", no_wrap=is_word)
     for row in cells:
         grid.add_row(*row)
     console.print(grid)
@@ -197,19 +200,18 @@ def print_records(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> N
         click.echo(line)
 
 
-def _width(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
-    """Return the width of a grid that wraps nothing."""
-    return _sum(max(map(cell_len, "\n".join(cells).splitlines())) for cells in zip(columns, *rows, strict=True))
+def _width(cells: Iterable[str]) -> int:
+    """Return the width of a column that wraps nothing."""
+    return max(map(cell_len, "\n".join(cells).splitlines()), default=0)
 
 
-def _folded_width(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
-    """Return the width of a grid that wraps only between words, and inside very long ones."""
-    words = (" ".join(cells).split() for cells in zip(columns, *rows, strict=True))
-    return _sum(max((min(cell_len(word), LONG_WORD) for word in column), default=0) for column in words)
+def _folded_width(cells: Iterable[str]) -> int:
+    """Return the width of a column that wraps only between words, and inside very long ones."""
+    return max((min(cell_len(word), LONG_WORD) for word in " ".join(cells).split()), default=0)
 
 
-def _sum(widths: Iterable[int]) -> int:
-    return sum(width + GAP for width in widths) - GAP
+def _with_gaps(widths: Sequence[int]) -> int:
+    return sum(widths) + GAP * (len(widths) - 1)
 
 
 def _formatted(value: object, *, is_number: bool) -> str:

@@ -62,6 +62,8 @@ def test_a_table_wraps_between_words_and_becomes_records_where_words_would_break
     print_grid(WIDE_COLUMNS, [WIDE_ROW])
     words = {word for line in printed() for word in line.split()}
     assert {"100004528", "recommended_action", "Acknowledge", "escalate"} <= words
+    print_grid(("record_id", "payload"), [("complaints-input/1/2438", "word " * 30)])
+    assert printed()[1].startswith("complaints-input/1/2438  word")
     terminal(40)
     print_grid(WIDE_COLUMNS, [WIDE_ROW])
     assert printed()[0].startswith("-[ RECORD 1 ]")
