@@ -76,3 +76,10 @@ def test_an_unknown_version_is_an_error_that_lists_the_versions(run: Run, lake: 
         answer = run("--root", lake.settings.folder, *words)
         assert answer.code == 1
         assert "has no version 9; it has 1, 2." in answer.err, words
+
+
+def test_a_version_is_not_compared_with_itself(run: Run, lake: Lake) -> None:
+    for first in ("1", "champion"):
+        answer = run("--root", lake.settings.folder, "models", "compare", first, "1")
+        assert (answer.code, answer.out) == (1, "")
+        assert answer.err == f"Error: {first} and 1 are both version 1: name two versions.\n"
