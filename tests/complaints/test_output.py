@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import date
 from decimal import Decimal
 from functools import partial
@@ -12,6 +13,10 @@ from rich.console import Console
 import complaints
 from complaints import print_grid, print_json
 from complaints.cells import as_json, as_text, short_number
+from complaints.model import score_with_progress
+from gold.tables import DECISIONS
+from lakehouse.settings import Settings
+from silver.tables import COMPLAINTS
 
 Printed = Callable[[], list[str]]
 
@@ -153,3 +158,20 @@ def test_json_has_only_what_json_knows(value: object, expected: object, capsys: 
     assert json.loads(as_json(value), parse_constant=refuse) == expected
     print_json({"value": value})
     assert json.loads(capsys.readouterr().out, parse_constant=refuse) == {"value": expected}
+
+
+def test_the_bar_of_a_scoring_knows_how_many_complaints_wait(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[tuple[str, int, int | None]] = []
+
+    def scored(_: Settings, on_progress: Callable[[str, int], None]) -> int:
+        on_progress("scoring", 3)
+        on_progress("summarizing", 1)
+        return 3
+
+    monkeypatch.setattr("lakehouse.sql.query.row_counts", lambda *_: {COMPLAINTS: 10, DECISIONS: 4})
+    monkeypatch.setattr("streaming.batch.backlog.score_backlog", scored)
+    monkeypatch.setattr("complaints.model.progress_bar", lambda: nullcontext(lambda *step: shown.append(step)))
+    assert score_with_progress(settings) == 3
+    assert shown == [("scoring", 3, 6), ("summarizing", 1, None)]
