@@ -181,30 +181,38 @@ def quality(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
 
     Compares decisions with the outcomes that have arrived, measures drift since training, and updates
     gold.model_quality. A running stream does this by itself; while it writes to the lake, this command shows the
-    latest assessment.
+    latest assessment. Warns when the champion's latest week of 1,000 complaints or more that arrived after its
+    training looks unlike training, or the probabilities are off.
 
     \b
     Example:
         complaints models quality
     """
-    from streaming.batch.quality_assessment import assessment, warning
+    from streaming.batch.quality_assessment import assessment
 
     with terminal().status("assessing"):
         found = assessment(invocation.settings())
-    rows, alerts = found.rows, [row for row in found.rows if row["is_alert"]]
+    rows = found.rows
     if not found.is_current:
         last = max((row["assessed_at"] for row in rows), default=None)
         when = f"as of {last:%Y-%m-%d %H:%M} UTC" if last else "nothing has been assessed yet"
         terminal().print(f"Another process is writing to the lake: {when}.", soft_wrap=True)
     if as_json:
-        print_json({"rows": rows, "alerts": len(alerts), "current": found.is_current, "notes": found.notes})
+        print_json(
+            {
+                "rows": rows,
+                "alerts": [asdict(alert) for alert in found.alerts],
+                "current": found.is_current,
+                "notes": found.notes,
+            }
+        )
         return
     shown = ("model_version", "week", "measure", "feature", "rows", "value")
     print_grid(shown, [tuple(f"{v:.3f}" if isinstance(v := row[name], float) else v for name in shown) for row in rows])
     for sentence in found.notes:
         click.echo(f"note: {sentence}")
-    for row in alerts:
-        terminal().print(warning(row), soft_wrap=True)
+    for alert in found.alerts:
+        terminal().print(str(alert), soft_wrap=True)
 
 
 @models.command()

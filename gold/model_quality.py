@@ -15,7 +15,10 @@ from lakehouse.step import Step
 ALERT = 0.2  # population stability index above which a change is large (Siddiqi 2006)
 TOLERATED_ECE = 0.1
 FEWEST = 30  # rows per week, below which a metric would be noise
-MIN_SHARE = 1e-4  # stands for a share of zero, whose logarithm is undefined
+# New complaints per week for an alert: with some twenty values the index of a random sample of n is about 20 / n.
+FEWEST_FOR_ALERT = 1_000
+FEWEST_PER_VALUE = 5  # expected rows of a value; rarer values are compared together (the rule of the chi-squared test)
+LEAST_ROWS = 0.5  # stands for no row, as the logarithm of a share of zero is undefined
 BINS = 10
 KEYS = ("model_name", "model_version", "week")
 
@@ -29,8 +32,8 @@ def quality(decided: DataFrame) -> DataFrame:
     """Compute AUC-ROC, expected calibration error and base rate by version and week.
 
     Args:
-        decided: decisions with `week` and `label` (1.0, 0.0, or null while unknown) on complaints that the version was
-            not trained on.
+        decided: decisions with `week`, `label` (1.0, 0.0, or null while unknown) and `is_new` (whether the complaint
+            arrived after the version was trained) on complaints that the version was not trained on.
     """
     known = decided.where("label IS NOT NULL")
     by = Window.partitionBy(*KEYS)
@@ -47,12 +50,14 @@ def quality(decided: DataFrame) -> DataFrame:
     # The rank statistic of Mann and Whitney (1947), with ties counted as half.
     pairs = positive * (rows - positive)
     auc = F.when(pairs > 0, (F.sum(F.col("_rank") * F.col("label")) - positive * (positive + 1) / 2) / pairs)
-    metrics = ranked.groupBy(*KEYS).agg(rows.alias("rows"), auc.alias("auc_roc"), F.avg("label").alias("base_rate"))
+    metrics = ranked.groupBy(*KEYS).agg(
+        rows.alias("rows"), auc.alias("auc_roc"), F.avg("label").alias("base_rate"), _counts_for_alerts()
+    )
     combined = metrics.join(errors, on=list(KEYS)).withColumn("ece", F.col("_gaps") / F.col("rows"))
     long = F.explode(
         F.array(
             _entry("auc_roc", F.col("auc_roc"), F.lit(col=False)),
-            _entry("ece", F.col("ece"), F.col("ece") > TOLERATED_ECE),
+            _entry("ece", F.col("ece"), (F.col("ece") > TOLERATED_ECE) & F.col("_counts")),
             _entry("base_rate", F.col("base_rate"), F.lit(col=False)),
         )
     )
@@ -67,7 +72,9 @@ def quality(decided: DataFrame) -> DataFrame:
 def stability(edges: Sequence[float], shares: Mapping[str, Mapping[str, float]], other: str) -> Step:
     """Return the step that computes the population stability index of one version's scores and features.
 
-    The index is the sum over a feature's values of (share now - share then) * ln(share now / share then).
+    The index is the sum over a feature's values of (share now - share then) * ln(share now / share then). Values that
+    are expected in fewer than `FEWEST_PER_VALUE` rows of a week are compared together. Raises an alert only for a week
+    with `FEWEST_FOR_ALERT` complaints that arrived after the version was trained: others can't have changed since.
 
     Args:
         edges: edges of the probability deciles.
@@ -82,24 +89,25 @@ def stability(edges: Sequence[float], shares: Mapping[str, Mapping[str, float]],
             F.struct(F.lit(name).alias("feature"), (decile if name == "probability" else _value(name)).alias("value"))
             for name in shares
         ]
-        seen = decided.select(*KEYS, F.explode(F.array(*pairs)).alias("p")).select(*KEYS, "p.feature", "p.value")
+        seen = decided.select(*KEYS, "is_new", F.explode(F.array(*pairs)).alias("p"))
+        seen = seen.select(*KEYS, "is_new", "p.feature", "p.value")
         named = F.when(then[F.col("feature")][F.col("value")].isNotNull(), F.col("value")).otherwise(other)
-        counted = seen.groupBy(*KEYS, "feature", named.alias("value")).count()
+        counted = seen.groupBy(*KEYS, "feature", named.alias("value")).agg(
+            F.count("*").alias("count"), _new().alias("new")
+        )
         week = counted.groupBy(*KEYS, "feature").agg(
-            F.map_from_entries(F.collect_list(F.struct("value", "count"))).alias("counts"), F.sum("count").alias("rows")
+            F.map_from_entries(F.collect_list(F.struct("value", "count"))).alias("counts"),
+            F.sum("count").alias("rows"),
+            (F.sum("new") >= FEWEST_FOR_ALERT).alias("_counts"),
         )
-        terms = F.aggregate(
-            F.map_entries(then[F.col("feature")]),
-            F.lit(0.0),
-            lambda total, entry: total + _term(F.col("counts")[entry.key] / F.col("rows"), entry.value),
-        )
+        index = _index(then[F.col("feature")], other)
         return week.where(F.col("rows") >= FEWEST).select(
             *KEYS,
             F.lit("population_stability").alias("measure"),
             "feature",
             "rows",
-            terms.alias("value"),
-            (terms > ALERT).alias("is_alert"),
+            index.alias("value"),
+            ((index > ALERT) & F.col("_counts")).alias("is_alert"),
         )
 
     return compare
@@ -112,9 +120,32 @@ def _value(name: str) -> Column:
     return F.coalesce(F.col(name).cast("string"), F.lit(""))
 
 
-def _term(now: Column, then: Column) -> Column:
-    now, then = F.greatest(F.coalesce(now, F.lit(0.0)), F.lit(MIN_SHARE)), F.greatest(then, F.lit(MIN_SHARE))
+def _index(then: Column, other: str) -> Column:
+    """Return the index of a week with `counts` by value and `rows`, against the shares in training."""
+    rows, counts = F.col("rows"), F.col("counts")
+    frequent = F.map_filter(then, lambda value, share: (value != other) & (share * rows >= FEWEST_PER_VALUE))
+    now = F.transform_values(frequent, lambda value, _: F.coalesce(counts[value], F.lit(0)) / rows)
+    terms = F.aggregate(
+        F.map_entries(frequent), F.lit(0.0), lambda total, entry: total + _term(now[entry.key], entry.value, rows)
+    )
+    return terms + _term(1 - _total(now), 1 - _total(frequent), rows)
+
+
+def _total(shares: Column) -> Column:
+    return F.aggregate(F.map_values(shares), F.lit(0.0), lambda total, share: total + share)
+
+
+def _term(now: Column, then: Column, rows: Column) -> Column:
+    now, then = F.greatest(now, LEAST_ROWS / rows), F.greatest(then, LEAST_ROWS / rows)
     return (now - then) * F.ln(now / then)
+
+
+def _new() -> Column:
+    return F.count(F.when(F.col("is_new"), 1))
+
+
+def _counts_for_alerts() -> Column:
+    return (_new() >= FEWEST_FOR_ALERT).alias("_counts")
 
 
 def _entry(name: str, value: Column, is_alert: Column) -> Column:

@@ -5,7 +5,7 @@ last assessment are computed. Large weeks are sampled: of decisions outside the 
 A decision on a complaint that its version was fitted on, or on a copy of such a narrative, is not judged.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import reduce
@@ -14,7 +14,7 @@ from typing import Any
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
-from gold.model_quality import KEYS, quality, stability, with_week
+from gold.model_quality import FEWEST_FOR_ALERT, KEYS, quality, stability, with_week
 from gold.tables import DECISIONS, MODEL_QUALITY
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
@@ -25,6 +25,7 @@ from ml.data.examples import source
 from ml.data.reference import OTHER
 from ml.features.pipeline import LABEL
 from ml.registry.registry import Registry
+from ml.registry.versions import CHAMPION
 from silver.tables import COMPLAINTS, OUTCOMES
 
 OVERLAP = timedelta(hours=1)  # rows carry their batch's start time but become visible only when it commits
@@ -35,18 +36,66 @@ QualityRow = Mapping[str, Any]  # a row of gold.model_quality, by its columns
 
 
 @dataclass(frozen=True)
+class QualityAlert:
+    """One cause for concern about a version.
+
+    Attributes:
+        version: the version.
+        measure: population_stability (its complaints differ from training) or ece (its probabilities are off).
+        week: Monday of the week that shows it.
+        values: the values above the threshold, by feature, largest first.
+    """
+
+    version: str
+    measure: str
+    week: date
+    values: Mapping[str, float]
+
+    def __str__(self) -> str:
+        """Return the sentence for people."""
+        shown = ", ".join(f"{feature} {value:.2f}".strip() for feature, value in self.values.items())
+        text = {
+            "population_stability": f"the complaints differ from training, by population stability index: {shown}",
+            "ece": f"the probabilities differ from the outcomes by {shown} on average",
+        }
+        return f"Warning: version {self.version}, week of {self.week}: {text[self.measure]}"
+
+
+def current_alerts(rows: Iterable[QualityRow], version: str) -> list[QualityAlert]:
+    """Return the alerts of a version, one per measure, by the latest week with enough complaints for one.
+
+    Args:
+        rows: the rows of gold.model_quality.
+        version: the version in use; what was wrong with earlier ones needs no action.
+    """
+    weeks: dict[str, dict[date, list[QualityRow]]] = {}
+    for row in rows:
+        if row["model_version"] == version and row["rows"] >= FEWEST_FOR_ALERT:
+            weeks.setdefault(row["measure"], {}).setdefault(row["week"], []).append(row)
+    found = []
+    for measure, by_week in sorted(weeks.items()):
+        week = max(by_week)
+        above = sorted((row for row in by_week[week] if row["is_alert"]), key=lambda row: -row["value"])
+        if above:
+            found.append(QualityAlert(version, measure, week, {row["feature"]: row["value"] for row in above}))
+    return found
+
+
+@dataclass(frozen=True)
 class Assessment:
     """The content of gold.model_quality.
 
     Attributes:
         rows: latest week first.
         is_current: whether it was updated now; not possible while another process writes the lake.
+        alerts: those of the champion.
         notes: which decisions can't be judged, one sentence per version.
     """
 
     rows: Sequence[QualityRow]
     is_current: bool
-    notes: tuple[str, ...] = ()
+    alerts: Sequence[QualityAlert]
+    notes: tuple[str, ...]
 
 
 def assessment(settings: Settings) -> Assessment:
@@ -63,7 +112,8 @@ def assessment(settings: Settings) -> Assessment:
         from lakehouse.sql.query import query  # noqa: PLC0415 - uses DuckDB, which is not on the cluster
 
         found = query(settings, [MODEL_QUALITY], STORED)
-        return Assessment([dict(zip(found.columns, row, strict=True)) for row in found.rows], is_current=False)
+        rows = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
+        return _assessment_of(rows, Registry(settings), now=False)
     try:
         lake = open_lake(lock, settings)
         if lake.read(DECISIONS).isEmpty():
@@ -72,10 +122,14 @@ def assessment(settings: Settings) -> Assessment:
         registry = Registry(settings)
         assess(lake, registry)
         stored = lake.read(MODEL_QUALITY).orderBy(F.desc("week"), "model_version", "measure", "feature")
-        rows = [row.asDict() for row in stored.collect()]  # bounded: one row per measure
-        return Assessment(rows, is_current=True, notes=_gaps(registry, rows))
+        return _assessment_of([row.asDict() for row in stored.collect()], registry, now=True)  # bounded: by measure
     finally:
         lock.release()
+
+
+def _assessment_of(rows: Sequence[QualityRow], registry: Registry, *, now: bool) -> Assessment:
+    alerts = current_alerts(rows, registry.version_of(CHAMPION) or "")
+    return Assessment(rows, now, alerts, _gaps(registry, rows))
 
 
 def assess(lake: Lake, registry: Registry) -> list[Row]:
@@ -113,12 +167,6 @@ def _gap(registry: Registry, version: str) -> str | None:
         return registry.record(version).gap()
     except ComplaintsError as error:  # it decided weeks that were assessed while its run was there
         return str(error)
-
-
-def warning(row: QualityRow) -> str:
-    """Return the sentence for a row that is an alert."""
-    what = f"{row['measure']} {row['feature']}".strip()
-    return f"Warning: version {row['model_version']}, week of {row['week']}: {what} is {row['value']:.2f}"
 
 
 def sampled(sizes: Mapping[date, int]) -> Step:
@@ -176,6 +224,7 @@ def _assessed(lake: Lake, registry: Registry, decided: Mapping[str, Mapping[date
     for version, sizes in sorted(decided.items()):
         reference = registry.reference(version)
         rows = lake.read(DECISIONS).where(F.col("model_version") == version).transform(_of(sizes))
+        rows = rows.withColumn("is_new", F.col("ingested_at") > F.lit(registry.version(version).made_at))
         record = registry.record(version)
         new = rows.transform(sampled(sizes)).withColumn("source", source()).transform(record.new)
         known = outcomes.transform(_of(sizes)).transform(sampled(sizes)).select("complaint_id", "label")

@@ -10,11 +10,12 @@ from typing import Self
 from pyspark.sql import SparkSession
 
 from gold.aggregates import INCREMENTS
+from gold.tables import MODEL_QUALITY
 from lakehouse.tables.declaration import Table
 from lakehouse.tables.lake import Lake
 from lakehouse.tables.maintenance import Maintained, maintain
 from ml.registry.registry import Registry
-from streaming.batch.quality_assessment import assess, warning
+from streaming.batch.quality_assessment import assess, current_alerts
 from streaming.queries.summarise import consolidate
 from streaming.tables import MERGED, TABLES
 
@@ -34,7 +35,7 @@ def run_upkeep(lake: Lake, table: Table) -> Maintained:
 
 
 class ModelWatch:
-    """Assesses the active models (`streaming.batch.quality_assessment`); each alert is reported once.
+    """Assesses the versions that decided; an alert of the champion is reported once while it lasts.
 
     Args:
         lake: the lake; this process holds its writer lock.
@@ -46,15 +47,17 @@ class ModelWatch:
         self._lake = lake
         self._registry = registry
         self._notify = notify
-        self._reported: set[tuple[object, ...]] = set()
+        self._reported: set[tuple[str, str]] = set()
 
     def __call__(self) -> None:
         """Assess new decisions and outcomes."""
-        for row in assess(self._lake, self._registry):
-            alert = (row.model_version, row.week, row.measure, row.feature)
-            if row.is_alert and alert not in self._reported:
-                self._reported.add(alert)
-                self._notify(warning(row.asDict()))
+        if not assess(self._lake, self._registry):
+            return
+        rows = [row.asDict() for row in self._lake.read(MODEL_QUALITY).collect()]  # bounded: one row per week's measure
+        alerts = {(one.version, one.measure): one for one in current_alerts(rows, self._registry.champion_version())}
+        for key in alerts.keys() - self._reported:
+            self._notify(str(alerts[key]))
+        self._reported = set(alerts)
 
 
 @dataclass(frozen=True)
