@@ -23,7 +23,7 @@ from lakehouse.settings import Settings
 from lakehouse.spark.session import start_session
 from lakehouse.tables.declaration import Column, Table
 from lakehouse.tables.stores import CONSTRAINT, store_of, table_path
-from lakehouse.tables.writer_lock import JAVA_SECONDS, WriterLock
+from lakehouse.tables.writer_lock import JAVA_SECONDS, Holder, WriterLock, lock_holder
 
 log = logging.getLogger(__name__)
 
@@ -201,17 +201,25 @@ def writer_lock(settings: Settings, patience: float = JAVA_SECONDS) -> WriterLoc
         BusyError: another process is writing.
     """
     settings.folder.mkdir(parents=True, exist_ok=True)
-    place = settings.folder / "writer.lock"
-    if not settings.platform.has_one_writer:
-        place = Path(tempfile.gettempdir()) / f"complaints-{settings.folder.as_posix().replace('/', '-')}.lock"
     refusal = (
         f"Another process is writing the lake in {settings.folder}: stop it first, "
         "or set COMPLAINTS_ROOT to another folder."
     )
-    lock = WriterLock(place, refusal, patience)
+    lock = WriterLock(_lock_file(settings), refusal, patience)
     for left in settings.folder.glob(f"{STAGING}*"):
         shutil.rmtree(left, ignore_errors=True)
     return lock
+
+
+def _lock_file(settings: Settings) -> Path:
+    if not settings.platform.has_one_writer:
+        return Path(tempfile.gettempdir()) / f"complaints-{settings.folder.as_posix().replace('/', '-')}.lock"
+    return settings.folder / "writer.lock"
+
+
+def writer(settings: Settings) -> Holder | None:
+    """Return the process that writes this lake, or None."""
+    return lock_holder(_lock_file(settings))
 
 
 def open_lake(lock: WriterLock, settings: Settings) -> Lake:

@@ -6,12 +6,17 @@ releases only when the Java process ends; the next writer waits for that.
 """
 
 import fcntl
+import os
+import textwrap
 import time
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import psutil
 from filelock import FileLock, Timeout
 from py4j.protocol import Py4JError
 from pyspark.sql import SparkSession
@@ -21,6 +26,7 @@ from lakehouse.spark.internals import jvm_of
 
 JAVA_SECONDS = 15.0  # to wait for the Java process of a killed run
 LOOK_SECONDS = 0.1
+WIDTH = 100  # characters of a command line in a message
 _UNRELEASED: list[Any] = []  # Java's locks for queries that could not be stopped
 
 
@@ -41,6 +47,7 @@ class WriterLock:
     """
 
     def __init__(self, place: Path, refusal: str, patience: float = JAVA_SECONDS) -> None:
+        self._place = place
         self._lock = FileLock(place, timeout=0)
         self._java_place = place.with_suffix(".java.lock")
         self._spark: SparkSession | None = None
@@ -48,12 +55,14 @@ class WriterLock:
         try:
             self._lock.acquire()
         except Timeout as error:
-            raise BusyError(refusal) from error
+            msg = f"{refusal} It is {lock_holder(place) or 'gone by now'}."
+            raise BusyError(msg) from error
         try:
             _wait_for_java(self._java_place, patience)
         except BusyError:
             self._lock.release()
             raise
+        _pid_file(place).write_text(str(os.getpid()), encoding="utf-8")
 
     def hand_to(self, spark: SparkSession) -> None:
         """Have the session's Java process hold the lock too, until `release` or until that process ends.
@@ -76,6 +85,7 @@ class WriterLock:
                 _UNRELEASED.append(self._channel)
             elif self._spark is not None:
                 self._channel.close()
+        _pid_file(self._place).unlink(missing_ok=True)
         self._lock.release()
 
     def __enter__(self) -> Self:
@@ -85,6 +95,70 @@ class WriterLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The process that holds a writer lock.
+
+    Attributes:
+        pid: its id; None if it can't be read.
+        command: its command line, from the program's name on; empty if it can't be read.
+        started_at: when the process started.
+    """
+
+    pid: int | None
+    command: str = ""
+    started_at: datetime | None = None
+
+    def __str__(self) -> str:
+        """Return the process as messages name it."""
+        if self.pid is None:
+            return "a process whose id can't be read"
+        return f"process {self.pid} ({self.command})" if self.command else f"process {self.pid}"
+
+
+def lock_holder(place: Path) -> Holder | None:
+    """Return the process that holds the writer lock, or None; neither takes the lock nor waits for it.
+
+    Args:
+        place: path of Python's lock file.
+    """
+    java = place.with_suffix(".java.lock")
+    for file, is_held, pid in ((place, _is_flocked, _pid_file(place)), (java, _is_locked, java)):
+        if is_held(file):
+            text = pid.read_text(encoding="utf-8").strip() if pid.is_file() else ""
+            return _described(int(text)) if text.isdigit() else Holder(None)
+    return None
+
+
+def _pid_file(place: Path) -> Path:
+    return place.with_suffix(".pid")
+
+
+def _described(pid: int) -> Holder:
+    try:
+        process = psutil.Process(pid)
+        words = process.cmdline()
+        started_at = datetime.fromtimestamp(process.create_time(), UTC)
+    except psutil.Error:  # it has just ended, or belongs to another user
+        return Holder(pid)
+    if len(words) > 1 and Path(words[0]).name.startswith("python"):
+        words = words[1:]
+    command = " ".join([Path(words[0]).name, *words[1:]]) if words else ""
+    return Holder(pid, textwrap.shorten(command, WIDTH), started_at)
+
+
+def _is_flocked(place: Path) -> bool:
+    """Whether a process holds Python's lock on the file."""
+    if not place.is_file():
+        return False
+    with place.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
 
 
 def _wait_for_java(place: Path, patience: float) -> None:
