@@ -30,6 +30,7 @@ from streaming.queries.score import Publishing
 from streaming.queries.supervisor import Gate, Supervisor
 from streaming.service.champion import ActiveModels, ChampionWatcher
 from streaming.service.health import HealthRecorder
+from streaming.service.heartbeat import Heartbeat
 from streaming.service.upkeep import LOG_MINUTES, ModelWatch, Upkeep, UpkeepTask, upkeep_tasks
 from streaming.tables import TABLES
 
@@ -69,6 +70,7 @@ class LiveStream:
         self._handover = handover
         self._stack = ExitStack()
         self._losses: str | None = None
+        self._heartbeat: Heartbeat | None = None  # on Databricks the job shows whether it runs
 
     def __enter__(self) -> Self:
         # A batch calls Spark about a hundred times, and would wait after each call for other threads of this process.
@@ -76,6 +78,8 @@ class LiveStream:
         with ExitStack() as stack:
             ready = self._handover or Handover(writer_lock(self._settings))
             stack.callback(ready.lock.release)
+            if self._settings.is_local:
+                self._heartbeat = stack.enter_context(Heartbeat(self._settings.folder))
             registry = Registry(self._settings)
             version = registry.champion_version()
             registry.check(version)
@@ -197,6 +201,8 @@ class LiveStream:
         return tasks
 
     def _stop(self) -> None:
+        if self._heartbeat:
+            self._heartbeat.enter("stopping")
         self.supervisor.stop()
         self.health.poll(self.supervisor.queries)
         self.health.flush()
@@ -213,6 +219,9 @@ class LiveStream:
             self.supervisor.renew("ingest")
         self.supervisor.check()
         self.health.poll(self.supervisor.queries)
+        if self._heartbeat:
+            champion = self.active_models.champion
+            self._heartbeat.beat(self.supervisor, self.health.latest, f"{champion.name} version {champion.version}")
 
     def _activate_new_models(self) -> bool:
         """Activate the models that the watcher has loaded; return whether they changed."""
