@@ -5,36 +5,15 @@ row that is in none of them and in no unread file was lost.
 """
 
 import json
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
 from lakehouse.tables.declaration import Table
 from lakehouse.tables.stores import table_path
-from streaming.queries.checkpoints import Progress, progress_of
-
-TRIES = 3  # a batch that ends between two reads of a checkpoint makes it look damaged
-PAUSE = 0.2
-
-
-def progress(settings: Settings, query: str) -> Progress:
-    """Return the progress of a query, also while a stream runs.
-
-    Raises:
-        ComplaintsError: the checkpoint is damaged.
-    """
-    folder = settings.folder / "checkpoints" / query
-    for _ in range(TRIES - 1):
-        try:
-            return progress_of(folder, query)
-        except ComplaintsError:
-            time.sleep(PAUSE)
-    return progress_of(folder, query)
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,11 @@ from lakehouse.tables.declaration import Table
 from silver.tables import COMPLAINTS
 from stewardship.verification.invariants import APART, COLUMNS, INVARIANTS, PREPARED, UNDER_WAY, Invariant
 from stewardship.verification.topic_rows import CLIENT, Kept, make_table, read_topic
-from stewardship.verification.unread import progress, unread
+from stewardship.verification.unread import unread
 from streaming.kafka.address import broker_address
 from streaming.kafka.broker import Broker
 from streaming.kafka.topics import consumer_of
+from streaming.queries.checkpoints import running_progress
 
 EXAMPLES = 5
 NO_KAFKA = "Not checked: this lake has no broker, and kafka.bootstrap_servers names none."
@@ -167,7 +168,7 @@ class _Verifying:
 
     def _pin(self) -> None:
         """Record each query's progress, then pin the tables, so that they contain all completed batches."""
-        reached = {query: progress(self._settings, query) for query in ("ingest", *WAITING)}
+        reached = {query: running_progress(self._settings, query) for query in ("ingest", *WAITING)}
         publishing_since = _next_planned_at(self._settings, "score", reached["score"].done) or self._started
         topic = self._settings.kafka.input.name
         self._sql.execute("CREATE TABLE asked (topic VARCHAR, started TIMESTAMPTZ, publishing_since TIMESTAMPTZ)")

@@ -4,6 +4,7 @@ Spark detects these cases late, with internal error messages, or not at all. The
 """
 
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from silver import tables as silver
 from streaming.kafka.origin import noted, origin_of
 from streaming.kafka.topics import describe_topics
 
+TRIES = 3  # a batch that ends between two reads of a checkpoint makes it look damaged
+PAUSE = 0.2
 SOURCES = {"refine": bronze.COMPLAINTS, "score": silver.COMPLAINTS, "summarise": gold.DECISIONS}
 RESTORE = (
     "Restore the last copy of the whole lake (docs/operations.md, Back up and restore), or move that folder away: "
@@ -113,6 +116,21 @@ def progress_of(folder: Path, query: str) -> Progress:
     )
 
 
+def running_progress(settings: Settings, query: str) -> Progress:
+    """Return the progress of a query, also while a stream runs.
+
+    Raises:
+        ComplaintsError: the checkpoint is damaged.
+    """
+    folder = settings.folder / "checkpoints" / query
+    for _ in range(TRIES - 1):
+        try:
+            return progress_of(folder, query)
+        except ComplaintsError:
+            time.sleep(PAUSE)
+    return progress_of(folder, query)
+
+
 def unfinished(lake: Lake, query: str) -> tuple[str, int] | None:
     """Return the query id and the batch that was planned but not completed; the next start reruns it.
 
@@ -185,6 +203,21 @@ def _damaged(path: Path, query: str) -> ComplaintsError:
     )
 
 
+def read_offsets(settings: Settings, bootstrap_servers: str) -> dict[int, int] | None:
+    """Return the offset by partition up to which the ingest query has read the input topic.
+
+    None if it has read nothing of this topic: the checkpoint is of another cluster or topic, or there is none.
+
+    Raises:
+        ComplaintsError: the checkpoint is damaged, the brokers can't be reached, or the topic doesn't exist.
+    """
+    read = (running_progress(settings, "ingest").read or {}).get(settings.kafka.input.name)
+    origin = noted(settings.folder / "checkpoints" / "ingest")
+    if read is None or origin != origin_of(settings.kafka, bootstrap_servers):
+        return None
+    return {int(number): int(offset) for number, offset in read.items()}
+
+
 def dropped_messages(settings: Settings, bootstrap_servers: str) -> str | None:
     """Describe messages that Kafka deleted before they were read, if `streaming.accept_data_loss` is set.
 
@@ -192,12 +225,10 @@ def dropped_messages(settings: Settings, bootstrap_servers: str) -> str | None:
         ComplaintsError: messages were deleted unread and that isn't accepted, or Kafka lost messages that were read;
             the message gives the count and the remedy.
     """
-    folder = settings.folder / "checkpoints" / "ingest"
     topic = settings.kafka.input.name
-    read = (progress_of(folder, "ingest").read or {}).get(topic)
-    if read is None or noted(folder) != origin_of(settings.kafka, bootstrap_servers):
-        return None  # the checkpoint is of another cluster or topic; this one starts at its beginning
-    positions = {int(number): int(offset) for number, offset in read.items()}
+    positions = read_offsets(settings, bootstrap_servers)
+    if positions is None:
+        return None  # it starts at its beginning
     (state,) = (state for state in describe_topics(settings.kafka, bootstrap_servers) if state.name == topic)
     if any(state.offsets.get(number, (0, -1))[1] < offset for number, offset in positions.items()):
         msg = (
