@@ -186,15 +186,18 @@ def sampled(sizes: Mapping[date, int]) -> Step:
 
 
 def _changed_weeks(lake: Lake) -> list[date]:
-    """Return the weeks with a new decision or outcome since the last assessment."""
+    """Return the weeks with a new decision or outcome since the last assessment, or an alert by earlier rules."""
     decided, observed = lake.read(DECISIONS), _outcomes(lake)
+    alerts = lake.read(MODEL_QUALITY).where("is_alert").select("week", "rows").collect()  # bounded: one row per alert
+    # An earlier version of this project raised them on any number of rows.
+    outdated = {row.week for row in alerts} if any(row.rows < FEWEST_FOR_ALERT for row in alerts) else set[date]()
     (last,) = lake.read(MODEL_QUALITY).agg(F.unix_micros(F.max("assessed_at")).alias("last")).collect()
     if last[0] is not None:
         since = F.lit(datetime.fromtimestamp(last[0] / 1e6, UTC) - OVERLAP)
         decided, observed = decided.where(F.col("scored_at") >= since), observed.where(F.col("observed_at") >= since)
     days = decided.select("date_received").unionByName(observed.select("date_received"))
     weeks = days.where("date_received IS NOT NULL").transform(with_week).select("week").distinct()
-    return sorted(row.week for row in weeks.collect())  # bounded: weeks
+    return sorted({row.week for row in weeks.collect()} | outdated)  # bounded: weeks
 
 
 def _decided(lake: Lake, weeks: Sequence[date]) -> dict[str, dict[date, int]]:

@@ -50,6 +50,11 @@ def test_only_weeks_with_new_data_are_assessed_again_even_while_a_stream_runs(
     monkeypatch.setattr(quality_assessment, "OVERLAP", timedelta(0))
     before = stored(lake)
     assert assess(lake, Registry(lake.settings)) == []
+    first_week = min(week for _, week, *_ in before)
+    lake.delta(MODEL_QUALITY).update(F.col("week") == F.lit(first_week), {"is_alert": F.lit(col=True)})
+    renewed = assess(lake, Registry(lake.settings))  # an earlier version of the project raised alerts on few rows
+    assert {(row.week, row.is_alert) for row in renewed} == {(first_week, False)}
+    before = stored(lake)
     week = max(week for _, week, *_ in before)
     flipped = flip_outcome(lake, week)
     of_former_rules = (
