@@ -87,6 +87,7 @@ def stream(invocation: Invocation, /, duration: float | None, standby: bool) -> 
     start_ahead(settings)
 
     from lakehouse.logs import notifier
+    from monitoring.alert_watch import alert_watch
     from streaming.service.live import Handover, LiveStream
 
     notify = notifier(settings, sys.stderr, terminal().print)
@@ -94,7 +95,7 @@ def stream(invocation: Invocation, /, duration: float | None, standby: bool) -> 
         handover = Handover(lock) if lock else _wait_as_standby(settings, notify, stop)
         if handover is None:
             return
-        with LiveStream(settings, notify, handover) as live:
+        with LiveStream(settings, notify, handover, alert_watch(settings, notify)) as live:
             notify(f"Streaming from {live.bootstrap_servers}; Ctrl-C finishes the current batches and stops.")
             end = time.monotonic() + duration * 60 if duration else float("inf")
             while time.monotonic() < end and not stop.wait(0.5):

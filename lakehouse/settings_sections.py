@@ -118,6 +118,7 @@ def _is_here(host: str) -> bool:
 
 
 class AlertSettings(Section):
-    """Where alerts go besides the terminal."""
+    """How often a stream evaluates the alert rules, and where alerts go besides the terminal."""
 
+    minutes: float | None = Field(gt=0, le=1440)
     webhook: Annotated[SecretStr, AfterValidator(_web_address)] | None = None

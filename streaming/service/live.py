@@ -59,13 +59,21 @@ class LiveStream:
         settings: the run's settings.
         notify: called with a sentence on each event.
         handover: what the caller has prepared; the writer lock is released on leaving.
+        watch: called every `alerts.minutes`, in the thread of the periodic tasks.
 
     Raises:
         ComplaintsError: on entering: another writer, no loadable champion, or no broker; names the remedy.
     """
 
-    def __init__(self, settings: Settings, notify: Callable[[str], None], handover: Handover | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        notify: Callable[[str], None],
+        handover: Handover | None = None,
+        watch: Callable[[], object] | None = None,
+    ) -> None:
         self._settings = settings
+        self._watch = watch
         self._notify = notify
         self._handover = handover
         self._stack = ExitStack()
@@ -198,6 +206,8 @@ class LiveStream:
             tasks += upkeep_tasks(self.lake, streaming.upkeep_minutes)
             logs = partial(checkpoint_log, self.lake, TABLES)
             tasks.append(UpkeepTask("A table's log could not be checkpointed", LOG_MINUTES, logs))
+        if self._watch and self._settings.alerts.minutes is not None:
+            tasks.append(UpkeepTask("The alerts could not be evaluated", self._settings.alerts.minutes, self._watch))
         return tasks
 
     def _stop(self) -> None:

@@ -10,7 +10,9 @@ from bronze.tables import FILES
 from lakehouse.tables.declaration import Table
 from lakehouse.tables.lake import Lake
 from lakehouse.tables.maintenance import LEAST_FILES
+from ml.registry.registry import Registry
 from streaming.service import upkeep
+from streaming.service.live import LiveStream
 from streaming.service.upkeep import POOL, Upkeep, UpkeepTask, run_upkeep, upkeep_tasks
 from streaming.tables import MERGED, TABLES
 from tests.stream_fixtures import wait_until
@@ -86,3 +88,17 @@ def test_tables_are_maintained_one_after_another_at_even_intervals(lake: Lake) -
     steps = [later.offset - task.offset for task, later in pairwise(tasks)]
     assert steps == pytest.approx([10 / len(TABLES)] * len(steps))
     assert tasks[0].offset == 0
+
+
+def test_a_stream_evaluates_alerts_at_the_interval_of_the_settings(lake: Lake) -> None:
+    def watch() -> None:
+        return
+
+    def minutes(every: float | None) -> list[float]:
+        alerts = lake.settings.alerts.model_copy(update={"minutes": every})
+        stream = LiveStream(lake.settings.model_copy(update={"alerts": alerts}), lambda _: None, watch=watch)
+        stream.lake = lake
+        return [task.minutes for task in stream._upkeep_tasks(Registry(lake.settings)) if task.do is watch]
+
+    assert minutes(5) == [5]
+    assert minutes(None) == []
