@@ -1,99 +1,92 @@
-"""The monitor reads Kafka and gold while other processes write them."""
+"""Throughput, latency, decisions and samples of a period, read from gold while other processes write it."""
 
-import time
-from collections.abc import Iterator
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from kafka import KafkaProducer, TopicPartition
-from kafka.structs import OffsetAndMetadata
 
 from gold.tables import DECISIONS, STREAM_HEALTH
-from lakehouse.errors import ComplaintsError
-from lakehouse.settings import KafkaSettings, Settings
 from lakehouse.tables.declaration import Table
-from lakehouse.tables.lake import Lake, writer_lock
-from monitoring import stream_status
-from monitoring.stream_status import PartitionLag, is_written, lag, recent
-from streaming.kafka.broker import Broker
-from streaming.kafka.topics import admin_client, ensure_topics
-from streaming.tables import TABLES
-from tests.conftest import Trained, copy_of
-from tests.stream_fixtures import with_topics
+from lakehouse.tables.lake import Lake
+from monitoring.stream_status import DISTRIBUTION, LATENCY, SAMPLES, THROUGHPUT, looked
+from tests.complaints.conftest import Run
+
+AGE = timedelta(hours=1)
 
 
 @pytest.fixture
-def kafka(settings: Settings, shared_broker: Broker) -> Iterator[KafkaSettings]:
-    """Settings with a separate group and topics, and ten messages in each of two partitions."""
-    kafka = with_topics(settings, shared_broker, "monitor").kafka
-    kafka = kafka.model_copy(update={"group": f"monitor-{time.time_ns()}"})
-    ensure_topics(kafka, shared_broker.bootstrap_servers)
-    producer = KafkaProducer(bootstrap_servers=shared_broker.bootstrap_servers)
-    for number in range(20):
-        producer.send(kafka.input.name, b"a complaint", partition=number % 2)
-    producer.flush()
-    producer.close()
-    yield kafka
-    with admin_client(kafka, shared_broker.bootstrap_servers) as admin:
-        admin.delete_topics([kafka.input.name])
-
-
-def test_the_lag_counts_uncommitted_messages(kafka: KafkaSettings, shared_broker: Broker) -> None:
-    topic, servers = kafka.input.name, shared_broker.bootstrap_servers
-    assert [(one.committed, one.lag) for one in lag(kafka, servers, kafka.group, topic)] == [(None, 10), (None, 10)]
-    with admin_client(kafka, servers) as admin:
-        admin.alter_group_offsets(kafka.group, {TopicPartition(topic, 0): OffsetAndMetadata(7, "", -1)})
-    first, second = lag(kafka, servers, kafka.group, topic)
-    assert (first.begin, first.end, first.committed, first.lag) == (0, 10, 7, 3)
-    assert (second.committed, second.lag) == (None, 10)
-    with pytest.raises(ComplaintsError, match="There is no topic nothing at"):
-        lag(kafka, servers, kafka.group, "nothing")
-
-
-@pytest.mark.parametrize(
-    ("rate", "arriving", "waiting", "seconds"),
-    [(20.0, 10.0, 100, 10.0), (10.0, 10.0, 100, None), (0.0, 0.0, 0, 0.0), (5.0, 10.0, 1, None)],
-)
-def test_the_time_to_catch_up_is_unknown_unless_the_lag_shrinks(
-    rate: float, arriving: float, waiting: int, seconds: float | None
-) -> None:
-    one = PartitionLag("t", 0, 0, 100, 100 - waiting, waiting, rate, arriving)
-    assert one.seconds_to_catch_up == seconds
-
-
-def test_the_last_minutes_are_read_from_gold(trained: Trained, settings: Settings) -> None:
-    lake = copy_of(trained, settings.folder)
-    lake.create(TABLES)
-    _write(lake, STREAM_HEALTH, {"query": "score", "batch_id": 7, "rows": 84, "batch_ms": 300, "lag_rows": None})
-    _write(lake, STREAM_HEALTH, {"query": "ingest", "batch_id": 9, "rows": 84, "batch_ms": 200, "lag_rows": 5})
+def watched(lake: Lake) -> Lake:
+    """A lake whose stream stopped an hour ago, and had one batch the day before."""
+    lake.create([STREAM_HEALTH, DECISIONS])
+    _write(lake, STREAM_HEALTH, {"query": "score", "batch_id": 7, "rows": 84})
+    _write(lake, STREAM_HEALTH, {"query": "ingest", "batch_id": 9, "rows": 84})
+    _write(lake, STREAM_HEALTH, {"query": "ingest", "batch_id": 2, "rows": 40}, AGE + timedelta(days=1))
     decided = {"urgency": "high", "team": "Fraud", "probability": 0.25, "scored_with": "text", "complaint_id": 1}
     decided |= {"reasons": [{"rule": "r", "reason": "Because.", "basis": "b"}]}
     _write(lake, DECISIONS, decided)
-    health = recent(settings, stream_status.HEALTH)
-    assert [row[:2] for row in health.rows] == [("ingest", 9), ("score", 7)]
-    assert [row[health.columns.index("lag_rows")] for row in health.rows] == [5, None]
-    assert {row[1]: row[2] for row in recent(settings, stream_status.THROUGHPUT).rows} == {"ingest": 84, "score": 84}
-    ((_, decisions, p50, *_),) = recent(settings, stream_status.LATENCY).rows
-    assert decisions == 1
-    assert p50 == pytest.approx(2000, abs=1)
-    of = {(row[0], row[1]): row[2:] for row in recent(settings, stream_status.DISTRIBUTION).rows}
-    assert of == {("urgency", "high"): (1, 1), ("team", "Fraud"): (1, 1), ("score", "0.2 to 0.3"): (1, 1)}
-    ((complaint, *_, reasons),) = recent(settings, stream_status.SAMPLES).rows
+    earlier = {**decided, "urgency": "low", "complaint_id": 2}
+    _write(lake, DECISIONS, earlier, AGE + timedelta(minutes=30))
+    return lake
+
+
+def test_the_default_is_the_latest_ten_minutes_that_have_data(watched: Lake) -> None:
+    settings = watched.settings
+    throughput = looked(settings, THROUGHPUT)
+    assert {row[1]: row[2] for row in throughput.result.rows} == {"ingest": 84, "score": 84}
+    assert throughput.until == throughput.newest
+    assert throughput.until - throughput.since == timedelta(minutes=10)
+    ((_, decisions, p50, *_),) = looked(settings, LATENCY).result.rows
+    assert (decisions, p50) == (1, pytest.approx(2000, abs=1))
+    of = {(row[0], row[1]): row[2:] for row in looked(settings, DISTRIBUTION).result.rows}
+    assert of == {
+        ("urgency", "high"): (1, 0),
+        ("urgency", "low"): (0, 1),  # in the fifty minutes before
+        ("team", "Fraud"): (1, 1),
+        ("score", "0.2 to 0.3"): (1, 1),
+    }
+    ((complaint, *_, reasons),) = looked(settings, SAMPLES).result.rows
     assert (complaint, reasons) == (1, ["Because."])
 
 
-def _write(lake: Lake, table: Table, values: dict[str, object]) -> None:
-    """Append one row with times 30 seconds ago."""
-    now = datetime.now(UTC) - timedelta(seconds=30)
+def test_a_window_ends_now(watched: Lake) -> None:
+    hour = looked(watched.settings, SAMPLES, timedelta(minutes=59))
+    assert (len(hour.result.rows), hour.newest is None) == (0, False)
+    assert [row[0] for row in looked(watched.settings, SAMPLES, timedelta(hours=2)).result.rows] == [1, 2]
+    batches = looked(watched.settings, THROUGHPUT, timedelta(days=2)).result.rows
+    assert [row[1:3] for row in batches] == [("ingest", 40), ("ingest", 84), ("score", 84)]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("samples",), r"^from .* UTC; the newest is 60 min ago, of .* UTC$"),
+        (("samples", "--window", "90s"), r"^There is no data from .*; the newest is 60 min ago, of .* UTC\.$"),
+        (("throughput", "--window", "2d"), r"^from .* UTC; the newest is 60 min ago"),
+    ],
+)
+def test_each_view_says_as_of_when_it_is(watched: Lake, run: Run, words: tuple[str, ...], expected: str) -> None:
+    answer = run("--root", watched.settings.folder, "monitor", *words)
+    assert (answer.code, answer.err) == (0, "")
+    assert re.search(expected, answer.out.splitlines()[-1])
+
+
+@pytest.mark.parametrize("duration", ["10", "0m", "-5m", "1.5h", "1w", "ten minutes"])
+def test_a_window_needs_a_unit(run: Run, duration: str) -> None:
+    answer = run("monitor", "samples", "--window", duration)
+    assert answer.code == 2
+    assert f"'{duration}' is not a number and a unit, such as 30m, 2h or 1d." in answer.err
+
+
+def test_without_any_data_it_says_so(lake: Lake, run: Run) -> None:
+    lake.create([STREAM_HEALTH, DECISIONS])
+    answer = run("--root", lake.settings.folder, "monitor", "latency")
+    assert (answer.code, answer.out) == (0, "There is no data yet.\n")
+
+
+def _write(lake: Lake, table: Table, values: dict[str, object], age: timedelta | None = None) -> None:
+    """Append one row with times of this age, by default an hour."""
+    now = datetime.now(UTC) - (age or AGE)
     filler = {"string": "x", "bigint": 1, "double": 0.5, "boolean": False}
     times = {"started_at": now, "scored_at": now, "kafka_timestamp": now - timedelta(seconds=2)}
     filled = {column.name: filler.get(column.type) for column in table.columns}
     lake.append(lake.frame([{**filled, **times, **values}], table), table, "test:0")
-
-
-def test_a_lake_counts_as_written_while_a_process_holds_the_writer_lock(settings: Settings) -> None:
-    assert not is_written(settings)
-    lock = writer_lock(settings)
-    assert is_written(settings)
-    lock.release()
-    assert not is_written(settings)

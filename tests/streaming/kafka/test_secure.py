@@ -20,7 +20,7 @@ from gold.tables import DECISIONS
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings, load_settings
 from lakehouse.tables.lake import Lake
-from monitoring.stream_status import lag
+from monitoring.kafka_status import lag
 from streaming.batch.load import follow
 from streaming.kafka import topics
 from streaming.kafka.broker import HOST, Broker, _free_port
