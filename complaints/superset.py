@@ -23,7 +23,7 @@ def _superset(invocation: Invocation) -> "Superset":
     from streaming.tables import TABLES
 
     settings = invocation.settings(uses_tables=False)
-    if settings.superset.warehouse is None and not settings.is_local:
+    if settings.superset.warehouse is None and not settings.platform.tables_are_files:
         msg = (
             f"The environment {settings.environment} has its tables in a Databricks workspace: set "
             "COMPLAINTS_SUPERSET__WAREHOUSE to the address of a SQL warehouse, or use --environment local."

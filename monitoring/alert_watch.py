@@ -32,7 +32,7 @@ def alert_watch(settings: Settings, notify: Say) -> "AlertWatch":
 
 def _query(settings: Settings) -> Query:
     """Return a query function: DuckDB on a laptop, also while a stream runs; Spark on a cluster, without DuckDB."""
-    if settings.is_local:
+    if settings.platform.tables_are_files:
         from monitoring.lake_sql import lake_query  # noqa: PLC0415 - uses DuckDB, which is not on the cluster
 
         return lambda statement: lake_query(settings, statement, seconds=settings.sql.seconds).rows

@@ -42,7 +42,7 @@ def open_views(settings: Settings, tables: Iterable[Table]) -> duckdb.DuckDBPyCo
     Raises:
         ComplaintsError: the tables are in a workspace, or the lake has none yet.
     """
-    if not settings.is_local:
+    if not settings.platform.tables_are_files:
         msg = f"The tables of the environment {settings.environment} are in a workspace: query a SQL warehouse."
         raise ComplaintsError(msg)
     existing = _existing(settings, tables)

@@ -86,7 +86,7 @@ class LiveStream:
         with ExitStack() as stack:
             ready = self._handover or Handover(writer_lock(self._settings))
             stack.callback(ready.lock.release)
-            if self._settings.is_local:
+            if self._settings.platform.tables_are_files:
                 self._heartbeat = stack.enter_context(Heartbeat(self._settings.folder))
             registry = Registry(self._settings)
             version = registry.champion_version()
