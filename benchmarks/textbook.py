@@ -194,7 +194,7 @@ def _measured(
 
     def tick(sent: int) -> None:
         pipeline.tick()
-        watcher.on_view(View("sending", sent, plan.total, {}, {"score": pipeline.scored}))
+        watcher.on_view(View("sending", sent, plan.total, {}, {}))
 
     sending.follow(tick)
     until, limit = datetime.now(UTC), time.monotonic() + DRAIN_SECONDS
