@@ -68,6 +68,8 @@ def histograms(frame: pd.DataFrame) -> Figure:
     for axes, name in zip(grid, shown, strict=False):
         axes.hist(frame[name].astype(float), bins=30, log=True)
         axes.set_title(name, fontsize=9)
+    for axes in grid[len(shown) :]:
+        axes.set_axis_off()
     return figure
 
 

@@ -47,6 +47,7 @@ def _figure(draw: Draw, drawn: Drawn) -> Figure:
     axes = figure.add_subplot()
     draw(axes, drawn)
     axes.grid(visible=True, alpha=0.25)
+    axes.set_axisbelow(True)
     if axes.get_legend_handles_labels()[1]:
         axes.legend(fontsize=8)
     return figure
@@ -62,8 +63,12 @@ def _roc(axes: Axes, drawn: Drawn) -> None:
 def _precision_recall(axes: Axes, drawn: Drawn) -> None:
     for name, probability in drawn.probabilities.items():
         precision, recall, _ = precision_recall_curve(drawn.label, probability)
-        axes.plot(recall, precision, label=NAMES[name], linewidth=2 if name == "model" else 1)
-    axes.set(title="Precision and recall", xlabel="recall", ylabel="precision")
+        # Without the last point, which scikit-learn adds at recall 0 and precision 1 whatever the curve: a line to it
+        # would make a diagonal of the base rate. Between two thresholds precision isn't linear in recall, so steps.
+        recall, precision = np.append(recall[:-1], 0.0), np.append(precision[:-1], precision[-2])
+        width = 2 if name == "model" else 1
+        axes.plot(recall, precision, drawstyle="steps-post", label=NAMES[name], linewidth=width)
+    axes.set(title="Precision and recall", xlabel="recall", ylabel="precision", ylim=(0, 1.03))
 
 
 def _calibration(axes: Axes, drawn: Drawn) -> None:
@@ -95,4 +100,6 @@ def _importance(axes: Axes, drawn: Drawn) -> None:
     shown = list(drawn.importance[:SHOWN])[::-1]
     axes.barh([one.feature for one in shown], [one.auc_loss for one in shown])
     axes.tick_params(axis="y", labelsize=7)
-    axes.set(title="Importance", xlabel="AUC-ROC lost when the feature is shuffled")
+    axes.set_title("Importance")
+    # From the right: centered, it would be cut, since the features' names leave little of the width to the axes.
+    axes.set_xlabel("AUC-ROC lost when the feature is shuffled", loc="right")
