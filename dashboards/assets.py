@@ -137,8 +137,9 @@ class Assets:
                         found = f"{dataset.path} has no {what} '{name}'; it has {', '.join(sorted(known))}"
                         chart.file.refuse(found, line=params.lines[key], key=f"params.{key}")
         for condition in params.get("adhoc_filters", []):
-            if condition.get("subject") not in columns:
-                found = f"{dataset.path} has no column '{condition.get('subject')}'"
+            name = condition.get("sqlExpression", condition.get("subject"))  # of SQL: a column that is true or false
+            if name not in columns:
+                found = f"{dataset.path} has no column '{name}'"
                 chart.file.refuse(found, line=condition.line, key="params.adhoc_filters")
 
     def _check_dashboard(self, dashboard: Asset) -> None:

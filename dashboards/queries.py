@@ -1,12 +1,10 @@
 """The SQL behind each chart, generated from the chart's file: what it selects, from which view, over what time.
 
-It is Spark SQL, which DuckDB runs too with the macros of `dashboards.views`. "The last hour" ends at the newest row, so
-that a query means the same whenever it runs. `make docs` writes the SQL to `sql/charts/`.
+It is Spark SQL, which DuckDB runs too with the macros of `dashboards.views`. `make docs` writes it to `sql/charts/`.
 """
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +13,28 @@ from dashboards.assets import Asset, Assets
 FOLDER = Path(__file__).resolve().parent / "sql"
 GRAINS = {"PT1M": "minute", "P1W": "week", "P1M": "month", "P3M": "quarter"}
 ALL_TIME = "No filter"
-LAST_HOUR = "DATEADD(DATETIME('now'), -1, hour)"
-TIME = "%Y-%m-%d %H:%M:%S.%f"
 OPERATORS = {"IN": "{column} IN ({values})", "IS NOT NULL": "{column} IS NOT NULL"}
 
 
-def chart_sql(assets: Assets, chart: Asset, now: datetime | None = None) -> str:
+def chart_sql(assets: Assets, chart: Asset) -> str:
     """One SELECT that returns what the chart shows, with a comment that describes it.
 
     Args:
         assets: the files.
         chart: one of its charts.
-        now: if given, the last hour ends at this time (in UTC), written as Superset writes it.
     """
     params = chart.content["params"]
     dataset = assets.dataset_of(chart).content
     view = f"{dataset['schema']}.{dataset['table_name']}"
-    dimensions = list(_dimensions(params, _columns(dataset)))
+    columns = _columns(dataset)
+    dimensions = list(_dimensions(params, columns))
     measures = [(name, _expression(dataset, name)) for name in _metrics(params)]
     lines = [f"-- {chart.content['slice_name']}: {chart.content['description']}", "SELECT"]
     lines.append(
         ",\n".join(f"    {sql}" if sql == name else f"    {sql} AS {name}" for name, sql in (*dimensions, *measures))
     )
     lines.append(f"FROM {view}")
-    if conditions := list(_conditions(params, view, now)):
+    if conditions := list(_conditions(params, columns)):
         lines.append("WHERE " + "\n  AND ".join(conditions))
     if measures and dimensions:
         lines.append("GROUP BY " + ", ".join(sql for _, sql in dimensions))
@@ -79,17 +75,15 @@ def _dimensions(params: Mapping[str, Any], columns: Mapping[str, str]) -> Iterat
         yield name, columns[name]
 
 
-def _conditions(params: Mapping[str, Any], view: str, now: datetime | None) -> Iterator[str]:
+def _conditions(params: Mapping[str, Any], columns: Mapping[str, str]) -> Iterator[str]:
     for condition in params["adhoc_filters"]:
-        column, value = condition["subject"], condition["comparator"]
+        if condition["expressionType"] == "SQL":
+            yield condition["sqlExpression"]
+            continue
+        column, value = columns[condition["subject"]], condition["comparator"]
         if condition["operator"] != "TEMPORAL_RANGE":
             values = ", ".join(f"'{one}'" for one in value or ())
             yield OPERATORS[condition["operator"]].format(column=column, values=values)
-        elif str(value).startswith(LAST_HOUR) and now:
-            since, until = (f"'{time:{TIME}}'" for time in (now - timedelta(hours=1), now + timedelta(minutes=1)))
-            yield f"{column} >= {since} AND {column} < {until}"
-        elif str(value).startswith(LAST_HOUR):
-            yield f"{column} >= (SELECT max({column}) FROM {view}) - INTERVAL 1 HOUR"  # noqa: S608 - names as declared
         elif value != ALL_TIME:
             yield f"{column} >= DATE'{str(value).split(' : ')[0]}'"
 
@@ -99,6 +93,8 @@ def _order(params: Mapping[str, Any], dimensions: list[tuple[str, str]], measure
         return f"{measures[0][0]} DESC, {dimensions[0][0]}"
     if "time_grain_sqla" in params:
         return ", ".join(name for name, _ in dimensions)
+    if "order_by_cols" not in params:
+        return dimensions[0][0]
     (column, ascending), *_ = (json.loads(order) for order in params["order_by_cols"])
     ties = ", complaint_id" if "complaint_id" in dict(dimensions) else ""
     return f"{column} {'ASC' if ascending else 'DESC'}{ties}"

@@ -21,7 +21,8 @@ Made from `dashboards/` by `make docs`; change the files there, not this page.
 
 **To open them**: `complaints superset start` installs Superset beside the project, configures it and starts it on
 127.0.0.1; the passwords of its three accounts are shown once. `complaints superset status` says what runs,
-`complaints superset stop` ends it, `complaints superset password analyst` sets a new password.
+`complaints superset stop` ends it, `complaints superset password analyst` sets a new password. `complaints live` does
+all this and streams sample complaints, until Ctrl-C.
 
 **For analysts** (account `analyst`): *Complaint Overview*. The bar above filters by time, product, state, company and
 channel; a click on a slice of the products or on a row of the states filters all the rest; the menu of a chart drills
@@ -32,15 +33,21 @@ Model Quality* every minute; `complaints models quality` brings its figures of t
 also make charts; those of the files are changed by `admin`, and `complaints superset export` writes what was changed in
 the browser back to the files.
 
+The real-time charts show the latest hour that has data, whenever that was: each view marks its rows with
+`in_latest_hour`. *Latest data* says until when, and when nothing has been decided for ten minutes, how to start a
+stream. A time in the future, from a producer whose clock is wrong, does not count. A line is interrupted where there
+are no data; a count is 0 there.
+
 Rates carry their meaning below. Credit reporting is most of the public data, so counts and relief are also shown
 without it. Resolution days are days from receipt until the complaint was sent to the company: the public data hold no
 other span. What a chart was shown is kept for 5 minutes where the dataset is historical (the refresh button of a
 dashboard queries again), for 5 seconds where it is real-time, and is then deleted.
 
-**When something is missing**: over a lake without tables the dashboards open and *Data as of* says "no data yet". A
-table that is gone, or has lost a column, is named by the charts that read it; the others stay. A server that was
-killed, or an installation that was left half-way, is told by `complaints superset status` and mended by
-`complaints superset start`. A file that is wrong is refused with its line and key before anything is imported.
+**When something is missing**: over a lake without tables the dashboards open, *Data as of* says "no data yet", and
+*Latest data* says how to start a stream. A table that is gone, or has lost a column, is named by the charts that read
+it; the others stay. A server that was killed, or an installation that was left half-way, is reported by `complaints
+superset status` and repaired by `complaints superset start`. A file that is wrong is refused with its line and key
+before anything is imported.
 
 **Where Superset keeps its own things**: in SQLite under `COMPLAINTS_ROOT`; in PostgreSQL when
 `COMPLAINTS_SUPERSET__METADATA` gives its address, like `postgresql+psycopg2://user@host/superset`.

@@ -9,5 +9,6 @@ SELECT
     h.planning_ms,
     h.execution_ms,
     h.commit_ms,
-    h.lag_rows
+    h.lag_rows,
+    h.started_at > (SELECT max(l.started_at) FROM gold.stream_health AS l) - INTERVAL 1 HOUR AS in_latest_hour
 FROM gold.stream_health AS h

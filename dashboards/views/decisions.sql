@@ -13,7 +13,7 @@ SELECT
     d.team,
     d.recommended_action,
     d.due_on,
-    concat_ws('; ', try_element_at(d.reasons, 1).reason, try_element_at(d.reasons, 2).reason,
+    concat_ws(' ', try_element_at(d.reasons, 1).reason, try_element_at(d.reasons, 2).reason,
               try_element_at(d.reasons, 3).reason) AS why,
     d.probability,
     CASE WHEN d.probability < 0.2 THEN '0 to 20 %' WHEN d.probability < 0.4 THEN '20 to 40 %'
@@ -23,5 +23,6 @@ SELECT
     d.model_name,
     d.model_version,
     (unix_millis(d.scored_at) - unix_millis(d.kafka_timestamp)) / 1000.0 AS latency_s,
-    (unix_millis(d.scored_at) - unix_millis(d.kafka_timestamp)) / 60000.0 AS minutes_in_queue
+    (unix_millis(d.scored_at) - unix_millis(d.kafka_timestamp)) / 60000.0 AS minutes_in_queue,
+    d.scored_at > (SELECT max(l.scored_at) FROM gold.decisions AS l) - INTERVAL 1 HOUR AS in_latest_hour
 FROM gold.decisions AS d

@@ -80,6 +80,15 @@ def test_the_live_dashboard_refreshes_itself_every_10_seconds(assets: Assets) ->
     assert refresh["real-time-monitoring"] == 10
 
 
+def test_no_chart_shows_a_time_relative_to_now(assets: Assets) -> None:
+    """An hour after the last decision such a chart would be empty: the windows end at the latest data."""
+    for chart in assets.charts:
+        since = [
+            str(condition.get("comparator")).split(" : ")[0] for condition in chart.content["params"]["adhoc_filters"]
+        ]
+        assert not [time for time in since if "now" in time or "today" in time], chart.path
+
+
 def test_on_a_warehouse_datasets_contain_their_views_and_nothing_else_changes(assets: Assets) -> None:
     local, remote = assets.for_import(TABLES, None), assets.for_import(TABLES, "databricks://token@host/x")
     changed = {path for path in local if local[path] != remote[path]}
@@ -96,6 +105,7 @@ def test_on_a_warehouse_datasets_contain_their_views_and_nothing_else_changes(as
         ("charts/relief-rate.yaml", "metric: relief_rate", "metric: relief", "params.metric: .*has no metric 'relief'"),
         ("charts/complaint-rows.yaml", "- company\n", "- firm\n", "params.all_columns: .* no column 'firm'; it has "),
         ("charts/relief-rate.yaml", "subject: date_received", "subject: day", "adhoc_filters: .* no column 'day'"),
+        ("charts/lag.yaml", "sqlExpression: in_latest_hour", "sqlExpression: 'x'", "adhoc_filters: .* no column 'x'"),
         ("charts/relief-rate.yaml", "dataset_uuid: ", "dataset_uuid: x", "dataset_uuid: there is no file"),
         ("charts/relief-rate.yaml", "slice_name: Relief rate", "slice_name: [1]", "slice_name: should hold text"),
         ("charts/relief-rate.yaml", "params:", "params: {", "can't be read as YAML"),

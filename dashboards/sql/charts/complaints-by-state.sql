@@ -6,4 +6,4 @@ SELECT
 FROM serving.complaints
 GROUP BY state
 ORDER BY complaints DESC, state
-LIMIT 60
+LIMIT 100

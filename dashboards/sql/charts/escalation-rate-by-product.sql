@@ -1,9 +1,9 @@
--- Escalation rate by product: Share of the complaints of the last hour that ask for a second reader.
+-- Escalation rate by product: Share of the complaints of the latest hour that ask for a second reader.
 SELECT
     product,
     SUM(escalated) * 1e0 / NULLIF(SUM(complaints), 0) AS escalation_rate
 FROM serving.minutes
-WHERE minute >= (SELECT max(minute) FROM serving.minutes) - INTERVAL 1 HOUR
+WHERE in_latest_hour
 GROUP BY product
 ORDER BY escalation_rate DESC, product
 LIMIT 10

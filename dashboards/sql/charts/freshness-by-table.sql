@@ -1,7 +1,6 @@
 -- Freshness by table: When each table last changed.
 SELECT
     table_name,
-    last_change,
     row_count,
     state
 FROM serving.freshness

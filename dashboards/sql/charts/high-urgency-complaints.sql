@@ -1,4 +1,4 @@
--- High-urgency complaints: Critical and high complaints of the last hour, newest first, with reasons and what to do.
+-- High-urgency complaints: Critical and high complaints of the latest hour, newest first, with reasons and what to do.
 SELECT
     scored_at,
     urgency,
@@ -11,7 +11,7 @@ SELECT
     due_on,
     complaint_id
 FROM serving.decisions
-WHERE scored_at >= (SELECT max(scored_at) FROM serving.decisions) - INTERVAL 1 HOUR
+WHERE in_latest_hour
   AND urgency IN ('critical', 'high')
 ORDER BY scored_at DESC, complaint_id
 LIMIT 50

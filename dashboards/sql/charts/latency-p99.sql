@@ -3,7 +3,7 @@ SELECT
     date_trunc('minute', scored_at) AS scored_at,
     percentile(latency_s, 0.99) AS latency_p99
 FROM serving.decisions
-WHERE scored_at >= (SELECT max(scored_at) FROM serving.decisions) - INTERVAL 1 HOUR
+WHERE in_latest_hour
 GROUP BY date_trunc('minute', scored_at)
 ORDER BY scored_at
 LIMIT 1000

@@ -3,7 +3,7 @@ SELECT
     date_trunc('minute', minute) AS minute,
     SUM(escalated) * 1e0 / NULLIF(SUM(complaints), 0) AS escalation_rate
 FROM serving.minutes
-WHERE minute >= (SELECT max(minute) FROM serving.minutes) - INTERVAL 1 HOUR
+WHERE in_latest_hour
 GROUP BY date_trunc('minute', minute)
 ORDER BY minute
 LIMIT 1000

@@ -1,9 +1,9 @@
--- Prediction distribution: Predicted probability of a successful resolution in the last hour.
+-- Prediction distribution: Complaints of the latest hour by predicted probability of a successful resolution.
 SELECT
     predicted,
     COUNT(*) AS complaints
 FROM serving.decisions
-WHERE scored_at >= (SELECT max(scored_at) FROM serving.decisions) - INTERVAL 1 HOUR
+WHERE in_latest_hour
 GROUP BY predicted
 ORDER BY complaints DESC, predicted
-LIMIT 12
+LIMIT 10

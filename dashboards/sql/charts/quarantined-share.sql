@@ -3,7 +3,7 @@ SELECT
     date_trunc('minute', minute) AS minute,
     SUM(quarantined) * 1e0 / NULLIF(SUM(received), 0) AS quarantined_share
 FROM serving.intake
-WHERE minute >= (SELECT max(minute) FROM serving.intake) - INTERVAL 1 HOUR
+WHERE in_latest_hour
 GROUP BY date_trunc('minute', minute)
 ORDER BY minute
 LIMIT 1000

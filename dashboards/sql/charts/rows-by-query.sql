@@ -4,7 +4,7 @@ SELECT
     query,
     SUM(rows) AS rows_taken
 FROM serving.batches
-WHERE started_at >= (SELECT max(started_at) FROM serving.batches) - INTERVAL 1 HOUR
+WHERE in_latest_hour
 GROUP BY date_trunc('minute', started_at), query
 ORDER BY started_at, query
 LIMIT 10000

@@ -1,8 +1,9 @@
--- Top issues by product: The issues complained about most, each with its product.
+-- Top issues by product: The issues complained about most, each with its product; click one to see only that.
 SELECT
-    product || ': ' || issue AS product_issue,
+    product,
+    issue,
     COUNT(*) AS complaints
 FROM serving.complaints
-GROUP BY product || ': ' || issue
-ORDER BY complaints DESC, product_issue
-LIMIT 10
+GROUP BY product, issue
+ORDER BY complaints DESC, product
+LIMIT 25

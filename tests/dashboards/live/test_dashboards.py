@@ -18,6 +18,8 @@ from tests.dashboards.live.conftest import Server, SqlLab, run
 pytestmark = pytest.mark.superset
 
 REFRESHES = 100
+NARROW = 1100  # pixels, a small laptop
+READABLE = 16  # pixels that a line takes
 ASSETS = Assets()
 SLUGS = [dashboard.content["slug"] for dashboard in ASSETS.dashboards]
 CHARTS = {d.content["slug"]: [c.content["slice_name"] for c in ASSETS.charts_of(d)] for d in ASSETS.dashboards}
@@ -35,6 +37,22 @@ NUMBERS = {
     "Timely rate": (RATE.replace("{what}", "timely_response"), "{:.1%}"),
     "Escalation rate": (RATE.replace("{what}", "escalate"), "{:.1%}"),
 }
+
+# A point of the largest slice, as shares of the canvas from its center. It has the first color of the scheme; the
+# legend, which has it too, is at the right.
+LARGEST_SLICE = """
+const canvas = arguments[0], width = canvas.width, height = canvas.height, found = [];
+const pixels = canvas.getContext('2d').getImageData(0, 0, width, height).data;
+for (let y = 0; y < height; y += 2) for (let x = 0; x < width * 0.6; x += 2) {
+    const i = 4 * (y * width + x);
+    const off = Math.abs(pixels[i] - 31) + Math.abs(pixels[i + 1] - 168) + Math.abs(pixels[i + 2] - 201);
+    if (off < 12) found.push([x, y]);
+}
+const mean = at => found.reduce((sum, point) => sum + point[at], 0) / found.length;
+const middle = [mean(0), mean(1)], far = point => Math.hypot(point[0] - middle[0], point[1] - middle[1]);
+const [x, y] = found.sort((one, other) => far(one) - far(other))[0];
+return [x / width - 0.5, y / height - 0.5];
+"""
 
 
 def expected(server: Server, only: str = "true") -> dict[str, str]:
@@ -82,7 +100,7 @@ def watched(browser: Browser, server: Server, sql_lab: SqlLab) -> Watched:
             before = sql_lab.value(by_minute)
             counts.append(sql_lab.value("SELECT count(*) FROM serving.decisions"))
             minutes.append((before, sql_lab.value(by_minute)))
-            shown.append(browser.number("Complaints in the last hour"))
+            shown.append(browser.number("Complaints in the latest hour"))
             time.sleep(0.5)
         assert run.returncode == 0, run.stdout.read() if run.stdout else ""
     at_the_end = server.value("SELECT count(*) FROM gold.decisions")
@@ -114,12 +132,22 @@ def test_while_the_stream_runs_the_numbers_update_without_a_reload(watched: Watc
 @pytest.mark.usefixtures("watched")
 @pytest.mark.parametrize("slug", SLUGS)
 def test_each_dashboard_draws_every_chart_and_shows_no_error(browser: Browser, slug: str, tmp_path: Path) -> None:
+    """A chart is drawn when its bars, slices, lines, rows or number are there: `Browser.shown`."""
     shown = browser.open(slug, len(CHARTS[slug]))
     assert sorted(shown) == sorted(CHARTS[slug])
     assert {name: state for name, state in shown.items() if state != "drawn"} == {}
     picture = Path(os.environ.get("SCREENSHOTS", tmp_path)) / f"{slug}.png"
     browser.save(picture)
     assert picture.stat().st_size > 20_000
+
+
+@pytest.mark.usefixtures("watched")
+@pytest.mark.parametrize("slug", SLUGS)
+def test_in_a_narrow_window_every_chart_is_drawn_and_every_number_can_be_read(browser: Browser, slug: str) -> None:
+    shown = browser.open(slug, len(CHARTS[slug]), NARROW)
+    assert {name: state for name, state in shown.items() if state != "drawn"} == {}
+    numbers = browser.driver.find_elements(By.CSS_SELECTOR, ".header-line")
+    assert [number.text for number in numbers if number.size["height"] < READABLE] == []
 
 
 @pytest.mark.parametrize("file", [*(f"{slug}.png" for slug in SLUGS), "complaint-overview.pdf"])
@@ -159,9 +187,9 @@ def test_a_click_on_a_product_filters_the_rest(browser: Browser, server: Server)
     browser.open("complaint-overview", len(CHARTS["complaint-overview"]))
     everything = browser.number("Complaints")
     donut = browser.wait_for("[data-test-chart-name='Complaints by product'] canvas")
-    ring = 0.5 * min(donut.size["width"], donut.size["height"]) * 0.5  # between the inner and the outer radius
-    action = browser.action().move_to_element_with_offset(donut, int(ring * 0.7), int(-ring * 0.7))
-    action.pause(0.5).click().perform()
+    right, down = browser.driver.execute_script(LARGEST_SLICE, donut)
+    offset = int(right * donut.size["width"]), int(down * donut.size["height"])
+    browser.action().move_to_element_with_offset(donut, *offset).pause(0.5).click().perform()
     largest = server.value("SELECT product_family FROM gold.decisions GROUP BY 1 ORDER BY count(*) DESC LIMIT 1")
     wait_for_numbers(browser, expected(server, f"d.product_family = '{largest}'"))
     assert browser.number("Complaints") != everything

@@ -26,7 +26,7 @@ from tests.stream_fixtures import wait_until
 
 pytestmark = pytest.mark.superset
 
-OVERVIEW, _, HEALTH = Assets().dashboards
+OVERVIEW, LIVE, HEALTH = Assets().dashboards
 CHANGED = "Relief rate"
 KEPT_SECONDS = 6  # longer than a real-time result is cached
 
@@ -51,7 +51,11 @@ def test_over_an_empty_lake_dashboards_open_and_show_no_data_yet(empty: Server) 
         shown = browser.open("complaint-overview", len(Assets().charts_of(OVERVIEW)))
         assert not [name for name, state in shown.items() if state.startswith("error")]
         page = browser.driver.find_element("css selector", "[data-test-chart-name='Data as of']").text
+        live = browser.open("real-time-monitoring", len(Assets().charts_of(LIVE)))
+        assert not [name for name, state in live.items() if state.startswith("error")]
+        said = browser.driver.find_element("css selector", "[data-test-chart-name='Latest data']").text
     assert page.count("no data yet") == 5
+    assert "No stream is running: start one with `complaints live`" in said
 
 
 def test_a_missing_table_is_named_by_its_charts_and_the_others_are_drawn(
