@@ -7,7 +7,7 @@ WORKERS ?= 2
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-text test-dashboards test-databricks test-faults test-benchmarks test-notebooks longer chromium check classes docs notebooks screenshots wheel lock lock-dashboards clean
+.PHONY: help setup demo live test test-text test-dashboards test-databricks test-faults test-benchmarks test-notebooks longer chromium check classes docs notebooks screenshots wheel lock lock-dashboards clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ setup: ## Create .venv, install the locked packages and download the jars (3 s w
 
 demo: setup ## Take real complaints from Kafka to decisions, and report each step
 	@$(BIN)/complaints demo
+
+live: setup ## Stream sample complaints with the dashboards up, at the address that it shows, until Ctrl-C
+	@$(BIN)/complaints live
 
 test: setup $(if $(LONGER),longer) ## Run the tests; with LONGER=1 also the text, dashboards, databricks and notebooks tests, in the same run
 	@$(PYTEST) $(if $(LONGER),-m "not faults and not benchmarks")

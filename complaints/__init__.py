@@ -38,6 +38,7 @@ COMMANDS = {
     "produce": "complaints.kafka:produce",
     "stream": "complaints.stream:stream",
     "run": "complaints.stream:run",
+    "live": "complaints.live:live",
     "bench": "complaints.bench:bench",
     "sql": "complaints.sql:sql",
     "databricks": "complaints.databricks:databricks",

@@ -79,6 +79,7 @@ def demo(invocation: Invocation) -> None:
     _heading("6. Three decisions")
     _print_decisions(settings)
     click.echo('\nQuery the lake: complaints sql "SELECT urgency, team, count(*) FROM gold.decisions GROUP BY ALL"')
+    click.echo("Watch complaints arrive in the dashboards: make live (it runs `complaints live`)")
     if not (balanced and report["complete"]):
         sys.exit(1)
 

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from streaming.service.live import Handover
 
 
-def rate_option(text: str) -> Callable[[Function], Function]:
+def rate_option(text: str, default: float = 10_000) -> Callable[[Function], Function]:
     """Return the option --rate with this help text."""
     return click.option(
-        "--rate", type=click.FloatRange(min=1), default=10_000, show_default=True, metavar="PER_MINUTE", help=text
+        "--rate", type=click.FloatRange(min=1), default=default, show_default=True, metavar="PER_MINUTE", help=text
     )
 
 
@@ -154,21 +154,32 @@ def run(
         sys.exit(1)
 
 
-def run_plan(invocation: Invocation, rate: float, duration: float, mix: "Mix") -> dict[str, Any]:
-    """Run with a live view; write the report to <root>/reports and return it."""
+def run_plan(
+    invocation: Invocation, rate: float, duration: float | None, mix: "Mix", note: str | None = None
+) -> dict[str, Any]:
+    """Run with a live view; write the report to <root>/reports and return it.
+
+    Args:
+        invocation: the options before the command.
+        rate: complaints per minute.
+        duration: minutes to send; None sends until Ctrl-C.
+        mix: shares of messages other than new complaints.
+        note: a line that stays below the view.
+    """
     from bronze.load import files_of
     from streaming.runs.run import Plan
     from streaming.runs.run import run as run_stream
 
     settings = invocation.settings()
-    plan = Plan(rate, round(rate * duration), tuple(files_of([SAMPLES])), mix)
+    total = None if duration is None else round(rate * duration)
+    plan = Plan(rate, total, tuple(files_of([SAMPLES])), mix)
     console = terminal()
     with stopping() as stop, Live(console=console, auto_refresh=False, transient=True) as live:
         report = run_stream(
             settings,
             plan,
             notify=lambda sentence: live.console.print(sentence, markup=False, soft_wrap=True),
-            on_view=lambda view: live.update(grid(view), refresh=True),
+            on_view=lambda view: live.update(grid(view, note), refresh=True),
             stop=stop,
         ).as_json()
     path = _stored_report(settings.folder / "reports", report)
@@ -183,9 +194,11 @@ def _stored_report(folder: Path, report: dict[str, Any]) -> Path:
     return path
 
 
-def grid(view: "View") -> Grid:
-    """Return the current state of a run as a table for the terminal."""
-    grid = Grid("query", "rows", "last batch", box=None, title=f"{view.phase}: {view.sent:,} of {view.total:,} sent")
+def grid(view: "View", note: str | None = None) -> Grid:
+    """Return the current state of a run as a table for the terminal, with a note below it."""
+    of = "" if view.total is None else f" of {view.total:,}"
+    title = f"{view.phase}: {view.sent:,}{of} sent"
+    grid = Grid("query", "rows", "last batch", box=None, title=title, caption=note)
     for query, rows in view.rows.items():
         grid.add_row(query, f"{rows:,}", f"{view.last_batch_ms[query]:,} ms")
     return grid

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from dashboards.service import Superset
 
 
-def _superset(invocation: Invocation) -> "Superset":
+def superset_of(invocation: Invocation) -> "Superset":
+    """Return Superset over the lake of this invocation."""
     from dashboards.service import Superset
     from streaming.tables import TABLES
 
@@ -55,7 +56,7 @@ def install(invocation: Invocation) -> None:
     Example:
         complaints superset install
     """
-    _superset(invocation).environment.make()
+    superset_of(invocation).environment.make()
 
 
 @superset.command()
@@ -70,11 +71,11 @@ def configure(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
     Example:
         complaints superset configure
     """
-    passwords = _superset(invocation).configure()
+    passwords = superset_of(invocation).configure()
     if as_json:
         print_json({"passwords": passwords})
         return
-    _show_passwords(passwords)
+    show_passwords(passwords)
     click.echo("Configured.")
 
 
@@ -90,12 +91,12 @@ def start(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
     Example:
         complaints superset start
     """
-    server = _superset(invocation)
+    server = superset_of(invocation)
     passwords = server.start()
     if as_json:
         print_json({"url": server.url, "passwords": passwords})
         return
-    _show_passwords(passwords)
+    show_passwords(passwords)
     click.echo(f"Superset answers at {server.url}; `complaints superset stop` ends it.")
 
 
@@ -110,7 +111,7 @@ def stop(invocation: Invocation) -> None:
     Example:
         complaints superset stop
     """
-    click.echo("Stopped." if _superset(invocation).stop() else "Superset was not running.")
+    click.echo("Stopped." if superset_of(invocation).stop() else "Superset was not running.")
 
 
 @superset.command()
@@ -125,7 +126,7 @@ def status(invocation: Invocation, as_json: bool) -> None:  # noqa: FBT001
     Example:
         complaints superset status
     """
-    found = _superset(invocation).status()
+    found = superset_of(invocation).status()
     if as_json:
         print_json(asdict(found))
     else:
@@ -156,11 +157,11 @@ def password(invocation: Invocation, account: str, ask: bool, as_json: bool) -> 
         complaints superset password analyst
     """
     new = click.prompt("New password", hide_input=True, confirmation_prompt=True) if ask else secrets.token_urlsafe(12)
-    _superset(invocation).set_password(account, new)
+    superset_of(invocation).set_password(account, new)
     if as_json:
         print_json({"passwords": {} if ask else {account: new}})
     elif not ask:
-        _show_passwords({account: new})
+        show_passwords({account: new})
 
 
 @superset.command()
@@ -174,7 +175,7 @@ def export(invocation: Invocation) -> None:
     Example:
         complaints superset export
     """
-    changed = _superset(invocation).export()
+    changed = superset_of(invocation).export()
     for path in changed:
         click.echo(path)
     click.echo(f"{len(changed)} files changed.")
@@ -204,7 +205,7 @@ def snapshot(invocation: Invocation, dashboard: str, file: Path, account: str) -
     if file.suffix not in {".png", ".pdf"}:
         msg = f"{file} should end in .png or .pdf."
         raise click.BadParameter(msg)
-    server = _superset(invocation)
+    server = superset_of(invocation)
     secret = os.environ.get("SUPERSET_PASSWORD") or click.prompt(f"Password of {account}", hide_input=True)
     seconds = server.snapshot(dashboard, file, account, secret)
     click.echo(f"{file} shows {server.url}/superset/dashboard/{dashboard}/, which opened in {seconds:.1f} s.")
@@ -233,7 +234,8 @@ def _yes_or(is_true: bool, otherwise: str) -> str:  # noqa: FBT001
     return "yes" if is_true else otherwise
 
 
-def _show_passwords(passwords: Mapping[str, str]) -> None:
+def show_passwords(passwords: Mapping[str, str]) -> None:
+    """Print the passwords of new accounts; they are stored nowhere else."""
     if passwords:
         click.echo("Accounts; these passwords are shown only now (`complaints superset password` sets a new one):")
     for name, secret in passwords.items():

@@ -1,5 +1,6 @@
 """A bounded run: stream for a few minutes at a fixed rate, account for every message, and report."""
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -36,7 +37,7 @@ class Plan:
 
     Attributes:
         rate_per_minute: complaints per minute.
-        total: total number of complaints.
+        total: total number of complaints; None = until the run is stopped.
         samples: files from which complaints are generated.
         mix: shares of messages other than new complaints.
         narratives: share of complaints with a narrative; None = as in the samples.
@@ -45,7 +46,7 @@ class Plan:
     """
 
     rate_per_minute: float
-    total: int
+    total: int | None
     samples: tuple[Path, ...]
     mix: Mix
     narratives: float | None = None
@@ -61,11 +62,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class View:
-    """Progress shown during a run."""
+    """Progress shown during a run; the total is None while there is no end to it."""
 
     phase: str
     sent: int
-    total: int
+    total: int | None
     last_batch_ms: Mapping[str, int]
     rows: Mapping[str, int]
 
@@ -96,7 +97,8 @@ def run(
             published_before = _ends(consumer, settings.kafka.predictions.name)
         generator = plan.generator(rows, _next_id(stream), span.began_at.date())
         producer = Producer(settings.kafka, stream.bootstrap_servers)
-        produced = Sending(producer, generator, rate_per_minute=plan.rate_per_minute, total=plan.total, stop=stop)
+        total = sys.maxsize if plan.total is None else plan.total
+        produced = Sending(producer, generator, rate_per_minute=plan.rate_per_minute, total=total, stop=stop)
         produced.follow(lambda sent: watched.tick("sending", sent))
         sent_until = datetime.now(UTC)
         found = _wait_until_complete(watched, span, produced.report)
@@ -145,10 +147,10 @@ class _Watched:
     """A stream with its monitoring: checks the queries, records resource usage, and shows progress."""
 
     def __init__(
-        self, stream: LiveStream, total: int, on_view: Callable[[View], None], folders: Sequence[Path]
+        self, stream: LiveStream, total: int | None, on_view: Callable[[View], None], folders: Sequence[Path]
     ) -> None:
         self.stream = stream
-        self.batches: list[BatchHealth] = []  # keeps all batches, since a run is bounded
+        self.batches: list[BatchHealth] = []  # keeps all batches: a run has an end
         stream.health.listeners.append(lambda progress: self.batches.append(batch_health(progress)))
         self.usage = UsageRecorder(stream.lake.spark, folders)
         self._total = total
@@ -161,7 +163,7 @@ class _Watched:
         self._on_view(view(self.stream, phase, sent, self._total))
 
 
-def view(stream: LiveStream, phase: str, sent: int, total: int) -> View:
+def view(stream: LiveStream, phase: str, sent: int, total: int | None) -> View:
     """Return the current progress of the stream."""
     latest = {query: batch.batch_ms for query, batch in stream.health.latest.items()}
     return View(phase, sent, total, latest, dict(stream.health.rows))
