@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +14,9 @@ from complaints.demo import MIX
 from complaints.stream import print_report, rate_option, run_plan
 from complaints.superset import show_passwords, superset_of
 from lakehouse.settings import Settings
+
+if TYPE_CHECKING:
+    from dashboards.service import Superset
 
 RATE = 600.0
 BOARD = "real-time-monitoring"
@@ -67,4 +71,11 @@ def _dashboards(invocation: Invocation) -> Iterator[str]:
         if ran_before:
             click.echo("Superset was running before and still is: `complaints superset stop` stops it.")
         else:
-            server.stop()
+            _stop(server)
+
+
+def _stop(server: "Superset") -> None:
+    """Stop Superset; another Ctrl-C must not leave it running."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    server.stop()
+    signal.signal(signal.SIGINT, before)
