@@ -4,11 +4,14 @@ Reads rows of bronze.complaints. Adds `oversized`, `text`, `followed`, `keys`, `
 one bronze row.
 """
 
+from functools import reduce
+from operator import or_
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from silver.fields import FIELDS, MISSING, Field
-from silver.wrapping import INVISIBLE, entries_of, is_single_value, normalized_key, unwrapped, with_text
+from silver.wrapping import ID_KEYS, INVISIBLE, entries_of, is_single_value, json_text, normalized_key, unwrapped
 
 TRUE = ("yes", "true", "y", "1")
 FALSE = ("no", "false", "n", "0")
@@ -40,14 +43,16 @@ def parsed(bronze: DataFrame) -> DataFrame:
     object or an array is returned as its JSON text.
     `typed`: struct of complaint_id, the two dates and the two booleans; null where the text can't be parsed.
     """
+    keys = F.transform(F.map_keys("entries"), normalized_key)
+    has_id = reduce(or_, (F.array_contains("keys", key) for key in ID_KEYS))
     return (
         bronze.transform(_with_size_limit)
-        .transform(with_text)
+        .withColumn("text", F.when(~F.col("oversized"), json_text()))
         .withColumn("entries", entries_of(F.col("text")))
         .withColumn("followed", F.col("entries").isNotNull() & ~is_single_value(F.col("text")))
-        .withColumn("entries", unwrapped(F.col("entries")))
-        .withColumn("entries", unwrapped(F.col("entries")))  # Debezium's envelope inside Kafka Connect's
-        .withColumns({"keys": F.transform(F.map_keys("entries"), normalized_key), "values": F.map_values("entries")})
+        .withColumn("keys", keys)
+        .withColumn("entries", F.when(has_id, F.col("entries")).otherwise(unwrapped(F.col("entries"))))
+        .withColumns({"keys": F.when(has_id, F.col("keys")).otherwise(keys), "values": F.map_values("entries")})
         .withColumn("raw", F.struct(*(_raw(field).alias(field.name) for field in FIELDS)))
         .withColumn("typed", F.struct(*(_typed(field).alias(field.name) for field in FIELDS if field.type != "string")))
         .drop("entries", "values")

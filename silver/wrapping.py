@@ -1,15 +1,14 @@
 """Find the JSON object of a complaint in a payload that producers or tools have wrapped.
 
-Reads bronze rows. Nearly every payload is the object itself, which two comparisons show; the rest of this module is
-evaluated only for the others. One row in, one row out.
+Reads the columns `payload` and `payload_bytes` of bronze rows; returns columns. Nearly every payload is the object
+itself, which two comparisons show; the rest of this module is evaluated only for the others.
 """
 
 import string
-from functools import reduce
-from operator import or_
+from collections.abc import Callable
 from uuid import uuid4
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from silver.fields import BY_NAME
@@ -24,6 +23,7 @@ _UTF16 = {"UTF-16LE": (b"\xff\xfe", b"{\0"), "UTF-16BE": (b"\xfe\xff", b"\0{")}
 _PREFIX = 5  # bytes that a schema registry's serializer writes first: a zero byte and the schema's id
 
 # The keys of objects that hold a complaint: Kafka Connect's JSON converter, Debezium, CloudEvents.
+ID_KEYS = BY_NAME["complaint_id"].keys
 ENVELOPES = ("payload", "after", "data")
 
 _OPTIONS = {"allowUnquotedControlChars": "true"}  # a raw tab or line break in a text can mean only itself
@@ -40,29 +40,30 @@ def entries_of(text: Column) -> Column:
     return F.from_json(text, "map<string,string>", _OPTIONS)
 
 
-def with_text(rows: DataFrame) -> DataFrame:
-    """Add `text` to bronze rows: the JSON text of the payload, without what is around it.
+def json_text() -> Column:
+    """The JSON text of a bronze row that is not oversized, without what is around it.
 
     Left out are byte order marks, NUL padding at the end, and a schema registry's prefix before an object. UTF-16 is
     decoded. Of a JSON string with an object's text, and of an array with a single object, the object is returned. Null
-    for bytes that are none of these, and for rows that are `oversized`.
+    for bytes that are none of these.
     """
-    begins, ends = F.startswith("payload", F.lit("{")), F.endswith("payload", F.lit("}"))
-    is_plain = F.coalesce(begins & ends, F.lit(col=False)) | F.col("oversized")
-    data = F.coalesce("payload_bytes", F.encode("payload", "UTF-8"))
-    plain = F.when(~F.col("oversized"), F.col("payload"))
-    # Each step is a column, because an expression that is used twice in another would be evaluated twice.
-    return (
-        rows.withColumn("data", F.when(~is_plain, data))
-        .withColumn("text", F.when(is_plain, plain).otherwise(F.btrim(_decoded(), F.lit(_AROUND))))
-        .transform(_with_inside)
-        .drop("data")
-    )
+    payload = F.col("payload")
+    is_plain = F.startswith(payload, F.lit("{")) & F.endswith(payload, F.lit("}"))
+    data = F.coalesce("payload_bytes", F.encode(payload, "UTF-8"))
+    text = _once(data, lambda data: _once(F.btrim(_decoded(data), F.lit(_AROUND)), _inside))
+    return F.when(is_plain, payload).otherwise(text)
 
 
-def _decoded() -> Column:
-    """The text in the column `data`."""
-    data = F.col("data")
+def _once(value: Column, use: Callable[[Column], Column]) -> Column:
+    """Evaluate a value once for an expression that uses it several times.
+
+    Spark evaluates a lambda without generated code. That suits these rare rows, whose code would otherwise make the
+    generated methods of all rows too long to be compiled.
+    """
+    return F.get(F.transform(F.array(value), use), 0)
+
+
+def _decoded(data: Column) -> Column:
     after_prefix = F.substring(data, _PREFIX + 1, 2**31 - 1)
     has_prefix = _begins(data, b"\0") & _begins(after_prefix, b"{")
     readings = [F.when(has_prefix, _as_text(after_prefix, "UTF-8"))]
@@ -77,25 +78,24 @@ def _begins(data: Column, beginning: bytes) -> Column:
 
 def _as_text(data: Column, charset: str) -> Column:
     """Bytes as text; null when some of them are no character, which Spark would replace silently."""
-    text = F.decode(data, charset)
-    return F.when(F.encode(text, charset) == data, text)
+    return _once(F.decode(data, charset), lambda text: F.when(F.encode(text, charset) == data, text))
 
 
-def _with_inside(rows: DataFrame) -> DataFrame:
-    """Replace `text` by the object in it, if it is a JSON string or an array of one element."""
-    starts = F.startswith("text", F.lit('"')) | F.startswith("text", F.lit("["))
-    value = _enclosed(F.when(starts, F.col("text")), "payload: string, ")
-    inside = F.when(F.col("value").getField(_END).isNotNull(), F.col("value.payload"))
-    elements = F.from_json(F.when(F.startswith("inside", F.lit("[")), F.col("inside")), "array<string>", _OPTIONS)
-    only = F.when(F.size("elements") == 1, F.get("elements", 0)).otherwise(F.col("inside"))
-    return (
-        rows.withColumn("value", value)
-        .withColumn("inside", inside)
-        .withColumn("elements", elements)
-        .withColumn("inside", only)
-        .withColumn("text", F.when(F.startswith("inside", F.lit("{")), F.col("inside")).otherwise(F.col("text")))
-        .drop("value", "inside", "elements")
-    )
+def _inside(text: Column) -> Column:
+    """The object in a JSON string or in an array of one element; any other text unchanged."""
+    starts = F.startswith(text, F.lit('"')) | F.startswith(text, F.lit("["))
+    value = _enclosed(F.when(starts, text), "payload: string, ")
+    alone = _once(value, lambda value: F.when(value.getField(_END).isNotNull(), value.getField("payload")))
+    only = _once(alone, lambda alone: _once(_elements(alone), lambda found: _only(found, alone)))
+    return _once(only, lambda only: F.when(F.startswith(only, F.lit("{")), only).otherwise(text))
+
+
+def _elements(text: Column) -> Column:
+    return F.from_json(F.when(F.startswith(text, F.lit("[")), text), "array<string>", _OPTIONS)
+
+
+def _only(elements: Column, otherwise: Column) -> Column:
+    return F.when(F.size(elements) == 1, F.get(elements, 0)).otherwise(otherwise)
 
 
 def is_single_value(text: Column) -> Column:
@@ -114,12 +114,15 @@ def _enclosed(text: Column, fields: str = "") -> Column:
 
 
 def unwrapped(entries: Column) -> Column:
-    """The entries of the object inside an envelope; any other entries unchanged.
+    """The entries of the object inside an envelope, or inside two; any other entries unchanged.
 
-    An object is an envelope if it has no complaint id and an object under one of the keys `ENVELOPES`.
+    For entries without a complaint id. An object is an envelope if it has none and has an object under one of the keys
+    `ENVELOPES`.
     """
-    may_be = reduce(or_, (F.map_contains_key(entries, name) for name in ENVELOPES))
-    id_keys = BY_NAME["complaint_id"].keys
-    has_id = F.exists(F.map_keys(entries), lambda key: normalized_key(key).isin(*id_keys))
-    inside = F.coalesce(*(entries_of(entries[name]) for name in ENVELOPES))
-    return F.when(may_be & ~has_id, F.coalesce(inside, entries)).otherwise(entries)
+    return _once(_once(entries, _content), _content)  # Debezium's envelope may be inside Kafka Connect's
+
+
+def _content(entries: Column) -> Column:
+    has_id = F.exists(F.map_keys(entries), lambda key: normalized_key(key).isin(*ID_KEYS))
+    inside = F.coalesce(*(entries_of(entries[name]) for name in ENVELOPES), entries)
+    return F.when(has_id, entries).otherwise(inside)
