@@ -89,7 +89,7 @@ def evaluate(
     progress("scoring")
     table = _scored(test, apart or lake, model)
     rows = table[table["label"].notna()].reset_index(drop=True)
-    notes = _notes(record, model.version, examples(apart).count() - len(table) if apart else 0)
+    notes = _notes(record, model.version, examples(apart).count() - len(table) if apart else None)
     if rows.empty:
         msg = (
             f"There is no complaint with a known outcome that the training of version {model.version} did not learn "
@@ -117,11 +117,25 @@ def evaluate(
     )
 
 
-def _notes(record: Record, version: str, left_out: int) -> tuple[str, ...]:
-    """Return what can't be judged, and how many of a file's complaints were left out."""
+def _notes(record: Record, version: str, left_out: int | None) -> tuple[str, ...]:
+    """Return which complaints are not judged, or for an older version of a file's can't be left out.
+
+    Args:
+        record: what the version learned from.
+        version: the version.
+        left_out: complaints of a file that are not judged; None without a file.
+    """
     gap = record.gap()
-    fitted = f"{left_out:,} complaints of the file are left out: version {version} was trained on them or on copies."
-    return (*([f"Version {version}: {gap}"] if gap else []), *([fitted] if left_out else []))
+    if left_out is None:
+        return (f"Version {version}: {gap}",) if gap else ()
+    if gap:
+        msg = (
+            f"Version {version} was trained by an earlier version of this project, which did not record the complaints "
+            "that it was fitted on: those in the file are judged too."
+        )
+        return (msg,)
+    sentence = f"{left_out:,} complaints of the file are left out: version {version} was trained on them or on copies."
+    return (sentence,) if left_out else ()
 
 
 def _scored(test: DataFrame, lake: Lake, model: Model) -> pd.DataFrame:

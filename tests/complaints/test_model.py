@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from ml.data.examples import examples
 from ml.training import ablation
-from tests.conftest import Trained, copy_of
+from tests.conftest import LOADED, Trained, copy_of
 
 from .conftest import Run
 
@@ -39,9 +40,24 @@ def test_evaluate_on_a_file_does_not_change_the_lake(run: Run, trained: Trained,
     answer = run("--root", lake.settings.folder, "evaluate", "--data", data, "--json")
     assert answer.code == 0
     found = json.loads(answer.out)
-    assert found["rows"] > 0
+    assert (found["rows"] > 0, found["notes"]) == (True, [])
     assert found["rows"] + found["unknown"] <= 40
     assert sorted(path.name for path in (lake.settings.folder / "tables").rglob("*.parquet")) == before
+
+
+def test_evaluate_on_a_file_leaves_out_what_the_version_was_trained_on(
+    run: Run, trained: Trained, tmp_path: Path
+) -> None:
+    lake = copy_of(trained, tmp_path / "lake")
+    answer = run("--root", lake.settings.folder, "evaluate", "--data", LOADED[1], "--json")
+    found = json.loads(answer.out)
+    known = examples(trained.lake).where("source LIKE '%snake-case%' AND label IS NOT NULL").count()
+    assert 0.2 * known < found["rows"] < 0.3 * known
+    (note,) = found["notes"]
+    assert (
+        note
+        == f"{known - found['rows']} complaints of the file are left out: version 1 was trained on them or on copies."
+    )
 
 
 def test_explore_and_models_describe_the_lake_and_its_versions(run: Run, trained: Trained, tmp_path: Path) -> None:
