@@ -34,7 +34,7 @@ def stored(database: Path) -> set[str]:
 def test_a_moved_lake_is_scored_with_its_own_model(spark: SparkSession, trained: Trained, tmp_path: Path) -> None:
     lake = copy_of(trained, tmp_path / "here")
     assert Registry(lake.settings).champion_version() == "1"
-    moved = load_settings(root=lake.settings.folder.rename(tmp_path / "moved there"))
+    moved = load_settings(root=lake.settings.folder.rename(tmp_path / "there"))
     assert score_backlog(moved, lambda *_: None) == Lake(spark, moved).read(DECISIONS).count() > 100
     registry = Registry(moved)
     version = registry.log(
