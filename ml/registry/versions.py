@@ -14,7 +14,7 @@ from typing import Any
 import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from mlflow.utils.logging_utils import disable_logging
+from mlflow.utils.logging_utils import MLFLOW_LOGGING_STREAM
 
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
@@ -56,12 +56,20 @@ class Run:
 
 
 def _log_as_others_do() -> None:
-    """Keep MLflow off the terminal: its loggers write to the root logger, and it prints nothing else."""
-    disable_logging()
+    """Keep MLflow off the terminal: its loggers write to the root logger, and what it prints is logged too.
+
+    Its own switch does not last: MLflow turns it on again when it saves a model.
+    """
+    MLFLOW_LOGGING_STREAM.write = _logged
     for name in ("mlflow", "alembic"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [], True
         logger.setLevel(logging.NOTSET if name == "mlflow" else logging.WARNING)
+
+
+def _logged(text: str) -> None:
+    if text.strip():
+        logging.getLogger("mlflow").info(text.strip())
 
 
 class VersionReader:

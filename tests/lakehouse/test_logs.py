@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mlflow.utils.logging_utils import eprint
+from mlflow.utils import logging_utils
 
 from lakehouse.logs import PACKAGES, about, log_to_file, notifier
 from lakehouse.settings import Settings
@@ -119,9 +119,16 @@ def test_json_lines_are_not_repeated_as_text(settings: Settings, capsys: pytest.
     assert "a batch is slow" in (settings.folder / "logs" / "complaints.log").read_text()
 
 
+@pytest.mark.usefixtures("_restored_logging")
 def test_mlflow_prints_nothing_by_itself(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    log_to_file(with_log(settings, log_level="info"))
     VersionReader(settings)
-    eprint("Created version '1' of model 'm'.")
-    assert logging.getLogger("mlflow").handlers == []
-    assert logging.getLogger("mlflow").propagate
+    logging_utils.enable_logging()  # as MLflow does when it saves a model
+    logging_utils.eprint("Created version '1' of model 'm'.")
+    logging.getLogger("mlflow.spark").warning("a model is large")
     assert capsys.readouterr().err == ""
+    written = (settings.folder / "logs" / "complaints.log").read_text().splitlines()
+    assert [line.partition(" INFO ")[2] or line.partition(" WARNING ")[2] for line in written] == [
+        "mlflow: Created version '1' of model 'm'.",
+        "mlflow.spark: a model is large",
+    ]
