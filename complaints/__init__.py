@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 from rich.cells import cell_len
-from rich.console import Console, JustifyMethod
+from rich.console import Console
 from rich.table import Table as Grid
 
 from complaints.cells import as_json, as_text
@@ -180,16 +180,15 @@ def print_grid(
     console = Console(highlight=False, markup=False, emoji=False)
     texts = list(zip(columns, *cells, strict=True))
     natural, narrowest = [_width(column) for column in texts], [_folded_width(column) for column in texts]
-    if not console.is_terminal:
-        console.width = _with_gaps(natural)
-    elif _with_gaps(narrowest if folds else natural) > console.width:
+    room = (console.width if console.is_terminal else sys.maxsize) - GAP * (len(columns) - 1)
+    if sum(narrowest if folds else natural) > room:
         print_records(columns, cells)
         return
+    widths = _fitted(narrowest, natural, room)
+    console.width = sum(widths) + GAP * (len(columns) - 1)
     grid = Grid(box=None, pad_edge=False)
-    for index, name in enumerate(columns):
-        is_word = natural[index] == narrowest[index]  # such as an id, which should stay in one piece
-        justify: JustifyMethod = "right" if numbers and index else "left"
-        grid.add_column(name, justify=justify, overflow="fold", no_wrap=is_word)
+    for index, (name, width) in enumerate(zip(columns, widths, strict=True)):
+        grid.add_column(name, justify="right" if numbers and index else "left", overflow="fold", width=width)
     for row in cells:
         grid.add_row(*row)
     console.print(grid)
@@ -211,8 +210,15 @@ def _folded_width(cells: Iterable[str]) -> int:
     return max((min(cell_len(word), LONG_WORD) for word in " ".join(cells).split()), default=0)
 
 
-def _with_gaps(widths: Sequence[int]) -> int:
-    return sum(widths) + GAP * (len(widths) - 1)
+def _fitted(narrowest: Sequence[int], natural: Sequence[int], room: int) -> list[int]:
+    """Return the columns' widths: what each needs at least, and an equal share of the rest, up to its whole width."""
+    widths, spare = list(narrowest), room - sum(narrowest)
+    wanting = sorted(range(len(widths)), key=lambda index: natural[index] - narrowest[index])
+    for left, index in zip(range(len(widths), 0, -1), wanting, strict=True):
+        grown = min(natural[index] - narrowest[index], spare // left)
+        widths[index] += grown
+        spare -= grown
+    return widths
 
 
 def _formatted(value: object, *, is_number: bool) -> str:

@@ -60,6 +60,15 @@ def test_a_row_that_fits_the_terminal_is_a_line(terminal: Callable[[int], None],
     assert len(printed()) == 2
 
 
+def test_columns_share_the_width_that_they_need(terminal: Callable[[int], None], printed: Printed) -> None:
+    terminal(60)
+    long = "export-2023-payday-narratives.csv.gz"
+    print_grid(("source", "95 % interval", "note"), [(long, "0.776 to 0.831", "some words that may wrap")])
+    lines = printed()
+    assert lines[1] == f"{long[:30]}  0.776 to 0.831  some words"
+    assert [line[48:] for line in lines[2:]] == ["that may", "wrap"]
+
+
 def test_a_table_wraps_between_words_and_becomes_records_where_words_would_break(
     terminal: Callable[[int], None], printed: Printed
 ) -> None:
