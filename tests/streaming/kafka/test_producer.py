@@ -73,7 +73,12 @@ def test_messages_are_compressed_and_batched_as_the_settings_say(
 ) -> None:
     asked: list[dict[str, object]] = []
     client = producing.KafkaProducer
-    monkeypatch.setattr(producing, "KafkaProducer", lambda **options: (asked.append(options), client(**options))[1])
+
+    def recorded(**options: object) -> object:
+        asked.append(options)
+        return client(**options)
+
+    monkeypatch.setattr(producing, "KafkaProducer", recorded)
     for compression in ("none", "gzip"):
         batching = kafka.producer.model_copy(update={"compression": compression, "linger_ms": 5, "batch_bytes": 1000})
         own = kafka.model_copy(update={"producer": batching})
