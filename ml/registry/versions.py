@@ -60,7 +60,7 @@ def _log_as_others_do() -> None:
 
     Its own switch does not last: MLflow turns it on again when it saves a model.
     """
-    MLFLOW_LOGGING_STREAM.write = _logged
+    MLFLOW_LOGGING_STREAM.write = _logged  # type: ignore[method-assign]
     for name in ("mlflow", "alembic"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [], True

@@ -123,8 +123,8 @@ def test_json_lines_are_not_repeated_as_text(settings: Settings, capsys: pytest.
 def test_mlflow_prints_nothing_by_itself(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     log_to_file(with_log(settings, log_level="info"))
     VersionReader(settings)
-    logging_utils.enable_logging()  # as MLflow does when it saves a model
-    logging_utils.eprint("Created version '1' of model 'm'.")
+    logging_utils.MLFLOW_LOGGING_STREAM.enabled = True  # as MLflow does when it saves a model
+    print("Created version '1' of model 'm'.", file=logging_utils.MLFLOW_LOGGING_STREAM)
     logging.getLogger("mlflow.spark").warning("a model is large")
     assert capsys.readouterr().err == ""
     written = (settings.folder / "logs" / "complaints.log").read_text().splitlines()

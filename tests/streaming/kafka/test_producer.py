@@ -9,7 +9,7 @@ from datetime import date
 from itertools import chain, count, islice, repeat
 
 import pytest
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import KafkaSettings, load_settings
@@ -72,11 +72,10 @@ def test_messages_are_compressed_and_batched_as_the_settings_say(
     broker: Broker, kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[dict[str, object]] = []
-    client = producing.KafkaProducer
 
-    def recorded(**options: object) -> object:
+    def recorded(**options: object) -> KafkaProducer:
         asked.append(options)
-        return client(**options)
+        return KafkaProducer(**options)
 
     monkeypatch.setattr(producing, "KafkaProducer", recorded)
     for compression in ("none", "gzip"):
