@@ -4,7 +4,8 @@ SELECT
     CASE WHEN l.scored_at IS NULL THEN 'no data yet'
          ELSE 'the hour up to ' || substr(CAST(l.scored_at AS STRING), 1, 16) || ' UTC' END AS shown,
     CASE WHEN l.scored_at IS NULL
-         THEN 'No stream is running: start one with `complaints live` (sample complaints) or `complaints stream`.'
+         THEN 'No stream is running: start one with `complaints live` (sample complaints) or `complaints stream`. They '
+              || 'need a model: `complaints demo` or `complaints train` makes one.'
          WHEN l.scored_at < now() - INTERVAL 10 MINUTES
          THEN 'Nothing has been decided since. If no stream is running, start one with `complaints live` (sample '
               || 'complaints) or `complaints stream`.'
