@@ -24,7 +24,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 WIDTH, TALL = 1500, 3000
 PATIENCE = 60.0  # seconds
 MOVING_SECONDS = 1.5  # that a chart's animation takes
-COLOURS = 128  # in a picture: enough for charts, and a small file
+COLOURS = 256  # in a picture: as many as a palette has; the file stays small
 CHART = "[data-test-chart-name]"
 # What each chart shows, by name: 'loading', 'error: …', 'drawn', or 'blank: …' with its text. A canvas is scaled
 # down first: reading all of its pixels again and again would slow down what is being measured. Bars, slices and lines
