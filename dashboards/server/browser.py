@@ -167,7 +167,8 @@ class Browser:
 
 def _palette(picture: Image.Image) -> Image.Image:
     """The most frequent colors of a picture: unlike a cut of all its colors, they keep those of small slices apart."""
-    frequent = sorted(picture.getcolors(picture.width * picture.height), reverse=True)[:COLOURS]
+    counted: list[Any] = picture.getcolors(picture.width * picture.height) or []
+    frequent = sorted(counted, reverse=True)[:COLOURS]
     palette = Image.new("P", (1, 1))
     palette.putpalette([channel for _, color in frequent for channel in color])
     return palette
