@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
@@ -157,53 +157,6 @@ def test_minutes_include_decisions_that_are_not_summarised_yet_and_count_nothing
     assert connection.execute(minutes).fetchall() == [(4, 2, at)]
     received = connection.execute("SELECT sum(received), sum(quarantined) FROM serving.intake").fetchall()
     assert received == [(4, 0)]
-
-
-def test_the_latest_hour_ends_at_the_latest_row_however_old_it_is_and_a_future_minute_does_not_count(
-    own: Lake, tmp_path: Path
-) -> None:
-    """The rows of `own` are of January 2026, long before any test runs."""
-    own.create([DECISIONS, QUARANTINE])
-    at = datetime(2026, 1, 2, 3, 1, tzinfo=UTC)
-    times = {"old": at - timedelta(hours=2), "latest": at, "future": datetime.now(UTC) + timedelta(days=1)}
-    rows = [{**minute(1), "minute": time, "product_family": name} for name, time in times.items()]
-    own.append(own.frame(rows, BY_MINUTE), BY_MINUTE, "test:2")
-    batches = [{"query": name, "query_id": "q", "run_id": "r", "batch_id": 1, "started_at": time}
-               for name, time in list(times.items())[:2]]  # fmt: skip
-    own.append(own.frame(batches, STREAM_HEALTH), STREAM_HEALTH, "test:2")
-    decisions = [{**decided(1, 1), "team": name, "scored_at": times[name]} for name in ("old", "latest")]
-    own.append(own.frame(decisions, DECISIONS), DECISIONS, "test:1")
-    connection = Views(home_of(own, tmp_path / "home")).connection()
-
-    def latest(column: str, view: str) -> set[str]:
-        return {name for (name,) in connection.execute(f"SELECT {column} FROM {view} WHERE in_latest_hour").fetchall()}  # noqa: S608
-
-    assert latest("product", "serving.minutes") == {"latest", "Mortgage"}
-    assert latest("query", "serving.batches") == {"latest"}
-    assert latest("team", "serving.decisions") == {"latest"}
-    assert latest("minute", "serving.intake") == {at}
-
-
-@pytest.mark.parametrize(
-    ("age", "shown", "stream"),
-    [
-        (None, "no data yet", "No stream is running: start one with `complaints live`"),
-        (timedelta(hours=1), "the hour up to {:%Y-%m-%d %H:%M} UTC", "If no stream is running, start one with"),
-        (timedelta(0), "the hour up to {:%Y-%m-%d %H:%M} UTC", "Decisions arrive"),
-    ],
-    ids=["no decision", "an hour ago", "now"],
-)
-def test_the_boards_say_which_hour_they_show_and_how_to_start_a_stream(
-    own: Lake, tmp_path: Path, age: timedelta | None, shown: str, stream: str
-) -> None:
-    own.create([DECISIONS])
-    at = datetime.now(UTC) - (age or timedelta(0))
-    rows = [{**decided(1, 1), "scored_at": at}] if age is not None else []
-    own.append(own.frame(rows, DECISIONS), DECISIONS, "test:1")
-    connection = Views(home_of(own, tmp_path / "home")).connection()
-    ((found, said),) = connection.execute("SELECT shown, stream FROM serving.latest").fetchall()
-    assert found == shown.format(at)
-    assert stream in said
 
 
 @pytest.mark.parametrize("is_open", [True, False], ids=["while it is open", "before it is opened"])
