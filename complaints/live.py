@@ -44,7 +44,7 @@ def live(invocation: Invocation, rate: float) -> None:
     _refuse_early(invocation.settings())
     with _dashboards(invocation) as address:
         click.echo(f"Dashboard: {address} (account {ACCOUNT}); Ctrl-C stops everything.")
-        report = run_plan(invocation, rate, None, Mix(**MIX), note=f"{address}   Ctrl-C stops everything")
+        report = run_plan(invocation, rate, None, Mix(**MIX), note=f"{address}\nCtrl-C stops everything")
         print_report(report)
     if not report["complete"]:
         sys.exit(1)

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table as Grid
+from rich.text import Text
 
 from complaints import Function, Invocation, json_option, print_json, terminal
 from complaints.cells import as_json
@@ -154,9 +156,7 @@ def run(
         sys.exit(1)
 
 
-def run_plan(
-    invocation: Invocation, rate: float, duration: float | None, mix: "Mix", note: str | None = None
-) -> dict[str, Any]:
+def run_plan(invocation: Invocation, rate: float, duration: float | None, mix: "Mix", note: str = "") -> dict[str, Any]:
     """Run with a live view; write the report to <root>/reports and return it.
 
     Args:
@@ -164,7 +164,7 @@ def run_plan(
         rate: complaints per minute.
         duration: minutes to send; None sends until Ctrl-C.
         mix: shares of messages other than new complaints.
-        note: a line that stays below the view.
+        note: text that stays below the view.
     """
     from bronze.load import files_of
     from streaming.runs.run import Plan
@@ -194,14 +194,14 @@ def _stored_report(folder: Path, report: dict[str, Any]) -> Path:
     return path
 
 
-def grid(view: "View", note: str | None = None) -> Grid:
+def grid(view: "View", note: str = "") -> Group:
     """Return the current state of a run as a table for the terminal, with a note below it."""
     of = "" if view.total is None else f" of {view.total:,}"
     title = f"{view.phase}: {view.sent:,}{of} sent"
-    grid = Grid("query", "rows", "last batch", box=None, title=title, caption=note)
+    grid = Grid("query", "rows", "last batch", box=None, title=title)
     for query, rows in view.rows.items():
         grid.add_row(query, f"{rows:,}", f"{view.last_batch_ms[query]:,} ms")
-    return grid
+    return Group(grid, Text(note))  # not the caption: the narrow table would break an address into lines
 
 
 def print_report(report: dict[str, Any]) -> None:
