@@ -2,9 +2,11 @@
 
 import logging
 import os
+import signal
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -165,13 +167,23 @@ def _local_session(settings: Settings) -> SparkSession:
     builder = SparkSession.builder
     for key, value in conf.items():
         builder = builder.config(key, value)
-    spark = builder.getOrCreate()
+    with _keeping_ctrl_c():
+        spark = builder.getOrCreate()
     logging.getLogger("py4j").setLevel(logging.ERROR)
     _redirect_output(spark, logs / "java.log")
     _disable_checksum_files(spark)
     _lower_compiler_priority(spark)
     _cache_classes(spark)
     return spark
+
+
+@contextmanager
+def _keeping_ctrl_c() -> Iterator[None]:
+    """Keep the caller's handler of Ctrl-C: pyspark would replace it by one that cancels all jobs and raises."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, before)
 
 
 def _redirect_output(spark: SparkSession, path: Path) -> None:
