@@ -1,10 +1,6 @@
 """Alert rules as code (`conf/alerts.yaml`): evaluated on the tables and Kafka, returned or sent to a webhook."""
 
-import http.client
 import json
-import ssl
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +11,7 @@ from pydantic import Field, model_validator
 from lakehouse.errors import ComplaintsError
 from lakehouse.rules.files import Rule, read_rules
 from lakehouse.settings import CONF
+from lakehouse.web import PostError, post
 from monitoring.measures import Measure, MeasureName
 
 WEBHOOK_SECONDS = 10
@@ -126,40 +123,8 @@ def send(alerts: Iterable[Alert], webhook: str) -> None:
     alerts = list(alerts)
     text = "\n".join(str(alert) for alert in alerts)
     body = json.dumps({"text": text, "alerts": [asdict(alert) for alert in alerts]}).encode()
-    request = urllib.request.Request(webhook, body, {"Content-Type": "application/json"})  # noqa: S310 - as checked
     try:
-        _opener().open(request, timeout=WEBHOOK_SECONDS).close()
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        msg = f"The webhook did not accept the alerts ({_reason(error)}): check COMPLAINTS_ALERTS__WEBHOOK."
-        raise ComplaintsError(msg) from None  # the error may contain the address, which is a secret
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    """Return an opener for http and https that follows no redirects: only the configured address is used."""
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler,
-        urllib.request.HTTPHandler,
-        urllib.request.HTTPSHandler,
-        urllib.request.HTTPErrorProcessor,
-        urllib.request.HTTPDefaultErrorHandler,
-        urllib.request.UnknownHandler,
-    ):
-        opener.add_handler(handler())
-    return opener
-
-
-def _reason(error: Exception) -> str:
-    """Return the reason in words that can't contain the address."""
-    found = getattr(error, "reason", error)
-    match error, found:
-        case urllib.error.HTTPError(), _:
-            return f"it answered {error.code}"
-        case _, TimeoutError():
-            return f"no answer for {WEBHOOK_SECONDS} s"
-        case _, ssl.SSLError():
-            return "its certificate is not trusted, or it does not speak TLS"
-        case _, OSError(strerror=str()):
-            return str(found.strerror)
-        case _:
-            return "its address can't be used"
+        post(webhook, body, {"Content-Type": "application/json"}, seconds=WEBHOOK_SECONDS)
+    except PostError as error:
+        msg = f"The webhook did not accept the alerts ({error}): check COMPLAINTS_ALERTS__WEBHOOK."
+        raise ComplaintsError(msg) from None
