@@ -49,10 +49,10 @@ class Deployment:
             raise ComplaintsError(msg)
         return self.jobs[name]
 
-    def settings(self) -> dict[str, str]:
-        """Return the environment of the job `load`: where its tables, volumes and model are."""
-        with asking("show the job load"):
-            job = self.client.jobs.get(self.job("load")).settings
+    def settings(self, name: str = "load") -> dict[str, str]:
+        """Return the environment of a job: where its tables, volumes and model are."""
+        with asking(f"show the job {name}"):
+            job = self.client.jobs.get(self.job(name)).settings
         clusters = [cluster.new_cluster for cluster in (job.job_clusters if job else None) or []]
         return next((cluster.spark_env_vars for cluster in clusters if cluster and cluster.spark_env_vars), {})
 

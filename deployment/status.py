@@ -1,5 +1,6 @@
 """Whether a deploy would succeed, and the deployment's state: one line per check, each problem with its remedy."""
 
+import re
 from collections.abc import Sequence
 from functools import cache
 
@@ -13,7 +14,7 @@ from lakehouse.checks import Check, Finding, run_checks
 from lakehouse.errors import ComplaintsError
 
 NEEDED = {"USE_CATALOG", "CREATE_SCHEMA"}
-KEYS = {"kafka-username", "kafka-password"}
+_SECRET = re.compile(r"\{\{secrets/[^/}]+/([^}]+)\}\}")  # as a cluster's environment refers to one
 
 
 class Status:
@@ -106,15 +107,19 @@ class Status:
     def _secrets(self) -> str:
         if not self._bundle.value("kafka_servers"):
             return "not needed: kafka_servers is not set, only files are loaded"
+        given = self.deployment().settings("stream").values()
+        needed = sorted({key for value in given for key in _SECRET.findall(value)})
+        if not needed:
+            return "not needed: the stream's settings refer to none"
         scope = self._value("secret_scope")
         put = f"`databricks secrets put-secret {scope} KEY`"
         absent = f"There is no secret scope {scope}: deploy again to create it, then set its keys with {put}."
         with asking(f"list the secrets of {scope}", missing=absent):
-            missing = KEYS - {secret.key for secret in self.client().secrets.list_secrets(scope)}
-        if missing:
-            msg = f"The scope {scope} has no {' and no '.join(sorted(missing))}, so the stream can't start: {put}."
+            found = {secret.key for secret in self.client().secrets.list_secrets(scope)}
+        if missing := [key for key in needed if key not in found]:
+            msg = f"The scope {scope} has no {' and no '.join(missing)}, so the stream can't start: {put}."
             raise ComplaintsError(msg)
-        return f"{scope} has both Kafka secrets"
+        return f"{scope} has {' and '.join(needed)}"
 
     def _deployed(self) -> str:
         try:

@@ -181,7 +181,7 @@ def test_without_kafkas_secrets_the_stream_would_not_start(prod: Terminal) -> No
         client.secrets.put_secret("complaints", key, string_value="made up")
     answer = prod("status")
     assert answer.code == 0, answer.out
-    assert line(answer, "secrets") == "ok       complaints has both Kafka secrets"
+    assert line(answer, "secrets") == "ok       complaints has kafka-password and kafka-username"
     jobs = ("load", "maintain", "quality", "setup", "stream", "train")
     assert line(answer, "jobs").endswith("; ".join(f"{job} never ran" for job in jobs))
     assert "complaints.ml.complaint_resolution: no champion yet" in line(answer, "model")
