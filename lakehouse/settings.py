@@ -29,6 +29,7 @@ from lakehouse.settings_sections import (
     CostSettings,
     GridSettings,
     MonitoringSettings,
+    OAuthSettings,
     Section,
     SqlSettings,
     StreamingSettings,
@@ -42,7 +43,11 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 NOT_SETTINGS = {"COMPLAINTS_JARS"}  # the location of the jars, read before the settings
 SCHEMA = r"^[a-z_][a-z0-9_]{0,99}$"
 Environment = Literal["local", "dev", "staging", "prod"]
-SECRETS = {"kafka.password", "superset.metadata", "superset.warehouse", "alerts.webhook"}
+SECRETS = {
+    *("kafka.password", "kafka.oauth.client_secret"),
+    "kafka.oauth.token_url",  # not a secret, but a wrong one may contain a password
+    *("superset.metadata", "superset.warehouse", "alerts.webhook"),
+}
 
 
 class SchemaSettings(Section):
@@ -103,9 +108,12 @@ class KafkaSettings(Section):
 
     bootstrap_servers: str | None = None
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
     username: str | None = None
     password: SecretStr | None = None
+    oauth: OAuthSettings
     ca_file: Path | None = None
+    client_file: Path | None = None
     group: str = Field(min_length=1)
     producer: ProducerSettings
     input: TopicSettings

@@ -99,15 +99,26 @@ class MonitoringSettings(Section):
     log_file: Path | None = None
 
 
-def _web_address(secret: SecretStr) -> SecretStr:
+def _secret_web_address(secret: SecretStr) -> SecretStr:
     """Validate an address that is itself a secret, so the error never repeats it."""
-    value = secret.get_secret_value()
+    _web_address(secret.get_secret_value())
+    return secret
+
+
+def _web_address(value: str) -> str:
     is_plain = value.isascii() and value.isprintable() and " " not in value
     parts = urlsplit(value) if is_plain else urlsplit("")
     if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and _is_here(parts.hostname))):
         msg = "must begin with https://, or with http:// where the host is this machine (127.0.0.1, localhost)"
         raise ValueError(msg)
-    return secret
+    return value
+
+
+def _address_without_login(value: str) -> str:
+    if "@" in urlsplit(_web_address(value)).netloc:
+        msg = "must hold no user name and no password, which are settings of their own"
+        raise ValueError(msg)
+    return value
 
 
 def _is_here(host: str) -> bool:
@@ -121,4 +132,17 @@ class AlertSettings(Section):
     """How often a stream evaluates the alert rules, and where alerts go besides the terminal."""
 
     minutes: float | None = Field(gt=0, le=1440)
-    webhook: Annotated[SecretStr, AfterValidator(_web_address)] | None = None
+    webhook: Annotated[SecretStr, AfterValidator(_secret_web_address)] | None = None
+
+
+class OAuthSettings(Section):
+    """The client credentials of `kafka.sasl_mechanism` OAUTHBEARER: where a token is requested, and as which client.
+
+    Source: RFC 6749, section 4.4.
+    """
+
+    token_url: Annotated[str, AfterValidator(_address_without_login)] | None = None
+    client_id: str | None = None
+    client_secret: SecretStr | None = None
+    scope: str | None = None
+    ca_file: Path | None = None

@@ -207,4 +207,4 @@ def _publish_tombstone(settings: Settings, servers: str, complaint_id: int) -> N
         finally:
             producer.close()
     except (KafkaError, OSError, ValueError) as error:
-        raise unreachable(servers, error) from error
+        raise unreachable(settings.kafka, servers, error) from error

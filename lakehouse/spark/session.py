@@ -99,13 +99,15 @@ EVERYWHERE_CONF = {
     # Rows of one complaint that a window buffers as objects before it can spill: the default, 4,096 rows, has no
     # limit in bytes.
     "spark.sql.windowExec.buffer.in.memory.threshold": "64",
+    # The plan of a stream that hasn't started shows the options of its source as they are, with Kafka's login.
+    "spark.sql.redaction.string.regex": r'LoginModule required(?:\s+[\w.]+="(?:[^"\\]|\\.)*")+;',
 }
 
 
-def kafka_login_module(settings: Settings) -> str:
-    """The login class of Spark's Kafka connector; the Databricks runtime has it in a shaded package."""
+def kafka_security_package(settings: Settings) -> str:
+    """The package of the Kafka connector's security classes; the Databricks runtime has the connector shaded."""
     shaded = "" if settings.platform.starts_spark else "kafkashaded."
-    return f"{shaded}org.apache.kafka.common.security.plain.PlainLoginModule"
+    return f"{shaded}org.apache.kafka.common.security"
 
 
 def start_session(settings: Settings) -> SparkSession:

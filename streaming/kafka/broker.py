@@ -49,15 +49,22 @@ class Broker:
     Args:
         folder: its folder, created if missing; an existing one must be empty or a broker's.
         port: the port on 127.0.0.1; None picks a free one, which later starts of this object reuse.
-        extra: broker settings that override the defaults.
+        extra: broker settings that override the defaults, such as further listeners with their security.
+        properties: Java system properties of the broker.
     """
 
     def __init__(
-        self, folder: Path, *, port: int | None = None, extra: Mapping[str, str] = MappingProxyType({})
+        self,
+        folder: Path,
+        *,
+        port: int | None = None,
+        extra: Mapping[str, str] = MappingProxyType({}),
+        properties: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.folder = folder.absolute()
         self._port = port
         self._extra = dict(extra)
+        self._properties = [f"-D{name}={value}" for name, value in properties.items()]
         # A stream starts its broker in a worker thread and stops it in the main thread.
         self._lock = FileLock(self.folder / "broker.lock", thread_local=False)
         self._child: subprocess.Popen[bytes] | None = None
@@ -184,7 +191,8 @@ class Broker:
 
     def _command(self, *arguments: str) -> list[str]:
         java = str(find_java().executable)
-        return [java, *_JVM, "-Dlog4j2.configurationFile=log4j2.properties", "-cp", broker_classpath(), *arguments]
+        properties = ["-Dlog4j2.configurationFile=log4j2.properties", *self._properties]
+        return [java, *_JVM, *properties, "-cp", broker_classpath(), *arguments]
 
     def _run_format(self) -> None:
         command = self._command("kafka.tools.StorageTool", "format", "-t", _new_cluster_id(), "-c", "format.properties")

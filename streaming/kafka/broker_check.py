@@ -39,7 +39,7 @@ def _describe_external(kafka: KafkaSettings, servers: str) -> str:
             brokers = len(admin.describe_cluster()["brokers"])
             missing = {kafka.input.name, kafka.predictions.name} - set(admin.list_topics())
     except (KafkaError, OSError, ValueError) as error:
-        raise unreachable(servers, error) from error
+        raise unreachable(kafka, servers, error) from error
     note = (
         f"; `complaints topics create` creates {', '.join(sorted(missing))}" if missing else ", both topics are there"
     )
@@ -66,7 +66,7 @@ def _round_trip(kafka: KafkaSettings, servers: str) -> None:
             consumer.seek(position, sent.offset)
             received = next(iter(consumer), None)
     except KafkaError as error:
-        raise unreachable(servers, error) from error
+        raise unreachable(kafka, servers, error) from error
     if received is None or received.value != MESSAGE:
         msg = (
             f"The embedded broker took a message and didn't give it back within {SECONDS} s: is the machine overloaded?"

@@ -19,6 +19,7 @@ from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError, NoError
 from kafka.structs import OffsetAndMetadata
 
+from lakehouse.errors import ComplaintsError
 from lakehouse.settings import KafkaSettings
 from streaming.kafka.origin import Origin, topic_id_of
 from streaming.kafka.topics import TIMEOUT_MS, client_config
@@ -96,7 +97,7 @@ class GroupCommitter:
                     if not self.is_made_again():
                         _check(admin.alter_group_offsets(self._kafka.group, offsets))
                     failures = 0
-            except (KafkaError, OSError, ValueError) as error:
+            except (KafkaError, OSError, ValueError, ComplaintsError) as error:  # the last: no token at the moment
                 failures += 1
                 if failures == WARN_AFTER:  # a new or restarted broker needs a few seconds to load its groups
                     log.warning("The offsets of the group %s can't be committed: %s", self._kafka.group, error)

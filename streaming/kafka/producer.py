@@ -182,7 +182,7 @@ class Producer:
                 allow_auto_create_topics=False,
             )
         except (KafkaError, OSError, ValueError) as error:
-            raise unreachable(self._bootstrap_servers, error) from error
+            raise unreachable(self._kafka, self._bootstrap_servers, error) from error
         try:
             client.partitions_for(topic.name)
         except KafkaError as error:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -13,6 +12,7 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import KafkaSettings, TopicSettings
+from streaming.kafka.security import python_options, settings_to_check
 
 TIMEOUT_MS = 10_000
 NONE: Mapping[str, str | int] = MappingProxyType({})
@@ -22,48 +22,26 @@ def client_config(kafka: KafkaSettings, bootstrap_servers: str) -> dict[str, Any
     """Return the options shared by all kafka-python clients: the broker address and authentication.
 
     Args:
-        kafka: the settings; with a user name, clients authenticate by SASL PLAIN.
+        kafka: the settings.
         bootstrap_servers: ``host:port``, several separated by commas.
 
     Raises:
-        ComplaintsError: the protocol needs a user name and a password and one is missing, or `kafka.ca_file` doesn't
-            exist.
+        ComplaintsError: a setting of the protocol or mechanism is missing, a file can't be used, or the token endpoint
+            gives no token.
     """
-    config: dict[str, Any] = {
+    return {
         "bootstrap_servers": [server.strip() for server in bootstrap_servers.split(",")],
-        "security_protocol": kafka.security_protocol,
         "client_id": kafka.group,
         "bootstrap_timeout_ms": TIMEOUT_MS,
+        **python_options(kafka),
     }
-    if kafka.ca_file is not None:
-        config["ssl_cafile"] = str(_readable(kafka.ca_file))
-    if kafka.security_protocol.startswith("SASL"):
-        if kafka.username is None or kafka.password is None:
-            msg = (
-                f"kafka.security_protocol is {kafka.security_protocol}, but user name or password is missing: "
-                "set COMPLAINTS_KAFKA__USERNAME and COMPLAINTS_KAFKA__PASSWORD."
-            )
-            raise ComplaintsError(msg)
-        config |= {
-            "sasl_mechanism": "PLAIN",
-            "sasl_plain_username": kafka.username,
-            "sasl_plain_password": kafka.password.get_secret_value(),
-        }
-    return config
 
 
-def _readable(ca_file: Path) -> Path:
-    if not ca_file.is_file():
-        msg = f"kafka.ca_file is {ca_file}, and there is no such file: name one with certificates in PEM, or none."
-        raise ComplaintsError(msg)
-    return ca_file
-
-
-def unreachable(bootstrap_servers: str, error: Exception) -> ComplaintsError:
+def unreachable(kafka: KafkaSettings, bootstrap_servers: str, error: Exception) -> ComplaintsError:
     """Return the error for a client that can't reach the broker or isn't authorized."""
     return ComplaintsError(
         f"The Kafka broker at {bootstrap_servers} can't be used ({error}): check that it runs, "
-        "and the settings kafka.bootstrap_servers, security_protocol, username, password and ca_file."
+        f"and the settings {settings_to_check(kafka)}."
     )
 
 
@@ -100,11 +78,11 @@ def admin_client(kafka: KafkaSettings, bootstrap_servers: str) -> Iterator[Kafka
     try:
         admin = KafkaAdminClient(**client_config(kafka, bootstrap_servers), request_timeout_ms=TIMEOUT_MS)
     except (KafkaError, OSError, ValueError) as error:
-        raise unreachable(bootstrap_servers, error) from error
+        raise unreachable(kafka, bootstrap_servers, error) from error
     try:
         yield admin
     except KafkaError as error:
-        raise unreachable(bootstrap_servers, error) from error
+        raise unreachable(kafka, bootstrap_servers, error) from error
     finally:
         admin.close()
 
@@ -124,11 +102,11 @@ def consumer_of(
     try:
         consumer = KafkaConsumer(**config, enable_auto_commit=False, consumer_timeout_ms=wait_ms, **options)
     except (KafkaError, OSError, ValueError) as error:
-        raise unreachable(bootstrap_servers, error) from error
+        raise unreachable(kafka, bootstrap_servers, error) from error
     try:
         yield consumer
     except KafkaError as error:
-        raise unreachable(bootstrap_servers, error) from error
+        raise unreachable(kafka, bootstrap_servers, error) from error
     finally:
         consumer.close()
 

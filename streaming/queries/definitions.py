@@ -23,7 +23,7 @@ from gold.decisions import decisions
 from lakehouse.heap import heap_bytes
 from lakehouse.logs import about
 from lakehouse.spark.planned import Planned
-from lakehouse.spark.session import kafka_login_module
+from lakehouse.spark.session import kafka_security_package
 from lakehouse.step import Step
 from lakehouse.tables.commits import Guard
 from lakehouse.tables.lake import Lake
@@ -34,6 +34,7 @@ from silver.expectations import Expectation, load_expectations
 from silver.refine import refined
 from silver.standardize import load_taxonomy
 from streaming.kafka.origin import resume_topic
+from streaming.kafka.security import spark_options
 from streaming.queries.checkpoints import check_checkpoint
 from streaming.queries.ingest import IngestBatch
 from streaming.queries.refine import RefineBatch
@@ -211,22 +212,14 @@ class _LazyBatchWriter:
 
 
 def spark_kafka_options(lake: Lake, bootstrap_servers: str) -> dict[str, str]:
-    """Return Spark's Kafka options from the settings: servers and security."""
+    """Return Spark's Kafka options from the settings: servers and security.
+
+    Raises:
+        ComplaintsError: a security setting is missing, or a file that one names can't be used.
+    """
     kafka = lake.settings.kafka
-    options = {
+    return {
         "kafka.bootstrap.servers": bootstrap_servers,
-        "kafka.security.protocol": kafka.security_protocol,
         "kafka.max.request.size": str(kafka.input.max_message_bytes),
+        **spark_options(kafka, kafka_security_package(lake.settings)),
     }
-    if kafka.ca_file is not None:
-        options |= {"kafka.ssl.truststore.type": "PEM", "kafka.ssl.truststore.location": str(kafka.ca_file)}
-    if kafka.username and kafka.password:
-        user, password = (_quoted(text) for text in (kafka.username, kafka.password.get_secret_value()))
-        module = kafka_login_module(lake.settings)
-        options["kafka.sasl.mechanism"] = "PLAIN"
-        options["kafka.sasl.jaas.config"] = f"{module} required username={user} password={password};"
-    return options
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -168,15 +168,23 @@ class Supervisor:
 # An exception as Python or Java prints it: class, then message.
 _RAISED = re.compile(r"^(?:Caused by: )?((?:[A-Za-z_]+[.$])*[A-Za-z_]*(?:Error|Exception)): (.+)$")
 _WRAPPERS = ("Py4JException", "StreamingQueryException", "SparkException")
+# Kafka's client in Spark was rejected, got no token, or can't read its certificates.
+_REJECTED = re.compile(r"S(?:as|s)lAuthenticationException|Failed to (?:create new KafkaAdminClient|construct kafka)")
+_HINT = "; check the security settings of kafka: `complaints setup` connects with them"
 
 
 def failure(query: StreamingQuery) -> str:
-    """Return in one line why a query ended: the innermost error with its class name."""
+    """Return in one line why a query ended: the innermost error with its class name, and a hint where Kafka rejects."""
     error = query.exception()
     if error is None:
         return "it stopped without an error"
-    errors = [match for line in str(error).splitlines() if (match := _RAISED.match(line.strip()))]
+    text = str(error)
+    return _innermost(text) + (_HINT if _REJECTED.search(text) else "")
+
+
+def _innermost(text: str) -> str:
+    errors = [match for line in text.splitlines() if (match := _RAISED.match(line.strip()))]
     inner = [match for match in errors if not match[1].endswith(_WRAPPERS)] or errors
     if not inner:
-        return str(error).strip().partition("\n")[0][:500]
+        return text.strip().partition("\n")[0][:500]
     return f"{re.split(r'[.$]', inner[-1][1])[-1]}: {inner[-1][2][:500]}"

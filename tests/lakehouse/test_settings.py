@@ -66,6 +66,12 @@ def test_a_group_can_be_json_and_an_empty_variable_is_ignored(monkeypatch: pytes
         ("COMPLAINTS_SPARK__MEMORY", "3 GB", "The setting spark.memory is '3 GB'"),
         ("COMPLAINTS_LAKE__LOG_RETENTION", "a week", "must read like 'interval 7 days'"),
         ("COMPLAINTS_KAFKA__SECURITY_PROTOCOL", "TLS", "'PLAINTEXT', 'SSL', 'SASL_PLAINTEXT' or 'SASL_SSL'"),
+        ("COMPLAINTS_KAFKA__SASL_MECHANISM", "GSSAPI", "'PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512' or 'OAUTHBEARER'"),
+        (
+            "COMPLAINTS_KAFKA__OAUTH__TOKEN_URL",
+            "http://id.example.org",
+            "oauth.token_url is wrong (a str): must begin",
+        ),
         ("COMPLAINTS_KAFKA__INPUT__NAME", "a topic", "The setting kafka.input.name is 'a topic'"),
         ("COMPLAINTS_ML__KEEP_FEATURES", "1.5", "ml.keep_features is '1.5': must be a share below 1, or a whole"),
         ("COMPLAINTS_ENVIRONMENT", "test", "environment is 'test', but only local, dev, staging, prod are known"),
@@ -126,19 +132,34 @@ def test_provenance_names_the_layer_of_each_value(monkeypatch: pytest.MonkeyPatc
     assert by_key.keys() == sources().keys()
 
 
-@pytest.mark.parametrize("variable", ["COMPLAINTS_KAFKA__PASSWORD", "COMPLAINTS_KAFKA"])
-def test_a_secret_is_masked_wherever_it_comes_from(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
-    monkeypatch.setenv(variable, "hunter2" if variable.endswith("PASSWORD") else '{"password": "hunter2"}')
-    assert sources()["kafka.password"] == ("**********", "environment variable")
+@pytest.mark.parametrize(
+    ("variable", "value", "key"),
+    [
+        ("COMPLAINTS_KAFKA__PASSWORD", "hunter2", "kafka.password"),
+        ("COMPLAINTS_KAFKA", '{"password": "hunter2"}', "kafka.password"),
+        ("COMPLAINTS_KAFKA__OAUTH__CLIENT_SECRET", "hunter2", "kafka.oauth.client_secret"),
+        ("COMPLAINTS_KAFKA__OAUTH", '{"client_secret": "hunter2"}', "kafka.oauth.client_secret"),
+    ],
+)
+def test_a_secret_is_masked_wherever_it_comes_from(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, key: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert sources()[key] == ("**********", "environment variable")
     settings = load_settings()
-    assert settings.kafka.password is not None
-    assert settings.kafka.password.get_secret_value() == "hunter2"
+    secrets = [settings.kafka.password, settings.kafka.oauth.client_secret]
+    assert [secret.get_secret_value() for secret in secrets if secret] == ["hunter2"]
     assert "hunter2" not in f"{settings!r} {settings.model_dump_json()}"
 
 
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [("COMPLAINTS_KAFKA__PASSWORD__X", "hunter2"), ("COMPLAINTS_KAFKA", '["hunter2"]')],
+    [
+        ("COMPLAINTS_KAFKA__PASSWORD__X", "hunter2"),
+        ("COMPLAINTS_KAFKA", '["hunter2"]'),
+        ("COMPLAINTS_KAFKA__OAUTH__CLIENT_SECRET__X", "hunter2"),
+        ("COMPLAINTS_KAFKA__OAUTH__TOKEN_URL", "https://me:" + "hunter2@id.example.org/token"),
+    ],
 )
 def test_an_error_never_shows_a_secret(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
     monkeypatch.setenv(variable, value)

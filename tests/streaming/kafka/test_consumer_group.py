@@ -10,9 +10,11 @@ from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient
 from kafka.errors import RetriableError
 
+from lakehouse.errors import ComplaintsError
 from lakehouse.settings import KafkaSettings, Settings
 from lakehouse.setup.jars import kafka_tools_classpath
 from lakehouse.setup.java import find_java
+from streaming.kafka import consumer_group
 from streaming.kafka.broker import Broker
 from streaming.kafka.consumer_group import GroupCommitter
 from streaming.kafka.topics import client_config, ensure_topics
@@ -98,3 +100,20 @@ def test_a_broker_that_is_down_blocks_nothing_and_the_commit_is_retried(
         wait_until(lambda: committed(client, kafka) == {0: 1, 1: 2}, 60, "the commit after the broker came back")
         client.close()
     broker.stop()
+
+
+def test_a_token_endpoint_that_is_down_for_a_moment_ends_no_commits(
+    kafka: KafkaSettings, shared_broker: Broker, admin: KafkaAdminClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([ComplaintsError("no token at the moment")])
+
+    def config(*arguments: Any) -> dict[str, Any]:  # noqa: ANN401
+        if error := next(answers, None):
+            raise error
+        return client_config(*arguments)
+
+    monkeypatch.setattr(consumer_group, "client_config", config)
+    monkeypatch.setattr(consumer_group, "RETRY_SECONDS", 0.1)
+    with GroupCommitter(kafka, shared_broker.bootstrap_servers) as committer:
+        committer.take(done(p0=2, p1=3))
+        wait_until(lambda: committed(admin, kafka) == {0: 2, 1: 3}, 30, "the commit once there was a token")

@@ -1,152 +1,222 @@
-"""An external Kafka with TLS and SASL: every client of the project connects, or says why it can't."""
+"""An external Kafka with TLS and each way to authenticate: every client connects, or says why it can't."""
 
-import datetime as dt
-import ipaddress
+import logging
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-from kafka import TopicPartition
 from pydantic import SecretStr
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from bronze.tables import COMPLAINTS as BRONZE
-from gold.tables import DECISIONS
 from lakehouse.errors import ComplaintsError
-from lakehouse.settings import Settings, load_settings
+from lakehouse.settings import KafkaSettings, Settings, load_settings
 from lakehouse.tables.lake import Lake
 from monitoring.kafka_status import lag
 from streaming.batch.load import follow
 from streaming.kafka import topics
-from streaming.kafka.broker import HOST, Broker, _free_port
 from streaming.kafka.broker_check import check_broker
 from streaming.kafka.consumer_group import GroupCommitter
 from streaming.kafka.generator import Message
+from streaming.kafka.oauth import Tokens
 from streaming.kafka.producer import Producer
-from streaming.kafka.topics import consumer_of, ensure_topics
+from streaming.kafka.topics import client_config, consumer_of, ensure_topics
 from streaming.queries.definitions import Queries, Trigger, spark_kafka_options
-from streaming.queries.score import Publishing, messages, publish
+from streaming.queries.score import Publishing, publish
 from streaming.tables import TABLES
 from tests.stream_fixtures import wait_until
 
-USER, PASSWORD = "triage", 'pass "word" \\ of many signs'
-PEM = serialization.Encoding.PEM
-
-
-def signed(subject: str, key: ec.EllipticCurvePrivateKey, issuer: str, by: ec.EllipticCurvePrivateKey) -> bytes:
-    """Return a certificate for 127.0.0.1 that is valid today."""
-    is_ca = subject == issuer
-    now = dt.datetime.now(dt.UTC)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]))
-        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(HOST))]), critical=False)
-    )
-    return builder.sign(by, hashes.SHA256()).public_bytes(PEM)
-
-
-def certificates(folder: Path) -> tuple[Path, Path]:
-    """Return the files of a CA certificate and of a broker's key with a certificate signed by that CA."""
-    authority, broker = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    ca_file, key_file = folder / "ca.pem", folder / "broker.pem"
-    ca_file.write_bytes(signed("authority", authority, "authority", authority))
-    private = broker.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    key_file.write_bytes(private + signed("broker", broker, "authority", authority))
-    return ca_file, key_file
+from .secure_broker import PASSWORD, SCRAM, SECRETS, WAYS, SecureBroker
 
 
 @pytest.fixture(scope="module")
-def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Settings for a broker whose client listener requires TLS and a password."""
-    folder = tmp_path_factory.mktemp("secure")
-    ca_file, key_file = certificates(folder)
-    inner, port, controller = (_free_port() for _ in range(3))
-    listeners = f"PLAINTEXT://{HOST}:{inner},SASL_SSL://{HOST}:{port}"
-    escaped = PASSWORD.replace("\\", "\\\\").replace('"', '\\"').replace("\\", "\\\\")  # for Java, then for its file
-    module = "org.apache.kafka.common.security.plain.PlainLoginModule"
-    extra = {
-        "listeners": f"{listeners},CONTROLLER://{HOST}:{controller}",
-        "advertised.listeners": listeners,
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT",
-        "controller.quorum.voters": f"1@{HOST}:{controller}",
-        "ssl.keystore.type": "PEM",
-        "ssl.keystore.location": str(key_file),
-        "sasl.enabled.mechanisms": "PLAIN",
-        "listener.name.sasl_ssl.plain.sasl.jaas.config": f'{module} required user_{USER}="{escaped}";',
-    }
-    settings = load_settings(root=folder / "lake")
-    kafka = settings.kafka.model_copy(
-        update={
-            "bootstrap_servers": f"{HOST}:{port}",
-            "security_protocol": "SASL_SSL",
-            "username": USER,
-            "password": SecretStr(PASSWORD),
-            "ca_file": ca_file,
-        }
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureBroker]:
+    broker = SecureBroker(tmp_path_factory.mktemp("secure"), load_settings().kafka)
+    with broker.running():
+        yield broker
+
+
+def with_kafka(settings: Settings, kafka: KafkaSettings) -> Settings:
+    return settings.model_copy(update={"kafka": kafka})
+
+
+def sent(kafka: KafkaSettings, count: int) -> int:
+    """Create the topics and send messages; returns how many the broker acknowledged."""
+    servers = str(kafka.bootstrap_servers)
+    ensure_topics(kafka, servers)
+    messages = (Message(b"%d" % number, b"a complaint", "new") for number in range(count))
+    report = Producer(kafka, servers).produce(
+        messages, rate_per_minute=float("inf"), total=count, stop=threading.Event()
     )
-    with Broker(folder / "broker", port=inner, extra=extra):
-        yield settings.model_copy(update={"kafka": kafka})
+    assert report.failed == {}
+    return report.sent
 
 
-def test_messages_and_decisions_pass_through_tls_and_a_password(secure: Settings, lake: Lake) -> None:
-    kafka, servers = secure.kafka, str(secure.kafka.bootstrap_servers)
-    assert len(ensure_topics(kafka, servers)) == 2
-    assert check_broker(secure).endswith("answers with 1 broker, both topics are there")
-    sent = (Message(b"%d" % number, b"a complaint", "new") for number in range(20))
-    report = Producer(kafka, servers).produce(sent, rate_per_minute=float("inf"), total=20, stop=threading.Event())
-    assert (report.sent, report.failed) == (20, {})
+def publish_one(lake: Lake, kafka: KafkaSettings) -> None:
+    decision = lake.spark.range(1).select(F.lit("7").alias("key"), F.lit("a decision").alias("value"))
+    own = Lake(lake.spark, with_kafka(lake.settings, kafka))
+    options = spark_kafka_options(own, str(kafka.bootstrap_servers))
+    publish(decision, Publishing(kafka.predictions.name, options))
 
-    own = Lake(lake.spark, lake.settings.model_copy(update={"kafka": kafka}))
+
+@pytest.mark.parametrize("way", WAYS)
+def test_messages_reach_bronze_and_decisions_are_published(secure: SecureBroker, lake: Lake, way: str) -> None:
+    kafka = secure.kafka(way)
+    servers = str(kafka.bootstrap_servers)
+    assert sent(kafka, 20) == 20
+    own = Lake(lake.spark, with_kafka(lake.settings, kafka))
     own.create(TABLES)
     options = spark_kafka_options(own, servers)
     follow(Queries(own).ingest(options, Trigger(until_done=True)), lambda _: None)
     assert own.read(BRONZE).count() == 20
-    row = {column.name: F.lit(None).cast(column.type) for column in DECISIONS.columns}
-    decision = own.spark.range(1).select(
-        *(value.alias(name) for name, value in (row | {"complaint_id": F.lit(7)}).items())
-    )
-    publish(messages(decision), Publishing(kafka.predictions.name, options))
-    with consumer_of(kafka, servers) as consumer:
+    publish_one(own, kafka)
+    with consumer_of(kafka, servers, options={"auto_offset_reset": "earliest"}) as consumer:
         consumer.subscribe([kafka.predictions.name])
-        positions = [TopicPartition(kafka.predictions.name, number) for number in range(2)]
-        assert sum(consumer.end_offsets(positions).values()) == 1
+        assert next(iter(consumer)).value == b"a decision"
 
+
+@pytest.mark.parametrize("way", ["PLAIN", "OAUTHBEARER"])
+def test_checks_lag_and_commits_authenticate_too(secure: SecureBroker, settings: Settings, way: str) -> None:
+    kafka = secure.kafka(way)
+    servers = str(kafka.bootstrap_servers)
+    ensure_topics(kafka, servers)
+    assert check_broker(with_kafka(settings, kafka)).endswith("answers with 1 broker, both topics are there")
     with GroupCommitter(kafka, servers) as committer:
         ends = {kafka.input.name: {"0": 7, "1": 9}}
         committer.take({"name": "ingest", "sources": [{"endOffset": ends}]})
-        group = kafka.group
-        wait_until(
-            lambda: [p.committed for p in lag(kafka, servers, group, kafka.input.name)] == [7, 9], 60, "a commit"
-        )
+        topic = kafka.input.name
+        wait_until(lambda: [p.committed for p in lag(kafka, servers, kafka.group, topic)] == [7, 9], 60, "a commit")
+
+
+def wrong(secure: SecureBroker, way: str) -> KafkaSettings:
+    """Settings of a client that the broker, or the token endpoint, rejects."""
+    kafka = secure.kafka(way)
+    changes: dict[str, dict[str, Any]] = {
+        "PLAIN": {"password": SecretStr("another-secret")},
+        "SCRAM-SHA-256": {"password": SecretStr("another-secret")},
+        "SCRAM-SHA-512": {"username": "nobody"},
+        "OAUTHBEARER": {"oauth": kafka.oauth.model_copy(update={"client_secret": SecretStr("another-secret")})},
+        "certificate": {"client_file": secure.stranger},
+        "PLAIN and certificate": {"client_file": None},
+    }
+    return kafka.model_copy(update=changes[way])
+
+
+def shows_no_secret(text: str) -> bool:
+    return not any(secret in text for secret in (*SECRETS, "another-secret"))
+
+
+# The settings that the sentence names, by way.
+NAMED = {
+    **dict.fromkeys(
+        ("PLAIN", *SCRAM, "PLAIN and certificate"),
+        "kafka.bootstrap_servers, security_protocol, sasl_mechanism, username, password, ca_file and client_file.",
+    ),
+    "certificate": "kafka.bootstrap_servers, security_protocol, ca_file and client_file.",
+    "OAUTHBEARER": "gave no token (it answered 401): check kafka.oauth.token_url, client_id, scope and ca_file, and "
+    "COMPLAINTS_KAFKA__OAUTH__CLIENT_SECRET.",
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_rejected_client_says_which_settings_to_check(
+    secure: SecureBroker, way: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(topics, "TIMEOUT_MS", 1_000)
+    kafka = wrong(secure, way)
+    with caplog.at_level(logging.INFO), pytest.raises(ComplaintsError) as error:
+        ensure_topics(kafka, str(kafka.bootstrap_servers))
+    assert str(error.value).endswith(NAMED[way])
+    assert "\n" not in str(error.value)
+    assert shows_no_secret(f"{error.value} {caplog.text} {kafka!r}")
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    [{"password": SecretStr("another")}, {"ca_file": None}, {"security_protocol": "SASL_PLAINTEXT"}],
-    ids=["password", "authority", "protocol"],
+    "change",
+    [{"ca_file": None}, {"security_protocol": "SASL_PLAINTEXT"}, {"sasl_mechanism": "SCRAM-SHA-256"}],
+    ids=["authority", "protocol", "mechanism"],
 )
-def test_a_rejected_client_says_which_settings_to_check(
-    secure: Settings, wrong: dict[str, object], monkeypatch: pytest.MonkeyPatch
+def test_a_wrong_connection_says_which_settings_to_check(
+    secure: SecureBroker, change: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(topics, "TIMEOUT_MS", 2_000)
-    kafka = secure.kafka.model_copy(update=wrong)
-    message = f"broker at {kafka.bootstrap_servers} can't be used .* security_protocol, username, password and ca_file"
+    monkeypatch.setattr(topics, "TIMEOUT_MS", 1_000)
+    kafka = secure.kafka("PLAIN").model_copy(update=change)
+    message = f"broker at {kafka.bootstrap_servers} can't be used .* sasl_mechanism, username(, | and )password"
     with pytest.raises(ComplaintsError, match=message):
         ensure_topics(kafka, str(kafka.bootstrap_servers))
 
 
-def test_the_error_names_a_missing_ca_file(secure: Settings) -> None:
-    kafka = secure.kafka.model_copy(update={"ca_file": Path("missing.pem")})
-    with pytest.raises(ComplaintsError, match=r"kafka\.ca_file is missing\.pem, and there is no such file"):
+@pytest.mark.parametrize("way", ["SCRAM-SHA-512", "OAUTHBEARER", "certificate"])
+def test_a_query_that_kafka_rejects_says_what_to_check(secure: SecureBroker, lake: Lake, way: str) -> None:
+    """As when a password changes while a stream runs: the clients of Python still have the right one here."""
+    kafka = secure.kafka(way)
+    sent(kafka, 1)
+    own = Lake(lake.spark, with_kafka(lake.settings, kafka))
+    own.create(TABLES)
+    rejected = spark_kafka_options(Lake(lake.spark, with_kafka(lake.settings, wrong(secure, way))), "")
+    options = rejected | {"kafka.bootstrap.servers": str(kafka.bootstrap_servers)}
+    query = Queries(own).ingest(options, Trigger(until_done=True))
+    with pytest.raises(ComplaintsError) as error:
+        follow(query, lambda _: None)
+    assert str(error.value).endswith("; check the security settings of kafka: `complaints setup` connects with them")
+    assert "\n" not in str(error.value)
+    assert shows_no_secret(f"{error.value} {query.exception()}")
+
+
+@pytest.mark.usefixtures("whole_plans")
+def test_neither_plans_nor_the_log_show_a_secret(secure: SecureBroker, lake: Lake) -> None:
+    spark: SparkSession = lake.spark
+    for way in WAYS:
+        options = spark_kafka_options(Lake(spark, with_kafka(lake.settings, secure.kafka(way))), "127.0.0.1:1")
+        stream = spark.readStream.format("kafka").options(**options).option("subscribe", "any").load()
+        plan = stream._jdf.queryExecution().toString()
+        assert "kafka.security.protocol" in plan
+        assert shows_no_secret(plan), way
+    for way in ("SCRAM-SHA-256", "OAUTHBEARER"):
+        kafka = secure.kafka(way)
         ensure_topics(kafka, str(kafka.bootstrap_servers))
+        publish_one(lake, kafka)
+    executions = spark._jsparkSession.sharedState().statusStore().executionsList()  # what the UI shows
+    shown = "".join(executions.apply(number).physicalPlanDescription() for number in range(executions.size()))
+    assert "kafka.sasl.jaas.config" in shown
+    assert shows_no_secret(shown)
+    (log,) = Path(str(spark.conf.get("spark.local.dir"))).parent.glob("logs/spark.log")
+    assert shows_no_secret(log.read_text(encoding="utf-8"))
+    assert shows_no_secret(secure.log.read_text(encoding="utf-8"))
+
+
+def test_clients_share_a_token_until_most_of_its_lifetime_has_passed(
+    secure: SecureBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens, before = Tokens(secure.kafka("OAUTHBEARER").oauth), secure.endpoint.requests
+    first = tokens.token()
+    assert tokens.token() == first
+    assert secure.endpoint.requests == before + 1
+    monkeypatch.setattr("streaming.kafka.oauth._USED_SHARE", 0.0)
+    renewed = Tokens(secure.kafka("OAUTHBEARER").oauth)
+    renewed.token()
+    renewed.token()
+    assert secure.endpoint.requests == before + 3
+
+
+def test_a_token_endpoint_that_can_not_be_trusted_or_reached_is_named(secure: SecureBroker) -> None:
+    kafka = secure.kafka("OAUTHBEARER")
+    for change, reason in (
+        ({"ca_file": None}, r"its certificate is not trusted"),
+        ({"token_url": "https://127.0.0.1:1/token"}, r"\(Connection refused\)"),
+        ({"scope": "another"}, r"\(it answered 401\)"),
+    ):
+        wrong_oauth = kafka.model_copy(update={"oauth": kafka.oauth.model_copy(update=change)})
+        with pytest.raises(ComplaintsError, match=f"endpoint https.* gave no token .*{reason}.*check kafka.oauth"):
+            client_config(wrong_oauth, "a:1")
+
+
+def test_the_settings_of_a_client_do_not_show_its_secrets(secure: SecureBroker) -> None:
+    for way in WAYS:
+        assert shows_no_secret(f"{secure.kafka(way)!r} {secure.kafka(way).model_dump_json()}")
+    config = client_config(secure.kafka("PLAIN"), "a:1, b:2")
+    assert config["bootstrap_servers"] == ["a:1", "b:2"]
+    assert config["sasl_plain_password"] == PASSWORD

@@ -4,7 +4,6 @@ import socket
 
 import pytest
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
-from pydantic import SecretStr
 
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import KafkaSettings, load_settings
@@ -88,19 +87,3 @@ def test_the_error_names_an_unreachable_broker(kafka: KafkaSettings, monkeypatch
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(ComplaintsError, match=f"The Kafka broker at {address} can't be used"):
             ensure_topics(kafka, address)
-
-
-def test_clients_use_the_password_that_the_settings_hide(kafka: KafkaSettings) -> None:
-    secured = kafka.model_copy(
-        update={"security_protocol": "SASL_SSL", "username": "triage", "password": SecretStr("pass-word")}
-    )
-    config = client_config(secured, "a:1, b:2")
-    assert config["bootstrap_servers"] == ["a:1", "b:2"]
-    assert (config["sasl_mechanism"], config["sasl_plain_username"]) == ("PLAIN", "triage")
-    assert config["sasl_plain_password"] == "pass-word"
-    assert "pass-word" not in repr(secured)
-
-
-def test_a_sasl_protocol_requires_a_password(kafka: KafkaSettings) -> None:
-    with pytest.raises(ComplaintsError, match="COMPLAINTS_KAFKA__PASSWORD"):
-        client_config(kafka.model_copy(update={"security_protocol": "SASL_SSL", "username": "triage"}), "a:1")

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
@@ -140,3 +141,28 @@ def test_a_query_that_ended_without_an_error_is_reported_as_such(spark: SparkSes
     ending = query(spark, lambda _, __: None, tmp_path)
     ending.stop()
     assert failure(ending) == "it stopped without an error"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            "org.apache.kafka.common.errors.SaslAuthenticationException: Invalid username\n=== Streaming Query ===",
+            "SaslAuthenticationException: Invalid username; check the security settings of kafka: ",
+        ),
+        (
+            "org.apache.kafka.common.errors.SslAuthenticationException: Failed to process messages\n=== Streaming",
+            "SslAuthenticationException: Failed to process messages; check the security settings of kafka: ",
+        ),
+        (
+            "Failed to create new KafkaAdminClient\n=== Streaming Query ===",
+            "Failed to create new KafkaAdminClient; check the security settings of kafka: ",
+        ),
+    ],
+)
+def test_a_query_that_kafka_rejects_is_reported_with_the_command_that_tries_the_settings(
+    text: str, reason: str
+) -> None:
+    ended = Mock(spec=StreamingQuery)
+    ended.exception.return_value = text
+    assert failure(ended) == f"{reason}`complaints setup` connects with them"
