@@ -167,11 +167,11 @@ def run_plan(invocation: Invocation, rate: float, duration: float | None, mix: "
         note: text that stays below the view.
     """
     from bronze.load import files_of
-    from streaming.runs.run import Plan
+    from streaming.runs.run import ENDLESS, Plan
     from streaming.runs.run import run as run_stream
 
     settings = invocation.settings()
-    total = None if duration is None else round(rate * duration)
+    total = ENDLESS if duration is None else round(rate * duration)
     plan = Plan(rate, total, tuple(files_of([SAMPLES])), mix)
     console = terminal()
     with stopping() as stop, Live(console=console, auto_refresh=False, transient=True) as live:
@@ -196,7 +196,9 @@ def _stored_report(folder: Path, report: dict[str, Any]) -> Path:
 
 def grid(view: "View", note: str = "") -> Group:
     """Return the current state of a run as a table for the terminal, with a note below it."""
-    of = "" if view.total is None else f" of {view.total:,}"
+    from streaming.runs.run import ENDLESS
+
+    of = "" if view.total == ENDLESS else f" of {view.total:,}"
     title = f"{view.phase}: {view.sent:,}{of} sent"
     grid = Grid("query", "rows", "last batch", box=None, title=title)
     for query, rows in view.rows.items():

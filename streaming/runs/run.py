@@ -28,6 +28,7 @@ from streaming.service.live import LiveStream
 
 COUNT_SECONDS = 3.0
 STALLED_SECONDS = 120.0  # without progress, after which the report shows what is missing
+ENDLESS = sys.maxsize
 FIRST_GENERATED_ID = 100_000_000  # above the CFPB's own ids
 
 
@@ -37,7 +38,7 @@ class Plan:
 
     Attributes:
         rate_per_minute: complaints per minute.
-        total: total number of complaints; None = until the run is stopped.
+        total: total number of complaints; `ENDLESS` = until the run is stopped.
         samples: files from which complaints are generated.
         mix: shares of messages other than new complaints.
         narratives: share of complaints with a narrative; None = as in the samples.
@@ -46,7 +47,7 @@ class Plan:
     """
 
     rate_per_minute: float
-    total: int | None
+    total: int
     samples: tuple[Path, ...]
     mix: Mix
     narratives: float | None = None
@@ -62,11 +63,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class View:
-    """Progress shown during a run; the total is None while there is no end to it."""
+    """Progress shown during a run."""
 
     phase: str
     sent: int
-    total: int | None
+    total: int
     last_batch_ms: Mapping[str, int]
     rows: Mapping[str, int]
 
@@ -97,8 +98,7 @@ def run(
             published_before = _ends(consumer, settings.kafka.predictions.name)
         generator = plan.generator(rows, _next_id(stream), span.began_at.date())
         producer = Producer(settings.kafka, stream.bootstrap_servers)
-        total = sys.maxsize if plan.total is None else plan.total
-        produced = Sending(producer, generator, rate_per_minute=plan.rate_per_minute, total=total, stop=stop)
+        produced = Sending(producer, generator, rate_per_minute=plan.rate_per_minute, total=plan.total, stop=stop)
         produced.follow(lambda sent: watched.tick("sending", sent))
         sent_until = datetime.now(UTC)
         found = _wait_until_complete(watched, span, produced.report)
@@ -147,7 +147,7 @@ class _Watched:
     """A stream with its monitoring: checks the queries, records resource usage, and shows progress."""
 
     def __init__(
-        self, stream: LiveStream, total: int | None, on_view: Callable[[View], None], folders: Sequence[Path]
+        self, stream: LiveStream, total: int, on_view: Callable[[View], None], folders: Sequence[Path]
     ) -> None:
         self.stream = stream
         self.batches: list[BatchHealth] = []  # keeps all batches: a run has an end
@@ -163,7 +163,7 @@ class _Watched:
         self._on_view(view(self.stream, phase, sent, self._total))
 
 
-def view(stream: LiveStream, phase: str, sent: int, total: int | None) -> View:
+def view(stream: LiveStream, phase: str, sent: int, total: int) -> View:
     """Return the current progress of the stream."""
     latest = {query: batch.batch_ms for query, batch in stream.health.latest.items()}
     return View(phase, sent, total, latest, dict(stream.health.rows))

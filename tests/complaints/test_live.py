@@ -14,7 +14,7 @@ import complaints.live
 from complaints.stream import grid
 from lakehouse.errors import ComplaintsError
 from ml.registry.registry import Registry
-from streaming.runs.run import View
+from streaming.runs.run import ENDLESS, View
 from tests.complaints.conftest import Run
 
 URL = "http://127.0.0.1:8088"
@@ -101,7 +101,7 @@ def test_without_a_model_nothing_is_started(run: Run, monkeypatch: pytest.Monkey
 def test_the_address_below_the_view_is_on_one_line_of_a_narrow_terminal() -> None:
     shown = Console(width=80, file=StringIO())
     address = f"{URL}/superset/dashboard/real-time-monitoring/"
-    shown.print(grid(View("sending", 1_234, None, {"score": 12}, {"score": 1_100}), f"{address}\nCtrl-C stops"))
+    shown.print(grid(View("sending", 1_234, ENDLESS, {"score": 12}, {"score": 1_100}), f"{address}\nCtrl-C stops"))
     assert isinstance(shown.file, StringIO)
     lines = [line.strip() for line in shown.file.getvalue().splitlines()]
     assert address in lines

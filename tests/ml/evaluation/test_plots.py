@@ -33,8 +33,8 @@ def line(figure: Figure, name: str) -> Line2D:
 
 def test_the_base_rate_is_a_level_line_in_the_plot_of_precision_and_recall(figures: Mapping[str, Figure]) -> None:
     recall, precision = line(figures["precision_recall"], "base_rate").get_data()
-    assert list(recall) == [1, 0]
-    assert list(precision) == [BASE_RATE, BASE_RATE]
+    assert np.asarray(recall).tolist() == [1, 0]
+    assert np.asarray(precision).tolist() == [BASE_RATE, BASE_RATE]
 
 
 @pytest.mark.parametrize("name", ["model", "company_rate"])
@@ -52,8 +52,9 @@ def test_the_area_below_a_line_of_precision_and_recall_is_its_average_precision(
 def test_no_text_of_a_plot_is_cut(figures: Mapping[str, Figure], name: str) -> None:
     figure = figures[name]
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    box, size = figure.get_tightbbox(canvas.get_renderer()), figure.bbox_inches
+    canvas.draw()  # type: ignore[no-untyped-call]
+    renderer = canvas.get_renderer()  # type: ignore[no-untyped-call]
+    box, size = figure.get_tightbbox(renderer), figure.bbox_inches
     assert min(box.x0, box.y0) >= 0
     assert box.x1 <= size.x1
     assert box.y1 <= size.y1
