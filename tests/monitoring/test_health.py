@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from pyspark.sql import SparkSession
 
 from bronze.tables import COMPLAINTS as BRONZE
 from lakehouse.errors import ComplaintsError
@@ -143,7 +144,8 @@ def test_a_stream_that_was_stopped_leaves_nothing(settings: Settings, run: Run) 
     assert (answer.code, answer.err) == (1, "No stream runs on this lake. `complaints stream` starts one.\n")
 
 
-def test_quarantine_and_the_newest_rows_are_those_of_the_tables(lake: Lake, settings: Settings) -> None:
+def test_quarantine_and_the_newest_rows_are_those_of_the_tables(settings: Settings, spark: SparkSession) -> None:
+    lake = Lake(spark, settings)
     landed = datetime(2026, 1, 2, 12, tzinfo=UTC)
     row = {"record_id": "t/0/1", "source": "kafka", "ingested_at": landed}
     lake.append(lake.frame([row], BRONZE), BRONZE, "test:1")

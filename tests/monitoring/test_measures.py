@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from kafka import KafkaProducer
 
-from bronze.tables import COMPLAINTS
+from bronze.tables import COMPLAINTS, TABLES
 from lakehouse.settings import Settings
 from lakehouse.tables.lake import Lake
 from monitoring.alerts import AlertRule, evaluated
@@ -40,7 +40,7 @@ def test_a_dead_stream_shows_by_what_waits_in_kafka(lake: Lake, shared_broker: B
     settings = with_topics(lake.settings, shared_broker, f"measures-{time.time_ns()}")
     lake = Lake(lake.spark, settings)
     ensure_topics(settings.kafka, shared_broker.bootstrap_servers)
-    lake.create([COMPLAINTS])
+    lake.create(TABLES)
     send(settings, 20)
     assert unread_messages(settings) == 20
     assert measured(settings, "unread_minutes").reason == "nothing was ever read"
