@@ -28,7 +28,9 @@ BATCHES = """
 """
 NEWEST = """
     SELECT (SELECT max(ingested_at) FROM bronze.complaints), (SELECT max(refined_at) FROM silver.complaints),
-           (SELECT max(scored_at) FROM gold.decisions), (SELECT max(started_at) FROM gold.stream_health)
+           (SELECT max(scored_at) FROM gold.decisions), (SELECT max(started_at) FROM gold.stream_health),
+           greatest((SELECT max(refined_at) FROM silver.complaints), (SELECT max(refined_at) FROM silver.duplicates),
+                    (SELECT max(refined_at) FROM silver.quarantine))
 """
 QUARANTINED = """
     SELECT count(*) FILTER (refused), count(*) FROM (
@@ -109,8 +111,8 @@ def health(settings: Settings) -> Health:
     now = datetime.now(UTC)
     process, last = writer(settings), read_status(settings.folder)
     status = last if last and process and process.pid == last.pid else None
-    ((landed, refined_at, scored, measured),) = lake_query(settings, NEWEST).rows
-    quarantined, refined = _quarantined(settings, refined_at)
+    ((landed, refined_at, scored, measured, routed_at),) = lake_query(settings, NEWEST).rows
+    quarantined, refined = _quarantined(settings, routed_at)
     return Health(
         problems=_problems(process, status, last, now),
         process=process,
@@ -171,7 +173,7 @@ def _queries(
 
 
 def _quarantined(settings: Settings, newest: datetime | None) -> tuple[int, int]:
-    """Return the rows that silver refused, and all rows, since ten minutes before its newest complaint."""
+    """Return the rows that silver refused, and all rows, since ten minutes before its newest row of any kind."""
     if newest is None:
         return 0, 0
     ((refused, refined),) = lake_query(settings, QUARANTINED, {"since": newest - WINDOW}).rows
