@@ -221,8 +221,8 @@ def _members(
     if not members:
         data = (error for name, error in skipped.items() if name.lower().endswith(SUFFIXES))
         raise next(data, _error(path.name, "is a zip archive without a CSV or JSON file of complaints", _REMEDY))
-    for error in skipped.values():
-        on_skipped(f"Skipped: {error}")
+    for reason in skipped.values():
+        on_skipped(f"Skipped: {reason}")
     return members
 
 

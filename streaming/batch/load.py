@@ -78,7 +78,7 @@ class LoadResult:
         A file's key is its name, or its path if several have the same name. If only landed, only rows are included.
         """
         names = Counter(file.path.name for file in self.files)
-        files = {}
+        files: dict[str, dict[str, Any]] = {}
         counted = () if self.counts is None else tuple(COUNTED)
         for file in self.files:
             counts = {} if file.is_known else (self.counts or {}).get(file.sha256, {})
@@ -89,7 +89,7 @@ class LoadResult:
                 "unknown_columns": list(file.unknown_columns),
                 "warnings": list(file.warnings),
             }
-        totals = {name: sum(int(counts[name]) for counts in files.values()) for name in ("rows", *counted)}
+        totals = {name: sum(counts[name] for counts in files.values()) for name in ("rows", *counted)}
         skipped = [str(path) for path in self.skipped]
         return {**totals, "seconds": round(self.seconds, 1), "skipped": skipped, "files": files}
 

@@ -179,8 +179,10 @@ def test_broken_rows_get_every_reason_that_applies(spark: SparkSession, expectat
 def test_a_broken_csv_row_is_not_reported_as_bad_json_nor_a_latin_one_as_broken(
     spark: SparkSession, expectations: tuple[Expectation, ...]
 ) -> None:
-    rows = [{"payload": "2023-07-17,Credit repor", "source": "csv"}, {"payload_bytes": b"caf\xe9,1", "source": "csv"}]
-    frame = verdicts(spark, [{"record_id": str(at), **row} for at, row in enumerate(rows)], expectations)
+    rows: list[dict[str, object]] = [{"payload": "2023-07-17,Credit repor"}, {"payload_bytes": b"caf\xe9,1"}]
+    frame = verdicts(
+        spark, [{"record_id": str(at), "source": "csv", **row} for at, row in enumerate(rows)], expectations
+    )
     broken, latin = frame.orderBy("record_id").collect()
     assert (broken.reasons, broken.warnings) == (["csv_row_broken"], [])
     assert (latin.reasons, latin.warnings) == (["not_utf8"], [])

@@ -1,6 +1,7 @@
 """CFPB labels, states, channels and answers have a standard value; unknown ones never pass as known."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from silver.standardize import RESPONSE_CLASSES, load_taxonomy, standardized
 TAXONOMY = load_taxonomy()
 
 
-def standards(spark: SparkSession, *complaints: dict[str, str | None]) -> list[Row]:
+def standards(spark: SparkSession, *complaints: Mapping[str, str | None]) -> list[Row]:
     rows = [(i, json.dumps(complaint)) for i, complaint in enumerate(complaints)]
     bronze = spark.createDataFrame([(*row, None) for row in rows], "line int, payload string, payload_bytes binary")
     return bronze.transform(parsed).transform(standardized(TAXONOMY)).orderBy("line").collect()
