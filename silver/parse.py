@@ -51,7 +51,7 @@ def parsed(bronze: DataFrame) -> DataFrame:
         .withColumn("entries", entries_of(F.col("text")))
         .withColumn("followed", F.col("entries").isNotNull() & ~is_single_value(F.col("text")))
         .withColumn("keys", keys)
-        .withColumn("entries", F.when(has_id, F.col("entries")).otherwise(unwrapped(F.col("entries"))))
+        .withColumn("entries", _computed_once(F.when(has_id, F.col("entries")).otherwise(unwrapped(F.col("entries")))))
         .withColumns({"keys": F.when(has_id, F.col("keys")).otherwise(keys), "values": F.map_values("entries")})
         .withColumn("raw", F.struct(*(_raw(field).alias(field.name) for field in FIELDS)))
         .withColumn("typed", F.struct(*(_typed(field).alias(field.name) for field in FIELDS if field.type != "string")))
@@ -64,6 +64,16 @@ def _with_size_limit(bronze: DataFrame) -> DataFrame:
     oversized = F.coalesce(size > MAX_PAYLOAD_BYTES, F.lit(col=False))
     shown = F.when(oversized, F.substring("payload", 1, OVERSIZED_SHOWN)).otherwise(F.col("payload"))
     return bronze.withColumns({"oversized": oversized, "payload": shown})
+
+
+def _computed_once(column: Column) -> Column:
+    """The same column, which Spark neither copies into the expressions that use it nor moves a filter below.
+
+    Spark would put a filter on the rules' results below the parser, with every expression in it written out again for
+    each use: planning it takes minutes and gigabytes. It moves nothing past an expression that depends on the
+    partition.
+    """
+    return F.when(F.spark_partition_id() >= 0, column)
 
 
 def _raw(field: Field) -> Column:
