@@ -105,7 +105,9 @@ def log_to_file(settings: Settings) -> None:
         root.removeHandler(handler)
         handler.close()
     root.addHandler(_LogFile(settings.monitoring.log_file or settings.folder / "logs" / "complaints.log"))
-    root.setLevel(level)
+    # Below INFO libraries log whole requests, with the passwords in them: only this project's code may.
+    root.setLevel(max(logging.getLevelName(level), logging.INFO))
     logging.captureWarnings(capture=True)
     for package in PACKAGES:
+        logging.getLogger(package).setLevel(level)
         logging.getLogger(package).handlers = [_TERMINAL]

@@ -242,7 +242,8 @@ def _lower_compiler_priority(spark: SparkSession) -> None:
 
 
 def _log4j(settings: Settings, file: Path) -> str:
-    level = {"warning": "warn"}.get(settings.monitoring.log_level, settings.monitoring.log_level)
+    # Below info Spark and Kafka's client log options and requests, which have passwords in them.
+    level = {"warning": "warn", "debug": "info"}.get(settings.monitoring.log_level, settings.monitoring.log_level)
     return _LOG4J.format(file=file.as_posix(), level=level)
 
 

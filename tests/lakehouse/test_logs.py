@@ -109,6 +109,19 @@ def test_the_log_has_the_level_and_the_file_of_the_settings(settings: Settings, 
 
 
 @pytest.mark.usefixtures("_restored_logging")
+def test_only_the_project_logs_at_debug_because_libraries_log_passwords_there(settings: Settings) -> None:
+    log_to_file(with_log(settings, log_level="debug"))
+    logging.getLogger("kafka.conn").debug("Sending request with the password")
+    logging.getLogger("kafka.conn").info("connected")
+    logging.getLogger("streaming.anything").debug("a detail")
+    written = (settings.folder / "logs" / "complaints.log").read_text().splitlines()
+    assert [line.partition(",")[2].partition(" ")[2] for line in written] == [
+        "INFO kafka.conn: connected",
+        "DEBUG streaming.anything: a detail",
+    ]
+
+
+@pytest.mark.usefixtures("_restored_logging")
 def test_json_lines_are_not_repeated_as_text(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     output = io.StringIO()
     log_to_file(settings)
