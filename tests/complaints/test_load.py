@@ -33,7 +33,7 @@ def files_in(folder: Path) -> None:
     )
     contents = {
         "EXPORT.CSV": header + row("1.0"),
-        "semicolons.csv": header.replace(",", ";") + row("2", "twice; so far", ";"),
+        "semicolons.csv": header.replace(",", ";") + row("2", '"twice; so far"', ";"),
         "spark.csv": header + row("3", '"He wrote \\"final\\", then left"'),
         "excel.csv": f"{TITLES},Notes\n" + row("4").replace("\n", ",n\n") + row("5") + row("51").replace("\n", ",n\n"),
         "wrapped.json": lists,
