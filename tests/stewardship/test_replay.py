@@ -113,7 +113,7 @@ def test_rows_that_were_not_fixed_stay_in_quarantine_for_the_reasons_that_are_li
     reasons_of = {row["record_id"]: row["reasons"] for row in result.refused}
     listed = {row["record_id"]: row["reasons"] for row in waiting(lake.settings, None, None).rows}
     assert reasons_of == listed
-    assert ["cut_off_record"] in listed.values()
+    assert ["csv_row_broken"] in listed.values()
     assert ["not_utf8"] in listed.values()
     assert reasons_of[ids(lake.settings)[4]] == ["narrative_without_complaint"]
     assert replays(lake) == []

@@ -6,6 +6,7 @@ Real messages on a real broker are streamed through to the published decisions. 
 # ruff: noqa: S608 - the statements of tests are their own
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from contextlib import closing
@@ -52,8 +53,9 @@ MESSAGES = (
 
 def send(settings: Settings, values: tuple[str, ...]) -> None:
     with closing(KafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers)) as producer:
-        for value in values:  # whole messages into one partition, so that they arrive in this order
-            producer.send(settings.kafka.input.name, value.encode(), partition=0 if value.endswith("}") else 1)
+        for value in values:  # those of one complaint into one partition, so that they arrive in this order
+            number = int(re.findall(r"\d{7}", value)[0])
+            producer.send(settings.kafka.input.name, value.encode(), partition=number % 2)
 
 
 def publish(settings: Settings, number: int, value: bytes | None) -> None:
