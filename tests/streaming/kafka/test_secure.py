@@ -3,7 +3,6 @@
 import logging
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -167,7 +166,7 @@ def test_a_query_that_kafka_rejects_says_what_to_check(secure: SecureBroker, lak
 
 
 @pytest.mark.usefixtures("whole_plans")
-def test_neither_plans_nor_the_log_show_a_secret(secure: SecureBroker, lake: Lake) -> None:
+def test_neither_plans_nor_the_log_show_a_secret(secure: SecureBroker, lake: Lake, session_settings: Settings) -> None:
     spark: SparkSession = lake.spark
     for way in WAYS:
         options = spark_kafka_options(Lake(spark, with_kafka(lake.settings, secure.kafka(way))), "127.0.0.1:1")
@@ -183,7 +182,7 @@ def test_neither_plans_nor_the_log_show_a_secret(secure: SecureBroker, lake: Lak
     shown = "".join(executions.apply(number).physicalPlanDescription() for number in range(executions.size()))
     assert "kafka.sasl.jaas.config" in shown
     assert shows_no_secret(shown)
-    (log,) = Path(str(spark.conf.get("spark.local.dir"))).parent.glob("logs/spark.log")
+    log = session_settings.folder / "logs" / "spark.log"
     assert shows_no_secret(log.read_text(encoding="utf-8"))
     assert shows_no_secret(secure.log.read_text(encoding="utf-8"))
 
