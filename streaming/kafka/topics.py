@@ -8,7 +8,7 @@ from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, OffsetSpec
-from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError
 
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import KafkaSettings, TopicSettings
@@ -199,10 +199,11 @@ def delete_topic(kafka: KafkaSettings, bootstrap_servers: str, name: str) -> Non
         msg = f"{name} is not one of this project's topics ({' and '.join(declared)}): nothing was deleted."
         raise ComplaintsError(msg)
     with admin_client(kafka, bootstrap_servers) as admin:
-        if name not in admin.list_topics():
+        try:
+            admin.delete_topics([name])
+        except UnknownTopicOrPartitionError:
             msg = f"There is no topic {name} at {bootstrap_servers}: nothing was deleted."
-            raise ComplaintsError(msg)
-        admin.delete_topics([name])
+            raise ComplaintsError(msg) from None
 
 
 def _state(admin: KafkaAdminClient, topic: TopicSettings) -> TopicState:

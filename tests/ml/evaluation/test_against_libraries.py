@@ -51,7 +51,7 @@ def complaints() -> pd.DataFrame:
     frame["label"] = (random.random(ROWS) < 1 / (1 + np.exp(0.5 - logit))).astype(float)
     frame["probability"] = np.clip(0.7 / (1 + np.exp(0.5 - logit)) + random.normal(0, 0.1, ROWS), 0.01, 0.99)
     frame["monetary"] = np.where(random.random(ROWS) < 0.5, frame["label"], 0.0)
-    return frame.assign(source="0123abcd:some.csv", scored_with="structure")
+    return frame.assign(source="0123abcd:some.csv", feed="some.csv", scored_with="structure")
 
 
 @pytest.fixture(scope="module")
