@@ -11,13 +11,12 @@ from pathlib import Path
 import duckdb
 
 from lakehouse.settings import Settings
-from lakehouse.sql.query import _delta_extension
+from lakehouse.sql.query import _delta_extension, declared_or_null
 from lakehouse.tables.declaration import Table
 from lakehouse.tables.stores import table_path
 
 MEMORY = "1GB"  # enough for ten million rows; more spills to disk
 THREADS = 2
-TYPES = {"string": "VARCHAR", "timestamp": "TIMESTAMPTZ", "int": "INTEGER"}  # DuckDB's names, where they differ
 
 
 def newest_version(settings: Settings, table: Table) -> int | None:
@@ -58,13 +57,11 @@ class PinnedTables:
         missing from the lake is empty.
         """
         version = self.versions[table] = newest_version(self._settings, table)
-        source, present = "range(0)", set[str]()
+        source, described = "range(0)", None
         if version is not None:
             folder = str(table_path(self._settings, table)).replace("'", "''")
             source = f"delta_scan('{folder}', version = {version})"
             described = self.connection.execute(f"SELECT * FROM {source} LIMIT 0").description  # noqa: S608 - own path
-            present = {name for name, *_ in described or ()}
-        types = {column.name: TYPES.get(column.type, column.type) for column in table.columns}
-        listed = (f'"{name}"' if name in present else f'NULL::{types[name]} AS "{name}"' for name in columns)
+        listed = declared_or_null(table, columns, described or ())
         self.connection.execute(f"CREATE SCHEMA IF NOT EXISTS {table.layer}")
-        self.connection.execute(f"CREATE VIEW {table.name} AS SELECT {', '.join(listed)} FROM {source}")  # noqa: S608
+        self.connection.execute(f"CREATE VIEW {table.name} AS SELECT {listed} FROM {source}")  # noqa: S608

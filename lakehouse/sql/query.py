@@ -26,6 +26,7 @@ from lakehouse.tables.stores import table_path
 
 ROWS_AT_ONCE = 2_048  # DuckDB's own unit of work
 UNITS = {"m": "MiB", "g": "GiB"}
+TYPES = {"string": "VARCHAR", "timestamp": "TIMESTAMPTZ", "int": "INTEGER"}  # DuckDB's names, where they differ
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,10 @@ def open_views(settings: Settings, tables: Iterable[Table]) -> duckdb.DuckDBPyCo
     connection.execute(f"LOAD {_quoted(_delta_extension())}")
     for table in existing:
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {table.layer}")
-        connection.execute(f"CREATE VIEW {table.name} AS {select_all(settings, table)}")
+        try:
+            connection.execute(f"CREATE VIEW {table.name} AS {select_all(settings, table)}")
+        except duckdb.BinderException:  # an earlier version of the project created the table
+            connection.execute(f"CREATE VIEW {table.name} AS {_select_present(connection, settings, table)}")
     scratch = settings.folder / "scratch"
     scratch.mkdir(exist_ok=True)
     limits = restrictions(settings, [settings.folder / "tables"], scratch / f"sql-{os.getpid()}")
@@ -222,6 +226,26 @@ def select_all(settings: Settings, table: Table) -> str:
     """
     columns = ", ".join(f'"{name}"' for name in table.column_names)
     return f"SELECT {columns} FROM {_scan(settings, table)}"  # noqa: S608 - declared names
+
+
+def _select_present(connection: duckdb.DuckDBPyConnection, settings: Settings, table: Table) -> str:
+    """The SELECT of all declared columns; null where the table does not have them yet."""
+    source = _scan(settings, table)
+    described = connection.execute(f"SELECT * FROM {source} LIMIT 0").description  # noqa: S608 - own path
+    return f"SELECT {declared_or_null(table, table.column_names, described or ())} FROM {source}"  # noqa: S608
+
+
+def declared_or_null(table: Table, columns: Sequence[str], described: Sequence[Sequence[Any]]) -> str:
+    """The SELECT list of columns of a table; null for those that its description by DuckDB does not have."""
+    present = {name for name, *_ in described}
+    types = {column.name: _duckdb_type(column.type) for column in table.columns}
+    return ", ".join(f'"{name}"' if name in present else f'NULL::{types[name]} AS "{name}"' for name in columns)
+
+
+def _duckdb_type(declared: str) -> str:
+    if declared.startswith("array<"):
+        return f"{_duckdb_type(declared[len('array<') : -1])}[]"
+    return TYPES.get(declared, declared)
 
 
 def _scan(settings: Settings, table: Table) -> str:

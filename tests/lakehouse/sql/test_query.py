@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -53,6 +54,15 @@ def test_rows_come_with_their_columns_and_timestamps_in_utc(settings: Settings) 
         ("a", "one.csv", 10, 2, datetime(2026, 1, 2, 3, 4, 5, 678901), None),  # noqa: DTZ001 - naive, in UTC
         ("b", None, None, None, None, None),
     ]
+
+
+def test_a_column_that_an_earlier_version_did_not_have_is_null(filled: Lake, tmp_path: Path) -> None:
+    lake = Lake(filled.spark, load_settings(root=tmp_path))
+    earlier = replace(FILES, columns=FILES.columns[:-1])
+    lake.create([earlier])
+    lake.append(lake.frame([{"sha256": "c"}], earlier), earlier, "test:1")
+    result = query(lake.settings, TABLES, "SELECT sha256, unknown_columns FROM bronze.files")
+    assert list(result.rows) == [("c", None)]
 
 
 def test_the_next_query_sees_appended_rows(filled: Lake, tmp_path: Path) -> None:
