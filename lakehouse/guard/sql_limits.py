@@ -19,6 +19,11 @@ class LimitError(duckdb.Error):
     """Raised when a query took too long, or too many are running."""
 
 
+def too_long(seconds: float) -> str:
+    """The message for a query that exceeded its time limit."""
+    return f"The query was stopped after {seconds:g} seconds: ask for fewer rows, or a shorter time."
+
+
 @contextmanager
 def stopped_after(
     connection: duckdb.DuckDBPyConnection,
@@ -57,8 +62,7 @@ def stopped_after(
     except duckdb.InterruptException as error:
         if not is_over.is_set():
             raise
-        msg = f"The query was stopped after {limit or seconds:g} seconds: ask for fewer rows, or a shorter time."
-        raise LimitError(msg) from error
+        raise LimitError(too_long(limit or seconds)) from error
     finally:
         is_done.set()
         watcher.join()  # or it could interrupt the connection's next query

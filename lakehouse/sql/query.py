@@ -19,7 +19,7 @@ import duckdb
 
 from lakehouse.errors import ComplaintsError
 from lakehouse.guard.sql_guard import Guard
-from lakehouse.guard.sql_limits import stopped_after
+from lakehouse.guard.sql_limits import LimitError, stopped_after, too_long
 from lakehouse.settings import Settings
 from lakehouse.tables.declaration import Table
 from lakehouse.tables.stores import table_path
@@ -160,6 +160,8 @@ def running_query(
 
 def _rows(connection: duckdb.DuckDBPyConnection, seconds: float | None, spent: float) -> Iterator[Sequence[Any]]:
     while True:
+        if seconds is not None and spent >= seconds:  # many short reads, none of which was long enough to be stopped
+            raise LimitError(too_long(seconds))
         began = time.monotonic()
         with _stopped_after(connection, seconds and seconds - spent, seconds):
             rows = connection.fetchmany(ROWS_AT_ONCE)
