@@ -79,14 +79,14 @@ wheel: ## Build the wheel in dist/, which the bundle deploys; run `make setup` f
 	@test -x $(BIN)/python || { echo "There is no .venv to build with: run \`make setup\` first." >&2; exit 1; }
 	@rm -rf build dist && $(BIN)/uv build --quiet --wheel --no-build-isolation && rm -rf build
 
-lock: ## Regenerate both locks from pyproject.toml (keeps the versions already in them where possible)
+lock: setup ## Regenerate both locks from pyproject.toml (keeps the versions already in them where possible)
 	@lock() { $(BIN)/uv pip compile pyproject.toml --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--custom-compile-command "make lock" --quiet "$$@"; } && \
 	lock --extra dev --extra local --universal --python-version 3.11 --output-file requirements.lock && \
 	lock --constraint resources/runtime.txt --python-version 3.12 --python-platform x86_64-manylinux_2_28 \
 		--output-file resources/requirements.lock
 
-lock-dashboards: ## Regenerate dashboards/requirements.lock from dashboards/requirements.in
+lock-dashboards: setup ## Regenerate dashboards/requirements.lock from dashboards/requirements.in
 	@$(BIN)/uv pip compile dashboards/requirements.in --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock-dashboards" \
 		--quiet --output-file dashboards/requirements.lock

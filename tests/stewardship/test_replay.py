@@ -127,8 +127,8 @@ def test_fixed_rows_are_replayed_once_together_with_their_narratives(lake: Lake,
             row["payload"] = json.loads(row["payload"]) | {"date_received": "2024-03-02"}  # an object, not text
         elif row["line"] == 3:
             row["payload"] = json.dumps(complaint(4))  # the complaint to which the narrative of line 4 belongs
-    export(rows, tmp_path / "mended.jsonl")
-    replacements = read_replacements(tmp_path / "mended.jsonl")
+    export(rows, tmp_path / "fixed.jsonl")
+    replacements = read_replacements(tmp_path / "fixed.jsonl")
     names = ids(lake.settings)
 
     assert counts(replay_fixed(lake, replacements)) == (3, 2, 1, 0)
@@ -196,9 +196,9 @@ def test_while_another_process_writes_a_replay_is_refused(refused: Settings) -> 
     ],
 )
 def test_an_invalid_line_of_a_file_of_fixed_rows_is_named(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "mended.jsonl").write_text(text)
-    with pytest.raises(ComplaintsError, match=r"mended\.jsonl" + message):
-        read_replacements(tmp_path / "mended.jsonl")
+    (tmp_path / "fixed.jsonl").write_text(text)
+    with pytest.raises(ComplaintsError, match=r"fixed\.jsonl" + message):
+        read_replacements(tmp_path / "fixed.jsonl")
 
 
 def test_payloads_of_fixed_rows_are_read_unchanged(tmp_path: Path) -> None:
