@@ -7,9 +7,12 @@ Needs selenium, Chromium and its driver. Run as a module it takes a snapshot: a 
 import base64
 import io
 import json
+import os
 import shutil
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -28,7 +31,8 @@ COLOURS = 256  # in a picture: as many as a palette has; the file stays small
 CHART = "[data-test-chart-name]"
 # What each chart shows, by name: 'loading', 'error: …', 'drawn', or 'blank: …' with its text. A canvas is scaled
 # down first: reading all of its pixels again and again would slow down what is being measured. Bars, slices and lines
-# are in color and spread over some of its width; text and axes are grey, and the legend is in the band at the top.
+# are in color and spread over some of its width; a line may have a single point, which is a marker. Text and axes are
+# grey, and the legend is in the band at the top.
 STATES = """
 const SIDE = 100, LEGEND = 12, SPREAD = 3;
 const small = new OffscreenCanvas(SIDE, SIDE).getContext('2d', {willReadFrequently: true});
@@ -48,7 +52,8 @@ if (canvas) {
         const color = pixels.slice(i, i + 3);
         if (pixels[i + 3] > 25 && Math.max(...color) - Math.min(...color) > 40) columns.add(i / 4 % SIDE);
     }
-    if (columns.size > SPREAD) return 'drawn';
+    const isLine = chart.getAttribute('data-test-viz-type') === 'echarts_timeseries_line';
+    if (columns.size > (isLine ? 0 : SPREAD)) return 'drawn';
 }
 if (chart.querySelectorAll('svg path.region').length > 5 || chart.querySelector('tbody td')) return 'drawn';
 return 'blank: ' + chart.innerText;
@@ -77,7 +82,8 @@ class Browser:
         options.add_argument(f"--window-size={WIDTH},{TALL}")
         options.binary_location = _found("chromium", "google-chrome", "chrome")
         service = webdriver.ChromeService(_found("chromedriver"))
-        self.driver = webdriver.Chrome(options=options, service=service)
+        with _one_core():
+            self.driver = webdriver.Chrome(options=options, service=service)
 
     def __enter__(self) -> Self:
         return self
@@ -172,6 +178,23 @@ def _palette(picture: Image.Image) -> Image.Image:
     palette = Image.new("P", (1, 1))
     palette.putpalette([channel for _, color in frequent for channel in color])
     return palette
+
+
+@contextmanager
+def _one_core() -> Iterator[None]:
+    """Start processes on one core, where the platform can.
+
+    On some virtual machines the clocks of two cores differ by milliseconds, and Chromium aborts when time goes back.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def _found(*programs: str) -> str:
