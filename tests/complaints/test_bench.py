@@ -5,7 +5,6 @@ Tests that run a benchmark take minutes and are marked `benchmarks`; the computa
 """
 
 import json
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +138,10 @@ def test_a_benchmark_without_a_model_is_an_error(run: Run, tmp_path: Path) -> No
 def test_ctrl_c_ends_a_benchmark_that_has_no_partial_result(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(f"benchmarks.bench.bench_{name}", lambda *_: signal.raise_signal(signal.SIGINT))
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"benchmarks.bench.bench_{name}", interrupted)
     assert run("--root", tmp_path, "bench", name).code == 130
 
 
