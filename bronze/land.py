@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 from bronze.tables import COMPLAINTS
 from lakehouse.step import Step
 
+SYNTHETIC_HEADER = "synthetic"  # of a Kafka message that the load generator made
 DIGEST_SHOWN = 16  # digits of a file's digest at the start of its rows' ids
 FROM_FILE = rf"^([0-9a-f]{{{DIGEST_SHOWN}}}):.*:\d+$"  # the id of a row of a file, with the digest as its group
 
@@ -20,7 +21,7 @@ def landed_from_kafka(messages: DataFrame, incarnation: str = "") -> DataFrame:
     written (`lakehouse.spark.per_batch`).
 
     Args:
-        messages: rows of the Kafka source: value, topic, partition, offset, timestamp.
+        messages: rows of the Kafka source: value, topic, partition, offset, timestamp, headers.
         incarnation: distinguishes the topic from an earlier one of the same name, as the last part of a row's id; empty
             for the first topic that a lake read (`streaming.kafka.origin`).
     """
@@ -37,6 +38,7 @@ def landed_from_kafka(messages: DataFrame, incarnation: str = "") -> DataFrame:
         partition=F.col("partition"),
         offset=F.col("offset"),
         kafka_timestamp=F.col("timestamp"),
+        is_synthetic=F.when(F.array_contains("headers.key", SYNTHETIC_HEADER), F.lit(value=True)),
     ).drop("ingested_at")
 
 
@@ -83,7 +85,7 @@ def landed_from_quarantine(corrected: DataFrame) -> DataFrame:
     """Transform quarantined rows for replay into new rows of bronze.complaints.
 
     Args:
-        corrected: record_id, payload, payload_bytes and first_arrived_at.
+        corrected: record_id, payload, payload_bytes, first_arrived_at and is_synthetic.
     """
     return _as_bronze(
         corrected,
@@ -93,6 +95,7 @@ def landed_from_quarantine(corrected: DataFrame) -> DataFrame:
         source=F.lit("replay"),
         replay_of=F.col("record_id"),
         first_arrived_at=F.col("first_arrived_at"),
+        is_synthetic=F.col("is_synthetic"),
     )
 
 

@@ -2,6 +2,10 @@
 
 from lakehouse.tables.declaration import STATISTICS, Column, Table
 
+SYNTHETIC = Column(
+    "is_synthetic", "boolean", "True for what the project's load generator made, by the message's header; else null."
+)
+
 COMPLAINTS = Table(
     name="bronze.complaints",
     grain="one Kafka message or one row of a file",
@@ -25,6 +29,7 @@ COMPLAINTS = Table(
         Column("replay_of", "string", "record_id of the quarantined row that this one mends; otherwise null."),
         Column("ingested_at", "timestamp", "Start of the batch that landed the row.", nullable=False),
         Column("first_arrived_at", "timestamp", "When the row that this one corrects arrived; otherwise null."),
+        SYNTHETIC,
     ),
     properties={"delta.appendOnly": "true", STATISTICS: "record_id,partition,offset"},
 )

@@ -38,7 +38,7 @@ BALANCE = """
 EXAMPLES = """
     SELECT d.*, c.narrative
     FROM gold.decisions AS d JOIN silver.complaints AS c USING (complaint_id)
-    WHERE c.narrative IS NOT NULL AND len(d.rules) > 1
+    WHERE c.narrative IS NOT NULL AND len(d.rules) > 1 AND d.is_synthetic IS NULL
     QUALIFY row_number() OVER (PARTITION BY d.team ORDER BY d.scored_at DESC, d.probability DESC) = 1
     ORDER BY list_position(['critical', 'high', 'medium', 'low'], d.urgency), d.complaint_id
     LIMIT $shown

@@ -11,8 +11,8 @@ from gold.tables import BY_DAY, BY_MINUTE
 from lakehouse.tables.declaration import Table
 
 KEYS: dict[Table, tuple[str, ...]] = {
-    BY_MINUTE: ("minute", "product_family", "urgency"),
-    BY_DAY: ("date_received", "product_family", "issue", "company", "state"),
+    BY_MINUTE: ("minute", "product_family", "urgency", "is_synthetic"),
+    BY_DAY: ("date_received", "product_family", "issue", "company", "state", "is_synthetic"),
 }
 TIME = {BY_MINUTE: "minute", BY_DAY: "date_received"}
 GREATEST = frozenset({"latency_ms_max", "scored_batch"})
@@ -30,6 +30,7 @@ NEEDED = (  # columns of a decision
     "kafka_timestamp",
     "ingested_at",
     "scored_at",
+    "is_synthetic",
 )
 
 
@@ -38,7 +39,7 @@ def by_minute(decisions: DataFrame) -> DataFrame:
     arrived = F.coalesce("kafka_timestamp", "ingested_at")
     latency = F.unix_millis("scored_at") - F.unix_millis("kafka_timestamp")
     return (
-        decisions.groupBy(F.date_trunc("minute", arrived).alias("minute"), "product_family", "urgency")
+        decisions.groupBy(F.date_trunc("minute", arrived).alias("minute"), *KEYS[BY_MINUTE][1:])
         .agg(
             *_measures(),
             F.coalesce(F.sum(latency), F.lit(0)).cast("double").alias("latency_ms_sum"),
@@ -52,7 +53,7 @@ def by_minute(decisions: DataFrame) -> DataFrame:
 def by_day(decisions: DataFrame) -> DataFrame:
     """Compute the increments of gold.complaints_by_day for these decisions."""
     names = (F.coalesce(name, F.lit("")).alias(name) for name in ("issue", "company", "state"))
-    keys = (F.col("date_received"), F.col("product_family"), *names)
+    keys = (F.col("date_received"), F.col("product_family"), *names, F.col("is_synthetic"))
     return decisions.groupBy(*keys).agg(*_measures()).select(BY_DAY.column_names)
 
 

@@ -1,5 +1,6 @@
 """The gold tables."""
 
+from bronze.tables import SYNTHETIC
 from lakehouse.tables.declaration import STATISTICS, Column, Table
 
 REASON = "struct<rule:string,reason:string,basis:string>"
@@ -48,6 +49,7 @@ DECISIONS = Table(
             "shadow_probability", "double", "Probability by the challenger, which decides nothing; null without one."
         ),
         Column("shadow_version", "string", "Version of the challenger."),
+        SYNTHETIC,
     ),
     constraints={
         "probability_range": "probability BETWEEN 0 AND 1",
@@ -73,7 +75,7 @@ MEASURES = (
 
 BY_MINUTE = Table(
     name="gold.complaints_by_minute",
-    grain="some complaints of one minute of arrival, product family and urgency: rows of the same add up",
+    grain="some complaints of one minute of arrival, product family, urgency and is_synthetic: rows of the same add up",
     comment="What arrived each minute. Appended to as complaints are decided, put together by maintenance.",
     columns=(
         Column("minute", "timestamp", "Minute of the Kafka timestamp, or of landing for files.", nullable=False),
@@ -90,13 +92,15 @@ BY_MINUTE = Table(
             "Latest batch of the scoring query that is counted here: decisions of later batches than the greatest in "
             "the table are not counted yet.",
         ),
+        SYNTHETIC,
     ),
     cluster_by=("minute",),
 )
 
 BY_DAY = Table(
     name="gold.complaints_by_day",
-    grain="some complaints of one day received, product family, issue, company and state: rows of the same add up",
+    grain="some complaints of one day received, product family, issue, company, state and is_synthetic: rows of the "
+    "same add up",
     comment="Complaints by day and what people ask by. Appended to as they are decided, put together by maintenance.",
     columns=(
         Column("date_received", "date", "Day received.", nullable=False),
@@ -105,6 +109,7 @@ BY_DAY = Table(
         Column("company", "string", "Company; '' when missing.", nullable=False),
         Column("state", "string", "State or territory; '' when missing.", nullable=False),
         *MEASURES,
+        SYNTHETIC,
     ),
     cluster_by=("date_received",),
 )

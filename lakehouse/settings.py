@@ -144,6 +144,7 @@ class MlSettings(Section):
     min_document_frequency: int = Field(ge=1)
     answer_days: int = Field(ge=0, le=365)
     history_weight: float = Field(gt=0)
+    synthetic: bool
     keep_features: Strongest | None
     sentiment: TextModelSettings
     embeddings: TextModelSettings

@@ -1,5 +1,6 @@
 """The silver tables. Intake and outcome are separate, so nothing known later can reach the model."""
 
+from bronze.tables import SYNTHETIC
 from lakehouse.tables.declaration import STATISTICS, Column, Table
 from silver.fields import INTAKE, OUTCOME
 
@@ -47,6 +48,7 @@ COMPLAINTS = Table(
         RECORD,
         *ARRIVAL,
         Column("refined_at", "timestamp", "Start of the batch that wrote the row."),
+        SYNTHETIC,
     ),
     constraints={
         "id_positive": "complaint_id > 0",
@@ -80,6 +82,7 @@ ABOUT = {
     "complaint_company": "company",
     "complaint_state": "state",
     "complaint_channel": "submitted_via",
+    "complaint_is_synthetic": "is_synthetic",
 }
 
 OUTCOMES = Table(
@@ -103,7 +106,7 @@ OUTCOMES = Table(
         Column(
             "complaint_received",
             "date",
-            "Day the complaint was received; repeated here, as are the next five, so "
+            "Day the complaint was received; repeated here, as are the other columns that begin so, so "
             "that outcomes are counted by them without a join.",
         ),
         Column("complaint_product", "string", "Its product across the renamings."),
@@ -114,6 +117,7 @@ OUTCOMES = Table(
         RECORD,
         Column("observed_at", "timestamp", "Start of the batch that wrote this outcome."),
         Column("reported_at", "timestamp", "When the latest row that reported it arrived, on Kafka or with its file."),
+        Column("complaint_is_synthetic", "boolean", "Whether the load generator made the complaint; else null."),
     ),
     cluster_by=("complaint_id",),
     properties={STATISTICS: "complaint_id,observed_at"},

@@ -186,7 +186,7 @@ class _Erasing:
         if keys is None:
             return
         types = {field.name: field.dataType for field in table.schema}
-        same = reduce(and_, (F.col(key) == F.lit(keys[key]).cast(types[key]) for key in KEYS[table]))
+        same = reduce(and_, (F.col(key).eqNullSafe(F.lit(keys[key]).cast(types[key])) for key in KEYS[table]))
         summed = [name for name in table.column_names if name not in (*KEYS[table], *GREATEST)]
         negated = increments.withColumns({name: -F.col(name) for name in summed})
         replace_consolidated(self._lake, table, same, self._mark, negated)

@@ -188,7 +188,7 @@ class _Replay:
             reasons = F.when(orphan, F.array(F.lit(NARRATIVE_WITHOUT_COMPLAINT))).otherwise(F.col("reasons"))
             known = self._known(verdict)
             found = verdict.join(known, "complaint_id", "left").select("record_id", reasons.alias("reasons"))
-            content = candidates.select("record_id", "payload", "payload_bytes", "first_arrived_at")
+            content = candidates.select("record_id", "payload", "payload_bytes", "first_arrived_at", "is_synthetic")
             with held(content.join(found, "record_id")) as evaluated:
                 yield evaluated
 

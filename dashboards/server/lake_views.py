@@ -110,7 +110,7 @@ def _wrong(connection: duckdb.DuckDBPyConnection, table: dict[str, Any]) -> str 
         return f"The table {table['name']} can't be read: {str(error).splitlines()[0]}."
     has = {column[0] for column in columns}
     if missing := [name for name in table["columns"] if name not in has]:
-        return f"The table {table['name']} has no column {', '.join(missing)} any more."
+        return f"The table {table['name']} has no column {', '.join(missing)}: run `complaints tables create`."
     return None
 
 

@@ -1,5 +1,5 @@
 -- What arrived each minute: what is summarised, and each decision of a later batch, so that it is as fresh as the
--- decisions. One row: minute of arrival, product, urgency; or one decision that is not summarised yet.
+-- decisions. One row: minute of arrival, product, urgency, origin; or one decision that is not summarised yet.
 WITH summarised AS (SELECT * FROM gold.complaints_by_minute),
 counted AS (
     SELECT
@@ -13,7 +13,8 @@ counted AS (
         m.without_text,
         m.probability_sum,
         m.latency_ms_sum,
-        m.latency_ms_max
+        m.latency_ms_max,
+        CASE WHEN m.is_synthetic THEN 'synthetic' ELSE 'received' END AS origin
     FROM summarised AS m
     UNION ALL
     SELECT
@@ -27,7 +28,8 @@ counted AS (
         CASE WHEN d.scored_with = 'structure' THEN 1 ELSE 0 END,
         d.probability,
         coalesce((unix_millis(d.scored_at) - unix_millis(d.kafka_timestamp)) * 1e0, 0e0),
-        coalesce((unix_millis(d.scored_at) - unix_millis(d.kafka_timestamp)) * 1e0, 0e0)
+        coalesce((unix_millis(d.scored_at) - unix_millis(d.kafka_timestamp)) * 1e0, 0e0),
+        CASE WHEN d.is_synthetic THEN 'synthetic' ELSE 'received' END
     FROM gold.decisions AS d
     WHERE d.batch_id > (SELECT coalesce(max(s.scored_batch), -1) FROM summarised AS s)
 )

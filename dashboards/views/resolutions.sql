@@ -14,5 +14,6 @@ SELECT
     o.is_relief,
     o.is_monetary_relief,
     o.processing_days AS resolution_days,
-    o.successful_resolution
+    o.successful_resolution,
+    CASE WHEN o.complaint_is_synthetic THEN 'synthetic' ELSE 'received' END AS origin
 FROM silver.outcomes AS o

@@ -6,6 +6,8 @@ Reads silver.complaints, silver.narratives and silver.outcomes. Grain: one compl
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from lakehouse.settings import MlSettings
+from lakehouse.step import Step
 from lakehouse.tables.lake import Lake
 from ml.features.pipeline import INPUTS, LABEL
 from silver.features import AMOUNT, REDACTION, with_narrative_features
@@ -46,7 +48,15 @@ def labeled(complaints: DataFrame, narratives: DataFrame, outcomes: DataFrame, l
 def examples(lake: Lake, label: str = LABEL) -> DataFrame:
     """The lake's complaints with `label`, as returned by `labeled`."""
     complaints, narratives, outcomes = (lake.read(table) for table in TABLES)
-    return labeled(complaints, narratives, outcomes, label)
+    return labeled(complaints.transform(learnable(lake.settings.ml)), narratives, outcomes, label)
+
+
+def learnable(settings: MlSettings) -> Step:
+    """Return the step that drops what the load generator made, unless `ml.synthetic` keeps it.
+
+    It recombines real complaints: a model would learn, and be judged, on copies.
+    """
+    return lambda complaints: complaints if settings.synthetic else complaints.where("is_synthetic IS NULL")
 
 
 def source() -> Column:

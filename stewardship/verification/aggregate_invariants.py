@@ -14,8 +14,11 @@ _COUNTED = {
     "probability_sum": "probability",
 }
 _LATENCY = {"latency_ms_sum": "coalesce(epoch_ms(scored_at) - epoch_ms(kafka_timestamp), 0)"}
-_MINUTE = ("date_trunc('minute', coalesce(kafka_timestamp, ingested_at))", "product_family", "urgency")
-_DAY = ("date_received", "product_family", "coalesce(issue, '')", "coalesce(company, '')", "coalesce(state, '')")
+_MINUTE = ("date_trunc('minute', coalesce(kafka_timestamp, ingested_at))", "product_family", "urgency", "is_synthetic")
+_DAY = (
+    *("date_received", "product_family", "coalesce(issue, '')", "coalesce(company, '')", "coalesce(state, '')"),
+    "is_synthetic",
+)
 _KEYS = {BY_MINUTE: _MINUTE, BY_DAY: _DAY}
 _MEASURES = {BY_MINUTE: _COUNTED | _LATENCY, BY_DAY: _COUNTED}
 

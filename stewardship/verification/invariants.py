@@ -35,7 +35,7 @@ COLUMNS: dict[Table, tuple[str, ...]] = {
     gold.BY_DAY: (*KEYS[gold.BY_DAY], *(measure.name for measure in gold.MEASURES)),
     gold.DECISIONS: (
         *("complaint_id", "record_id", "date_received", "product_family", "issue", "company", "state", "probability"),
-        *("scored_with", "urgency", "escalate", "kafka_timestamp", "ingested_at", "scored_at"),
+        *("scored_with", "urgency", "escalate", "kafka_timestamp", "ingested_at", "scored_at", "is_synthetic"),
     ),
     silver.COMPLAINTS: ("complaint_id", "record_id"),
     silver.NARRATIVES: ("complaint_id",),

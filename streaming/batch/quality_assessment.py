@@ -21,7 +21,7 @@ from lakehouse.settings import Settings
 from lakehouse.step import Step
 from lakehouse.tables.lake import Lake, open_lake, writer_lock
 from lakehouse.tables.writer_lock import BusyError
-from ml.data.examples import source
+from ml.data.examples import learnable, source
 from ml.data.reference import OTHER
 from ml.features.pipeline import LABEL
 from ml.registry.registry import Registry
@@ -187,7 +187,7 @@ def sampled(sizes: Mapping[date, int]) -> Step:
 
 def _changed_weeks(lake: Lake) -> list[date]:
     """Return the weeks with a new decision or outcome since the last assessment, or an alert by earlier rules."""
-    decided, observed = lake.read(DECISIONS), _outcomes(lake)
+    decided, observed = _decisions(lake), _outcomes(lake)
     alerts = lake.read(MODEL_QUALITY).where("is_alert").select("week", "rows").collect()  # bounded: one row per alert
     # An earlier version of this project raised them on any number of rows.
     outdated = {row.week for row in alerts} if any(row.rows < FEWEST_FOR_ALERT for row in alerts) else set[date]()
@@ -204,10 +204,14 @@ def _decided(lake: Lake, weeks: Sequence[date]) -> dict[str, dict[date, int]]:
     """Return the number of decided complaints by version and week, for these weeks."""
     found: dict[str, dict[date, int]] = {}
     if weeks:
-        rows = lake.read(DECISIONS).transform(_of(weeks))
+        rows = _decisions(lake).transform(_of(weeks))
         for row in rows.groupBy("model_version", "week").count().collect():  # bounded: versions and weeks
             found.setdefault(row.model_version, {})[row.week] = row["count"]
     return found
+
+
+def _decisions(lake: Lake) -> DataFrame:
+    return lake.read(DECISIONS).transform(learnable(lake.settings.ml))
 
 
 def _outcomes(lake: Lake) -> DataFrame:
@@ -226,7 +230,7 @@ def _assessed(lake: Lake, registry: Registry, decided: Mapping[str, Mapping[date
     parts = []
     for version, sizes in sorted(decided.items()):
         reference = registry.reference(version)
-        rows = lake.read(DECISIONS).where(F.col("model_version") == version).transform(_of(sizes))
+        rows = _decisions(lake).where(F.col("model_version") == version).transform(_of(sizes))
         rows = rows.withColumn("is_new", F.col("ingested_at") > F.lit(registry.version(version).made_at))
         record = registry.record(version)
         new = rows.transform(sampled(sizes)).withColumn("source", source()).transform(record.new)

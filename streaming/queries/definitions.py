@@ -92,6 +92,7 @@ class Queries:
             .option("subscribe", topic)
             .option("kafka.isolation.level", "read_committed")
             .option("startingOffsets", "earliest")
+            .option("includeHeaders", "true")
             .option("failOnDataLoss", not self._lake.settings.streaming.accept_data_loss)
             .option("maxOffsetsPerTrigger", self._rows)
             .option("kafka.max.poll.records", self._max_poll_records)

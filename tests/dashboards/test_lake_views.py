@@ -183,7 +183,8 @@ def test_a_renamed_column_is_named_and_the_other_tables_can_be_read(own: Lake, t
     for views_now in (open_views, Views(tmp_path / "home")):
         with pytest.raises(duckdb.Error):
             views_now.connection().execute(MINUTES)
-        assert views_now.why(MINUTES) == "The table gold.complaints_by_minute has no column escalated any more."
+        told = "The table gold.complaints_by_minute has no column escalated: run `complaints tables create`."
+        assert views_now.why(MINUTES) == told
         assert views_now.connection().execute(BATCHES).fetchall() == [("score",)]
 
 

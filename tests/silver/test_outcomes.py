@@ -144,6 +144,7 @@ def test_a_new_complaint_gets_every_reported_field(updates: Updates) -> None:
         "complaint_company": "BANK",
         "complaint_state": None,
         "complaint_channel": None,
+        "complaint_is_synthetic": None,
         "record_id": "record-1",
         "observed_at": outcome["observed_at"],
         "reported_at": outcome["observed_at"],

@@ -64,6 +64,7 @@ def messages(spark: SparkSession, values: Sequence[str | bytes | None], first_of
         spark.range(1)
         .select(F.inline(literal))
         .withColumns({"topic": F.lit("complaints-input"), "partition": F.lit(0), "timestamp": F.current_timestamp()})
+        .withColumn("headers", F.lit(None).cast("array<struct<key:string,value:binary>>"))
     )
 
 
