@@ -124,6 +124,7 @@ class _Textbook:
         if self._next == "ingest":
             kafka = self.spark.readStream.format("kafka").option("kafka.bootstrap.servers", self._servers)
             kafka = kafka.option("subscribe", self.settings.kafka.input.name).option("startingOffsets", "earliest")
+            kafka = kafka.option("includeHeaders", "true")
             rows = landed_from_kafka(kafka.load()).withColumn("ingested_at", F.current_timestamp())
             self._start("ingest", rows, then="refine")
         elif self._next == "refine" and self._exists("bronze"):

@@ -38,7 +38,7 @@ def landed_from_kafka(messages: DataFrame, incarnation: str = "") -> DataFrame:
         partition=F.col("partition"),
         offset=F.col("offset"),
         kafka_timestamp=F.col("timestamp"),
-        is_synthetic=F.when(F.array_contains("headers.key", SYNTHETIC_HEADER), F.lit(value=True)),
+        is_synthetic=F.when(F.array_contains("headers.key", SYNTHETIC_HEADER), F.lit(col=True)),
     ).drop("ingested_at")
 
 

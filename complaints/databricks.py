@@ -143,7 +143,7 @@ def upload(path: Path, target: str | None, folder: Path) -> None:
     """
     from bronze.files import open_members
     from deployment.upload import upload as send
-    from streaming.batch.load import KNOWN_KEYS
+    from silver.fields import KNOWN_KEYS
 
     open_members(path, KNOWN_KEYS)
     deployment = _deployment(folder, target)

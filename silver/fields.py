@@ -125,3 +125,4 @@ FIELDS: tuple[Field, ...] = (
 BY_NAME = {field.name: field for field in FIELDS}
 INTAKE = tuple(field for field in FIELDS if field.known == "intake")
 OUTCOME = tuple(field for field in FIELDS if field.known == "outcome")
+KNOWN_KEYS = frozenset(key for field in FIELDS for key in field.keys)  # a file of complaints names one of them

@@ -11,7 +11,16 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from silver.fields import FIELDS, MISSING, Field
-from silver.wrapping import ID_KEYS, INVISIBLE, entries_of, is_single_value, json_text, normalized_key, unwrapped
+from silver.wrapping import (
+    ID_KEYS,
+    INVISIBLE,
+    entries_of,
+    is_single_value,
+    json_text,
+    normalized_key,
+    unwrapped,
+    without_types,
+)
 
 TRUE = ("yes", "true", "y", "1")
 FALSE = ("no", "false", "n", "0")
@@ -29,6 +38,9 @@ _ID_OF_TABLES = r"^'?(\d{1,18}|\d{1,3}(,\d{3}){1,5})(\.0*)?$"  # as spreadsheets
 _US_DATE = r"^(\d{1,2})/(\d{1,2})/(\d{4})(?: .*)?$"
 _SHORT_US_DATE = r"^(\d{1,2})/(\d{1,2})/(\d{2})(?: .*)?$"
 _ISO_DATE = r"^\d{4}-\d{1,2}-\d{1,2}(?:[T ].*)?$"
+_YEAR_FIRST = r"^(20\d\d)(?:(\d\d)(\d\d)|/(\d\d?)/(\d\d?))$"  # without dashes
+_EPOCH_MS = r"^1\d{12}$"  # as pandas writes dates to JSON; from 2001 to 2033
+_DAY_MS = 24 * 60 * 60 * 1000
 
 
 def parsed(bronze: DataFrame) -> DataFrame:
@@ -47,7 +59,7 @@ def parsed(bronze: DataFrame) -> DataFrame:
     has_id = reduce(or_, (F.array_contains("keys", key) for key in ID_KEYS))
     return (
         bronze.transform(_with_size_limit)
-        .withColumn("text", F.when(~F.col("oversized"), json_text()))
+        .withColumn("text", F.when(~F.col("oversized"), without_types(json_text())))
         .withColumn("entries", entries_of(F.col("text")))
         .withColumn("followed", F.col("entries").isNotNull() & ~is_single_value(F.col("text")))
         .withColumn("keys", keys)
@@ -101,7 +113,14 @@ def date_of(text: Column) -> Column:
     """Parse text to a date: ISO dates and timestamps, and month/day/year as in the CFPB's older exports.
 
     Two-digit years are in this century (complaints start in 2011). A timestamp's own day is used, whatever its time
-    zone: the CFPB's feed adds midday or a server's clock to what is a date. Anything else, or an invalid day, is null.
+    zone: the CFPB's feed adds midday or a server's clock to what is a date. Year, month and day may also be separated
+    by slashes or by nothing, and milliseconds since 1970 are a day in UTC. Anything else, or an invalid day, is null.
     """
     iso = F.regexp_replace(F.regexp_replace(text, _US_DATE, "$3-$1-$2"), _SHORT_US_DATE, "20$3-$1-$2")
-    return F.when(iso.rlike(_ISO_DATE), iso.cast("date"))
+    other = F.regexp_replace(text, _YEAR_FIRST, "$1-$2$4-$3$5")
+    days = F.floor(text.cast("bigint") / _DAY_MS).cast("int")
+    return (
+        F.when(iso.rlike(_ISO_DATE), iso.cast("date"))
+        .when(text.rlike(_YEAR_FIRST), other.cast("date"))
+        .when(text.rlike(_EPOCH_MS), F.date_from_unix_date(days))
+    )

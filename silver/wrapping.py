@@ -26,6 +26,10 @@ _PREFIX = 5  # bytes that a schema registry's serializer writes first: a zero by
 ID_KEYS = BY_NAME["complaint_id"].keys
 ENVELOPES = ("payload", "after", "data")
 
+# A value of MongoDB's extended JSON, which names its type: {"$date": "2023-05-01T00:00:00Z"}, {"$numberLong": "7"}.
+_TYPED = r'\{\s*"\$(?:date|numberLong|numberInt)"\s*:\s*("[^"\\]*"|\d+)\s*\}'
+_TYPE_BEGINS = '"$'
+
 _OPTIONS = {"allowUnquotedControlChars": "true"}  # a raw tab or line break in a text can mean only itself
 _END = f"end-{uuid4().hex}"  # a key that no payload has
 
@@ -52,6 +56,12 @@ def json_text() -> Column:
     data = F.coalesce("payload_bytes", F.encode(payload, "UTF-8"))
     text = _once(data, lambda data: _once(F.btrim(_decoded(data), F.lit(_AROUND)), _inside))
     return F.when(is_plain, payload).otherwise(text)
+
+
+def without_types(text: Column) -> Column:
+    """The text with plain values in place of those of MongoDB's extended JSON, as mongoexport writes them."""
+    plain = F.regexp_replace(F.regexp_replace(text, _TYPED, "$1"), _TYPED, "$1")  # {"$date": {"$numberLong": "7"}}
+    return F.when(F.contains(text, F.lit(_TYPE_BEGINS)), plain).otherwise(text)
 
 
 def _once(value: Column, use: Callable[[Column], Column]) -> Column:

@@ -83,8 +83,9 @@ def prove(settings: Settings, complaint_id: int, words: Sequence[str], notify: C
     """
     search = _Search(settings, complaint_id, words)
     searched, found, kept = 0, [], dict[str, list[str]]()
-    for path in files_below(settings.folder):
-        notify(f"Searching the remaining files: {searched:,} done.")
+    paths = list(files_below(settings.folder))
+    for number, path in enumerate(paths, 1):
+        notify(f"Searching the remaining files: {number:,} of {len(paths):,}.")
         name = path.relative_to(settings.folder).as_posix()
         top = name.partition("/")[0]
         if not search.holds(path):

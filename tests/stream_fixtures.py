@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from kafka import KafkaConsumer, TopicPartition
@@ -14,8 +15,10 @@ from lakehouse.tables.lake import Lake
 from ml.scoring.scoring import Model
 from streaming.batch.load import follow
 from streaming.kafka.broker import Broker
+from streaming.kafka.topics import admin_client, ensure_topics
 from streaming.queries.definitions import Queries, Trigger, spark_kafka_options
 from streaming.queries.score import Publishing
+from streaming.tables import TABLES
 
 DONE = Trigger(until_done=True)
 WHOLE = {"spark.sql.maxPlanStringLength": "10000000", "spark.sql.debug.maxToStringFields": "100000"}
@@ -52,6 +55,18 @@ def with_topics(settings: Settings, broker: Broker, name: str) -> Settings:
         }
     )
     return settings.model_copy(update={"kafka": own})
+
+
+@contextmanager
+def lake_with_topics(lake: Lake, broker: Broker, name: str) -> Iterator[Lake]:
+    """Create all tables of a lake, and topics of its own that are deleted at the end."""
+    own = Lake(lake.spark, with_topics(lake.settings, broker, name))
+    kafka = own.settings.kafka
+    ensure_topics(kafka, broker.bootstrap_servers)
+    own.create(TABLES)
+    yield own
+    with admin_client(kafka, broker.bootstrap_servers) as admin:
+        admin.delete_topics([kafka.input.name, kafka.predictions.name])
 
 
 class Streaming:

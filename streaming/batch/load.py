@@ -20,7 +20,7 @@ from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
 from lakehouse.tables.declaration import Table
 from lakehouse.tables.lake import Lake, open_lake, writer_lock
-from silver.fields import FIELDS
+from silver.fields import KNOWN_KEYS
 from silver.tables import COMPLAINTS, DUPLICATES, OUTCOMES, QUARANTINE
 from streaming.batch.arrivals import Arrivals
 from streaming.batch.processing_owner import streams
@@ -28,7 +28,6 @@ from streaming.queries.definitions import Queries, Trigger
 from streaming.queries.supervisor import failure
 from streaming.tables import TABLES
 
-KNOWN_KEYS = frozenset(key for field in FIELDS for key in field.keys)
 COUNTED = {"silver": COMPLAINTS, "quarantined": QUARANTINE, "duplicates": DUPLICATES, "outcomes": OUTCOMES}
 
 OnProgress = Callable[[str, int, int | None], None]

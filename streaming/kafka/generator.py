@@ -49,11 +49,12 @@ class Mix:
 
 
 class Message(NamedTuple):
-    """One Kafka message and its kind."""
+    """One Kafka message: its kind, and whether it was generated rather than received."""
 
     key: bytes
     value: bytes
     kind: Kind
+    is_synthetic: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,14 +151,15 @@ class Generator:
         if wanted == "malformed":
             complaint = self._complaint(0)
             broken = _MALFORMED[MALFORMED[self.counts["malformed"] % len(MALFORMED)]]
-            return Message(b"%d" % complaint.id, broken(complaint, self._start), "malformed")
+            return Message(b"%d" % complaint.id, broken(complaint, self._start), "malformed", is_synthetic=True)
         if wanted == "duplicate" and self._recent:
             return self._recent[self._below(len(self._recent))]._replace(kind="duplicate")
         if wanted == "updated" and self._open:
             return self._with_outcome()
         first, last = LATE_DAYS if wanted == "late" else (0, 0)
         complaint = self._complaint(first + self._below(last - first + 1))
-        message = Message(b"%d" % complaint.id, _as_bytes(complaint), "late" if wanted == "late" else "new")
+        kind: Kind = "late" if wanted == "late" else "new"
+        message = Message(b"%d" % complaint.id, _as_bytes(complaint), kind, is_synthetic=True)
         self._recent.append(message)
         self._open.append(complaint)
         return message
@@ -180,7 +182,7 @@ class Generator:
         del self._open[at]
         sent = self._days[max(0, complaint.days_ago - complaint.source.days_until_sent)]
         outcome = b', "Date sent to company": "%b", %b}' % (sent, complaint.source.outcome)
-        return Message(b"%d" % complaint.id, _as_bytes(complaint)[:-1] + outcome, "updated")
+        return Message(b"%d" % complaint.id, _as_bytes(complaint)[:-1] + outcome, "updated", is_synthetic=True)
 
     def _below(self, end: int) -> int:
         return int(self._draw() * end)

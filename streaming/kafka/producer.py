@@ -1,4 +1,4 @@
-"""Send generated messages to the input topic at a fixed rate, and track the result of each.
+"""Send messages to the input topic at a fixed rate, and track the result of each.
 
 Reads messages; writes the Kafka topic `kafka.input`. The schedule is open-loop: a slow broker doesn't slow it down, and
 messages that could not be sent on time are sent as soon as possible.
@@ -27,7 +27,7 @@ MAX_IN_FLIGHT = 10_000  # messages; the client's own queue has no bound
 MAX_BYTES_IN_FLIGHT = 64 * 1024 * 1024
 PROGRESS_SECONDS = 0.5
 STOP_SECONDS = 15.0  # that a stop waits for messages in flight, which then count as failed
-_HEADERS = [(SYNTHETIC_HEADER, b"true")]  # a recombined complaint must never pass for a real one
+_SYNTHETIC = [(SYNTHETIC_HEADER, b"true")]  # a recombined complaint must never pass for a real one
 _PER_DOUBLING = 50  # latencies are counted in steps of 1.4 %
 
 
@@ -231,7 +231,8 @@ class _Run:
     def _send(self, message: Message, due: float, size: int) -> None:
         failed = partial(self.results.fail, size)
         try:
-            future = self._client.send(self._topic, message.value, message.key, headers=_HEADERS)
+            headers = _SYNTHETIC if message.is_synthetic else None
+            future = self._client.send(self._topic, message.value, message.key, headers=headers)
         except KafkaError as error:  # too large, or the metadata has expired
             failed(error)
         else:

@@ -5,11 +5,9 @@ from pathlib import Path
 
 from bronze.files import open_members
 from bronze.records import FileRecord
-from silver.fields import BY_NAME, FIELDS, normalized
+from silver.fields import BY_NAME, KNOWN_KEYS, normalized
 from silver.payload import cells_of
 from streaming.kafka.generator import Message
-
-_KNOWN_KEYS = frozenset(key for field in FIELDS for key in field.keys)
 
 
 def messages_of(paths: Iterable[Path]) -> Iterator[Message]:
@@ -18,7 +16,7 @@ def messages_of(paths: Iterable[Path]) -> Iterator[Message]:
     Raises:
         ComplaintsError: a file can't be read; raised at once if it is not an export, during iteration if damaged.
     """
-    members = [member for path in paths for member in open_members(path, _KNOWN_KEYS)]
+    members = [member for path in paths for member in open_members(path, KNOWN_KEYS)]
     return (_message(record) for member in members for record in member.records())
 
 

@@ -9,7 +9,7 @@ from bronze import load, tables
 from bronze.load import files_of, land_file, skipped_in
 from bronze.tables import COMPLAINTS, FILES
 from lakehouse.tables.lake import Lake
-from streaming.batch.load import KNOWN_KEYS
+from silver.fields import KNOWN_KEYS
 from tests.conftest import SAMPLES
 
 FILE = SAMPLES / "export-2017-snake-case.csv.gz"

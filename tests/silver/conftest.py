@@ -62,6 +62,7 @@ def landed(frame: Frame) -> Callable[[Sequence[str], int], DataFrame]:
                 "topic": F.lit("complaints-input"),
                 "partition": F.lit(0),
                 "timestamp": F.timestamp_seconds(F.lit(1_700_000_000) + F.col("offset")),
+                "headers": F.lit(None).cast("array<struct<key:string,value:binary>>"),
             }
         )
         time = F.timestamp_seconds(F.lit(1_700_000_000) + F.floor(F.col("offset") / 1000))

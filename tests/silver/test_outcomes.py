@@ -26,7 +26,7 @@ ROW = (
     "record_id string, "
     "position bigint, date_sent_to_company date, company_response string, company_public_response string, "
     "timely_response boolean, consumer_disputed boolean, response_class string, product_family string, issue string, "
-    "company string, state string, submitted_via string"
+    "company string, state string, submitted_via string, is_synthetic boolean"
 )
 
 

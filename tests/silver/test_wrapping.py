@@ -39,6 +39,9 @@ READ: dict[str, bytes] = {
     "Debezium with schemas": json.dumps({"schema": {}, "payload": CHANGE}).encode(),
     "CloudEvents": json.dumps({"specversion": "1.0", "id": "1", "type": "created", "data": COMPLAINT}).encode(),
     "other keys that hold objects": json.dumps({**COMPLAINT, "meta": {"a": [1]}, "data": {"complaint_id": 5}}).encode(),
+    "mongoexport": TEXT.replace('"7300001"', '{"$numberLong": "7300001"}')
+    .replace('"2023-05-01"', '{"$date": "2023-05-01"}')
+    .encode(),
     "a raw line break in a text": TEXT.replace("Mortgage", "Mortgage\n").encode(),
 }
 UNREAD: dict[str, bytes] = {
@@ -57,7 +60,11 @@ def rows(spark: SparkSession) -> dict[str, dict[str, object]]:
     """The complaint that is read from each message, with `followed`; None for what is missing."""
     values = [(at, bytearray(value)) for at, value in enumerate((READ | UNREAD).values())]
     messages = spark.createDataFrame(values, "offset bigint, value binary").selectExpr(
-        "*", "'t' AS topic", "0 AS partition", "timestamp'2024-01-01' AS timestamp"
+        "*",
+        "'t' AS topic",
+        "0 AS partition",
+        "timestamp'2024-01-01' AS timestamp",
+        "CAST(NULL AS array<struct<key: string, value: binary>>) AS headers",
     )
     found = messages.transform(landed_from_kafka).transform(parsed).orderBy("offset").collect()
     return {

@@ -59,7 +59,7 @@ def test_each_layer_marks_the_generated_complaints_and_no_other(streamed: Lake) 
     ):
         rows = streamed.read(table).withColumn("made", F.col("complaint_id") >= GENERATED)
         assert rows.where("made").count() > 0
-        assert rows.where(F.col("made") != F.coalesce(mark, F.lit(value=False))).count() == 0
+        assert rows.where(F.col("made") != F.coalesce(mark, F.lit(col=False))).count() == 0
 
 
 @pytest.mark.parametrize("table", [BY_MINUTE, BY_DAY], ids=lambda table: table.name)

@@ -7,10 +7,8 @@ from collections.abc import Iterator
 
 import pyarrow.parquet as pq
 import pytest
-from pyspark.sql import SparkSession
 
 from bronze.tables import COMPLAINTS as BRONZE
-from lakehouse.settings import Settings
 from lakehouse.tables.lake import Lake
 from silver.parse import MAX_PAYLOAD_BYTES, OVERSIZED_SHOWN
 from silver.tables import COMPLAINTS, QUARANTINE
@@ -19,10 +17,9 @@ from streaming.batch.load import follow, refine
 from streaming.kafka.broker import Broker
 from streaming.kafka.generator import Message
 from streaming.kafka.producer import Producer
-from streaming.kafka.topics import admin_client, ensure_topics, largest_message
+from streaming.kafka.topics import largest_message
 from streaming.queries.definitions import Queries, Trigger, spark_kafka_options
-from streaming.tables import TABLES
-from tests.stream_fixtures import with_topics
+from tests.stream_fixtures import lake_with_topics
 
 DONE = Trigger(until_done=True)
 LARGE = 7_900_000
@@ -30,15 +27,10 @@ SIXTY = 60
 
 
 @pytest.fixture
-def lake(spark: SparkSession, settings: Settings, shared_broker: Broker) -> Iterator[Lake]:
+def lake(lake: Lake, shared_broker: Broker) -> Iterator[Lake]:
     """An empty lake with separate topics that have the default limits."""
-    settings = with_topics(settings, shared_broker, "large")
-    ensure_topics(settings.kafka, shared_broker.bootstrap_servers)
-    own = Lake(spark, settings)
-    own.create(TABLES)
-    yield own
-    with admin_client(settings.kafka, shared_broker.bootstrap_servers) as admin:
-        admin.delete_topics([settings.kafka.input.name, settings.kafka.predictions.name])
+    with lake_with_topics(lake, shared_broker, "large") as own:
+        yield own
 
 
 def complaint(number: int, narrative: str) -> bytes:

@@ -6,18 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 from kafka import KafkaProducer
-from pyspark.sql import SparkSession
 
 from bronze.tables import COMPLAINTS as BRONZE
-from lakehouse.settings import Settings
 from lakehouse.tables.lake import Lake
 from silver.tables import COMPLAINTS, QUARANTINE
 from streaming.batch.load import follow, refine
 from streaming.kafka.broker import Broker
-from streaming.kafka.topics import admin_client, ensure_topics
 from streaming.queries.definitions import Queries, Trigger, spark_kafka_options
-from streaming.tables import TABLES
-from tests.stream_fixtures import with_topics
+from tests.stream_fixtures import lake_with_topics
 
 CELLS = {"date_received": "2023-05-01", "product": "Mortgage", "issue": "Trouble", "company": "ACME", "state": "FL"}
 
@@ -59,15 +55,10 @@ REFUSED: list[tuple[bytes | None, list[str]]] = [
 
 
 @pytest.fixture
-def lake(spark: SparkSession, settings: Settings, shared_broker: Broker) -> Iterator[Lake]:
+def lake(lake: Lake, shared_broker: Broker) -> Iterator[Lake]:
     """An empty lake with separate topics."""
-    settings = with_topics(settings, shared_broker, "messages")
-    ensure_topics(settings.kafka, shared_broker.bootstrap_servers)
-    own = Lake(spark, settings)
-    own.create(TABLES)
-    yield own
-    with admin_client(settings.kafka, shared_broker.bootstrap_servers) as admin:
-        admin.delete_topics([settings.kafka.input.name, settings.kafka.predictions.name])
+    with lake_with_topics(lake, shared_broker, "messages") as own:
+        yield own
 
 
 def test_each_message_is_read_or_refused_for_its_true_reason(lake: Lake, shared_broker: Broker) -> None:
