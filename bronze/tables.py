@@ -1,10 +1,6 @@
 """The tables of bronze."""
 
-from lakehouse.tables.declaration import STATISTICS, Column, Table
-
-SYNTHETIC = Column(
-    "is_synthetic", "boolean", "True for what the project's load generator made, by the message's header; else null."
-)
+from lakehouse.tables.declaration import STATISTICS, SYNTHETIC, Column, Table
 
 COMPLAINTS = Table(
     name="bronze.complaints",

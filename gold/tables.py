@@ -1,7 +1,6 @@
 """The gold tables."""
 
-from bronze.tables import SYNTHETIC
-from lakehouse.tables.declaration import STATISTICS, Column, Table
+from lakehouse.tables.declaration import STATISTICS, SYNTHETIC, Column, Table
 
 REASON = "struct<rule:string,reason:string,basis:string>"
 INFLUENCE = "struct<feature:string,contribution:double>"

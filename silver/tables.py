@@ -1,7 +1,6 @@
 """The silver tables. Intake and outcome are separate, so nothing known later can reach the model."""
 
-from bronze.tables import SYNTHETIC
-from lakehouse.tables.declaration import STATISTICS, Column, Table
+from lakehouse.tables.declaration import STATISTICS, SYNTHETIC, Column, Table
 from silver.fields import INTAKE, OUTCOME
 
 RECORD = Column("record_id", "string", "The row of bronze.complaints it was read from.", nullable=False)

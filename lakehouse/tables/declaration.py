@@ -27,6 +27,12 @@ class Column:
     nullable: bool = True
 
 
+# The same in every layer.
+SYNTHETIC = Column(
+    "is_synthetic", "boolean", "True for what the project's load generator made, by the message's header; else null."
+)
+
+
 @dataclass(frozen=True, eq=False)
 class Table:
     """One table of the lake.
