@@ -190,7 +190,7 @@ def _one_core() -> Iterator[None]:
         yield
         return
     cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {max(cores)})
+    os.sched_setaffinity(0, {min(cores)})
     try:
         yield
     finally:
