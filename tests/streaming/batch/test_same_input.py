@@ -32,12 +32,12 @@ def test_loading_training_and_scoring_again_gives_the_same_rows_of_gold_except_t
     exact = [name for name in DECISIONS.column_names if name not in (*TIMES, *COMPUTED)]
     found, expected = (lake.read(DECISIONS).orderBy("complaint_id") for lake in (again, scored))
     assert expected.count() > 400
-    assert_df_equality(found.select(exact), expected.select(exact), ignore_nullable=True)
+    assert_df_equality(found.select(*exact), expected.select(*exact), ignore_nullable=True)
     pairs = list(zip(found.collect(), expected.collect(), strict=True))
     assert all(ours.probability == pytest.approx(theirs.probability, abs=CLOSE) for ours, theirs in pairs)
     assert all(influences(ours) == pytest.approx(influences(theirs), abs=CLOSE) for ours, theirs in pairs)
     counted = [name for name in BY_DAY.column_names if name != "probability_sum"]
-    days, days_again = (lake.read(BY_DAY).select(counted).orderBy(counted) for lake in (scored, again))
+    days, days_again = (lake.read(BY_DAY).select(counted).orderBy(*counted) for lake in (scored, again))
     assert_df_equality(days_again, days, ignore_nullable=True)
 
 
