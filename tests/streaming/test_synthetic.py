@@ -3,6 +3,7 @@
 import json
 import math
 import threading
+from collections.abc import Iterator
 from datetime import date
 
 import pytest
@@ -19,10 +20,9 @@ from stewardship.replay import replay
 from streaming.kafka.broker import Broker
 from streaming.kafka.generator import Generator, read_rows
 from streaming.kafka.producer import Producer
-from streaming.kafka.topics import ensure_topics
 from streaming.tables import TABLES
 from tests.conftest import SAMPLES, Trained, copy_of
-from tests.stream_fixtures import Streaming, with_topics
+from tests.stream_fixtures import Streaming, lake_with_topics
 
 RECEIVED, GENERATED = 8_000_001, 300_000_000
 SENT = 60
@@ -30,23 +30,22 @@ INTAKE = {"date_received": "2024-03-01", "product": "Mortgage", "issue": "Troubl
 
 
 @pytest.fixture(scope="module")
-def streamed(trained: Trained, shared_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+def streamed(trained: Trained, shared_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
     """A lake of real complaints from files, to which one more and `SENT` generated messages were streamed."""
     copied = copy_of(trained, tmp_path_factory.mktemp("synthetic") / "lake")
-    lake = Lake(copied.spark, with_topics(copied.settings, shared_broker, "synthetic"))
-    servers = shared_broker.bootstrap_servers
-    lake.create(TABLES)
-    ensure_topics(lake.settings.kafka, servers)
-    own = KafkaProducer(bootstrap_servers=servers)
-    message = {**INTAKE, "complaint_id": str(RECEIVED), "company_response": "Closed with explanation"}
-    own.send(lake.settings.kafka.input.name, json.dumps(message).encode(), headers=[("origin", b"portal")])
-    own.close()
-    shares = {"malformed": 0.2, "updated": 0.3}
-    rows = read_rows([SAMPLES / "export-2017-snake-case.csv.gz"])
-    made = Generator(rows, seed=1, first_id=GENERATED, start=date(2024, 3, 1), **shares)
-    Producer(lake.settings.kafka, servers).produce(made, rate_per_minute=math.inf, total=SENT, stop=threading.Event())
-    Streaming(lake, trained.model).all()
-    return lake
+    with lake_with_topics(copied, shared_broker, "synthetic") as lake:
+        servers = shared_broker.bootstrap_servers
+        own = KafkaProducer(bootstrap_servers=servers)
+        message = {**INTAKE, "complaint_id": str(RECEIVED), "company_response": "Closed with explanation"}
+        own.send(lake.settings.kafka.input.name, json.dumps(message).encode(), headers=[("origin", b"portal")])
+        own.close()
+        shares = {"malformed": 0.2, "updated": 0.3}
+        rows = read_rows([SAMPLES / "export-2017-snake-case.csv.gz"])
+        made = Generator(rows, seed=1, first_id=GENERATED, start=date(2024, 3, 1), **shares)
+        producer = Producer(lake.settings.kafka, servers)
+        producer.produce(made, rate_per_minute=math.inf, total=SENT, stop=threading.Event())
+        Streaming(lake, trained.model).all()
+        yield lake
 
 
 def test_each_layer_marks_the_generated_complaints_and_no_other(streamed: Lake) -> None:
