@@ -21,6 +21,7 @@ from streaming.queries.score import Publishing
 from streaming.tables import TABLES
 
 DONE = Trigger(until_done=True)
+WAIT_SECONDS = 600  # upper bound for whatever a test waits for, far above what a busy machine needs
 WHOLE = {"spark.sql.maxPlanStringLength": "10000000", "spark.sql.debug.maxToStringFields": "100000"}
 # Operators of a physical plan in which Spark calls Python.
 IN_PYTHON = re.compile(r"\b\w*(?:EvalPython|PythonUDF|InPandas|InArrow|PythonMap|InPythonWith)\w*|\bpythonUDF\d+")
@@ -117,9 +118,9 @@ def plan_of(query: StreamingQuery) -> str:
     return str(query._jsq.streamingQuery().lastExecution().executedPlan().toString())
 
 
-def wait_until(condition: Callable[[], object], seconds: float, what: str) -> None:
+def wait_until(condition: Callable[[], object], what: str) -> None:
     """Wait until a condition holds; fails with the name of what did not happen in time."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + WAIT_SECONDS
     while not condition():
-        assert time.monotonic() < end, f"{what} did not happen within {seconds:.0f} s"
+        assert time.monotonic() < end, f"{what} did not happen within {WAIT_SECONDS} s"
         time.sleep(0.05)

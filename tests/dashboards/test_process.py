@@ -50,7 +50,7 @@ def test_a_server_that_ignores_sigterm_is_killed(
 ) -> None:
     monkeypatch.setattr("dashboards.process.STOP_SECONDS", 0.5)
     process.launch(IGNORES_SIGTERM, os.environ, tmp_path / "log")
-    wait_until(lambda: "up" in (tmp_path / "log").read_text(), 10, "the server")
+    wait_until(lambda: "up" in (tmp_path / "log").read_text(), "the server")
     assert process.stop()
     assert not process.is_running()
 

@@ -25,6 +25,7 @@ from deployment.warehouse import DECISIONS, PROGRESS
 from streaming.kafka.broker import Broker
 from tests.conftest import SAMPLES
 from tests.databricks.conftest import Sandbox, Workspace, new_workspace
+from tests.stream_fixtures import WAIT_SECONDS
 
 pytestmark = pytest.mark.bundle
 
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 
 LAYERS = ("bronze", "silver", "gold", "ml")
-MAX_SECONDS = 180.0
 SENT = 600
 
 
@@ -129,10 +129,10 @@ def local(tmp_path: Path, schemas: dict[str, str], monkeypatch: pytest.MonkeyPat
 
 
 def stopped_once(done: Callable[[], bool]) -> threading.Thread:
-    """Send SIGTERM to this process, as for a canceled run, when `done` holds or after MAX_SECONDS."""
+    """Send SIGTERM to this process, as for a canceled run, when `done` holds or after WAIT_SECONDS."""
 
     def watch() -> None:
-        end = time.monotonic() + MAX_SECONDS
+        end = time.monotonic() + WAIT_SECONDS
         while time.monotonic() < end and not done():
             time.sleep(2)
         os.kill(os.getpid(), signal.SIGTERM)

@@ -66,7 +66,7 @@ def test_live_shows_its_address_decides_on_what_it_sends_and_leaves_nothing_runn
         said += line
     assert requests.get(shown[1], timeout=60).status_code == 200
     before = decisions(lake)
-    wait_until(lambda: decisions(lake) > before + 50, 240, "the decisions on the complaints sent")
+    wait_until(lambda: decisions(lake) > before + 50, "the decisions on the complaints sent")
     os.killpg(live.pid, signal.SIGINT)
     rest = live.stdout.read()
     assert live.wait(60) == 0, said + rest

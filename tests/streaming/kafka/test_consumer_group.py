@@ -63,7 +63,7 @@ def test_the_newest_end_is_committed_and_the_last_one_before_leaving(
 ) -> None:
     with GroupCommitter(kafka, shared_broker.bootstrap_servers) as committer:
         committer.take(done(p0=3, p1=4))
-        wait_until(lambda: committed(admin, kafka) == {0: 3, 1: 4}, 30, "the first commit")
+        wait_until(lambda: committed(admin, kafka) == {0: 3, 1: 4}, "the first commit")
         committer.take(done("refine", p0=9, p1=9))  # does not read Kafka
         committer.take(done(p0=5))
         committer.take(done(p0=7))
@@ -97,7 +97,7 @@ def test_a_broker_that_is_down_blocks_nothing_and_the_commit_is_retried(
         time.sleep(1)  # the first attempt finds no broker
         broker.start()
         client = KafkaAdminClient(**client_config(kafka, address))
-        wait_until(lambda: committed(client, kafka) == {0: 1, 1: 2}, 60, "the commit after the broker came back")
+        wait_until(lambda: committed(client, kafka) == {0: 1, 1: 2}, "the commit after the broker came back")
         client.close()
     broker.stop()
 
@@ -116,4 +116,4 @@ def test_a_token_endpoint_that_is_down_for_a_moment_ends_no_commits(
     monkeypatch.setattr(consumer_group, "RETRY_SECONDS", 0.1)
     with GroupCommitter(kafka, shared_broker.bootstrap_servers) as committer:
         committer.take(done(p0=2, p1=3))
-        wait_until(lambda: committed(admin, kafka) == {0: 2, 1: 3}, 30, "the commit once there was a token")
+        wait_until(lambda: committed(admin, kafka) == {0: 2, 1: 3}, "the commit once there was a token")

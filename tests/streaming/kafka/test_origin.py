@@ -81,7 +81,7 @@ def recreate_topic(lake: Lake, count: int, text: str) -> None:
     with admin_client(kafka, servers(lake)) as admin:
         before = origin_of(kafka, servers(lake))
         admin.delete_topics([kafka.input.name])
-        wait_until(lambda: kafka.input.name not in admin.list_topics(), 10, "the topic's deletion")
+        wait_until(lambda: kafka.input.name not in admin.list_topics(), "the topic's deletion")
     ensure_topics(kafka, servers(lake))
     assert origin_of(kafka, servers(lake)).topic_id != before.topic_id
     send(lake, count, text)
@@ -185,13 +185,13 @@ def test_recreating_a_topic_while_it_is_read_loses_nothing(streamed: Lake) -> No
     with GroupCommitter(streamed.settings.kafka, servers(streamed)) as committer:
         committer.watch(origin_of(streamed.settings.kafka, servers(streamed)))
         send(streamed, 1, "more")
-        wait_until(lambda: landed(streamed).get("more") == 2, 60, "the messages")
+        wait_until(lambda: landed(streamed).get("more") == 2, "the messages")
         recreate_topic(streamed, 3 * SENT, "second")
-        wait_until(lambda: not query.isActive or "second" in landed(streamed), 60, "a batch of the new topic")
+        wait_until(lambda: not query.isActive or "second" in landed(streamed), "a batch of the new topic")
         progress = query.lastProgress
         assert progress is not None
         committer.take(progress)
-        wait_until(committer.is_made_again, 10, "the detection of the new topic")
+        wait_until(committer.is_made_again, "the detection of the new topic")
     query.stop()
     ingest(streamed)
     assert landed(streamed) == {"first": 2 * SENT, "more": 2, "second": 6 * SENT}

@@ -87,7 +87,7 @@ def test_checks_lag_and_commits_authenticate_too(secure: SecureBroker, settings:
         ends = {kafka.input.name: {"0": 7, "1": 9}}
         committer.take({"name": "ingest", "sources": [{"endOffset": ends}]})
         topic = kafka.input.name
-        wait_until(lambda: [p.committed for p in lag(kafka, servers, kafka.group, topic)] == [7, 9], 60, "a commit")
+        wait_until(lambda: [p.committed for p in lag(kafka, servers, kafka.group, topic)] == [7, 9], "a commit")
 
 
 def wrong(secure: SecureBroker, way: str) -> KafkaSettings:

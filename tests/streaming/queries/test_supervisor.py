@@ -48,7 +48,7 @@ def test_a_query_that_keeps_failing_is_restarted_with_backoff_and_given_up_with_
     supervisor = Supervisor(streaming_settings(2, 1.0), Gate(), notices.append)
     supervisor.start({"refine": starting(spark, fail, tmp_path)})
     with pytest.raises(ComplaintsError) as given_up:
-        watch(supervisor, lambda: False, 90)
+        watch(supervisor, lambda: False)
     reason = "ComplaintsError: The disk of the lake is full: make room."
     assert str(given_up.value) == f"The refine query failed 3 times and was given up: {reason}"
     assert notices == [
@@ -63,14 +63,14 @@ def test_a_query_that_keeps_failing_is_restarted_with_backoff_and_given_up_with_
     assert attempts[2] - attempts[1] >= 2
 
 
-def watch(supervisor: Supervisor, done: Callable[[], bool], seconds: float) -> None:
+def watch(supervisor: Supervisor, done: Callable[[], bool]) -> None:
     """Check the queries until a condition holds."""
 
     def checked() -> bool:
         supervisor.check()
         return done()
 
-    wait_until(checked, seconds, "the expected state of the supervisor")
+    wait_until(checked, "the expected state of the supervisor")
 
 
 def test_a_query_that_failed_once_resumes_where_it_stopped_and_the_other_keeps_running(
@@ -93,7 +93,7 @@ def test_a_query_that_failed_once_resumes_where_it_stopped_and_the_other_keeps_r
         }
     )
     other = supervisor.queries["ingest"]
-    watch(supervisor, lambda: len(batches) >= 4, 60)
+    watch(supervisor, lambda: len(batches) >= 4)
     assert batches[:4] == [0, 1, 1, 2]
     assert supervisor.restarts == {"score": 1, "ingest": 0}
     assert supervisor.queries["ingest"] is other

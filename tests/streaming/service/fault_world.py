@@ -33,12 +33,10 @@ from streaming.kafka.topics import client_config
 from streaming.tables import TABLES
 from tests.conftest import SAMPLES
 from tests.rooms import PACKAGES
-from tests.stream_fixtures import wait_until
+from tests.stream_fixtures import WAIT_SECONDS, wait_until
 
 PROJECT = SAMPLES.parent
 COPIED = (*PACKAGES, "conf", "samples")
-START_SECONDS = 180  # upper bound for a start on a busy machine
-SETTLE_SECONDS = 240
 EXIT_SECONDS = 60
 STREAMS = "Streaming from"
 
@@ -149,11 +147,11 @@ class World:
 
     def up(self) -> Process:
         """Return the running stream; start one if none runs, and retry while a previous one is still exiting."""
-        end = time.monotonic() + START_SECONDS
+        end = time.monotonic() + WAIT_SECONDS
         stream = self.stream
         while stream is None or stream.ended:
             self.stream = stream = self.command("stream")
-            wait_until(partial(stream.says, STREAMS), START_SECONDS, "the stream's start")
+            wait_until(partial(stream.says, STREAMS), "the stream's start")
             waits = ("Another process", "still writes the lake")  # for the Spark of a previous stream
             refused = stream.ended and any(each in stream.output for each in waits)
             assert not stream.ended or (refused and time.monotonic() < end), stream.output[-3000:]
@@ -209,7 +207,7 @@ class World:
 
     def settle(self) -> Verified:
         """Wait until nothing is in progress, then check what was published."""
-        end = time.monotonic() + SETTLE_SECONDS
+        end = time.monotonic() + WAIT_SECONDS
         while True:
             found = self.verified()
             if not found.under_way:

@@ -9,7 +9,8 @@ import time
 from collections.abc import Iterator
 
 from lakehouse.tables.writer_lock import BusyError
-from tests.streaming.service.fault_world import EXIT_SECONDS, Fault, World
+from tests.stream_fixtures import WAIT_SECONDS
+from tests.streaming.service.fault_world import Fault, World
 from tests.streaming.service.idle_faults import RESTING
 from tests.streaming.service.running_faults import ENDING, RUNNING
 
@@ -55,7 +56,7 @@ def retry_while_busy(world: World, fault: Fault) -> None:
 
     A Spark whose Python was killed may take a while to exit.
     """
-    end = time.monotonic() + EXIT_SECONDS
+    end = time.monotonic() + WAIT_SECONDS
     while True:
         try:
             return fault(world)

@@ -13,7 +13,7 @@ from streaming.batch.load import load_files
 from streaming.service.upkeep import run_upkeep
 from streaming.tables import TABLES
 from tests.stream_fixtures import wait_until
-from tests.streaming.service.fault_world import START_SECONDS, Fault, World, new_file
+from tests.streaming.service.fault_world import Fault, World, new_file
 
 QUERIES = ("ingest", "refine", "score", "summarise")
 RULE = """
@@ -72,7 +72,7 @@ def kill_load(world: World) -> None:
     process = world.command("load", str(path))
     folder = world.settings.folder
     staged = ("staging-*", "*/staging-*")
-    wait_until(lambda: process.ended or any(any(folder.glob(each)) for each in staged), START_SECONDS, "the load")
+    wait_until(lambda: process.ended or any(any(folder.glob(each)) for each in staged), "the load")
     world.pause(1.5)
     process.kill()
     assert not load_files(world.settings, [path], lambda *_: None).errors

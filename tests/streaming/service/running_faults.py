@@ -21,7 +21,7 @@ from streaming.batch.backlog import score_backlog
 from streaming.batch.load import load_files
 from streaming.kafka.topics import admin_client, consumer_of, delete_topic, ensure_topics
 from tests.stream_fixtures import wait_until
-from tests.streaming.service.fault_world import EXIT_SECONDS, START_SECONDS, STREAMS, Fault, World, new_file
+from tests.streaming.service.fault_world import EXIT_SECONDS, STREAMS, Fault, World, new_file
 
 Attempt = Callable[[], object]
 
@@ -106,8 +106,8 @@ def remake_topic(world: World) -> None:
     world.send()
     world.pause(1.5)
     delete_topic(kafka, servers, kafka.input.name)
-    wait_until(lambda: is_gone(world), 60, "the topic's deletion")
-    wait_until(lambda: is_made(world), 60, "the topic's creation")
+    wait_until(lambda: is_gone(world), "the topic's deletion")
+    wait_until(lambda: is_made(world), "the topic's creation")
     world.send(200)
 
 
@@ -129,14 +129,14 @@ def hand_over(world: World) -> None:
     """Kill the stream and let a standby take over."""
     stream = world.up()
     standby = world.command("stream", "--standby")
-    wait_until(partial(standby.says, "standing by"), START_SECONDS, "the standby")
+    wait_until(partial(standby.says, "standing by"), "the standby")
     assert not standby.ended, standby.output[-3000:]
     world.pause(8)
     world.send()
     world.pause(1.5)
     stream.kill()
     world.stream = standby
-    wait_until(partial(standby.says, STREAMS), START_SECONDS, "the standby's takeover")
+    wait_until(partial(standby.says, STREAMS), "the standby's takeover")
     assert not standby.ended, standby.output[-3000:]
 
 

@@ -116,12 +116,12 @@ def test_swapping_the_model_while_the_stream_runs_loses_nothing_and_scores_nothi
     queries = Queries(lake, gate)
     supervisor.start({"score": lambda: queries.score(active_models[0], None, Trigger())})
     try:
-        wait_until(lambda: decided(lake) == known, 120, "one decision per complaint")
+        wait_until(lambda: decided(lake) == known, "one decision per complaint")
         active_models[0] = Model(trained.model.name, "2", trained.model.fitted)
         more(lake, complaints.limit(30), 10**9)
         supervisor.renew("score")
         more(lake, complaints.limit(30), 2 * 10**9)
-        wait_until(lambda: decided(lake) == known + 60, 120, "decisions on the added complaints")
+        wait_until(lambda: decided(lake) == known + 60, "decisions on the added complaints")
         supervisor.check()
     finally:
         supervisor.stop()

@@ -38,7 +38,6 @@ from streaming.tables import TABLES
 from tests.conftest import SAMPLES, Trained, copy_of
 from tests.stream_fixtures import wait_until, with_topics
 from tests.streaming.service.stream_process import (
-    START_SECONDS,
     Stream,
     generator,
     lake_with_topics,
@@ -78,7 +77,7 @@ def test_a_stream_killed_at_random_moments_loses_nothing(
         for number in range(KILLS):
             sent += send(settings, made)
             streams.append(start(settings))
-            wait_until(partial(has_started, streams[-1], number + 1), START_SECONDS, "the stream's start")
+            wait_until(partial(has_started, streams[-1], number + 1), "the stream's start")
             time.sleep(dice.uniform(0, 15))  # during its first batches
             streams[-1].signal_all(signal.SIGKILL)
             assert streams[-1].process.wait() == -signal.SIGKILL

@@ -95,10 +95,10 @@ def test_each_batch_of_a_real_query_is_stored_and_logged_once_however_often_it_i
         recorder.poll({"score": query})
         return len(polled)
 
-    wait_until(lambda: seen() >= 2, 60, "two batches")
+    wait_until(lambda: seen() >= 2, "two batches")
     recorder.flush()
     recorder.flush()
-    wait_until(lambda: seen() >= 4, 60, "two more batches")
+    wait_until(lambda: seen() >= 4, "two more batches")
     query.stop()
     recorder.poll({"score": query})
     recorder.flush()

@@ -47,12 +47,12 @@ def test_each_query_is_reported_as_it_is(spark: SparkSession, tmp_path: Path, bl
         batches = {"ingest": lambda *_: None, "refine": fail, "score": lambda *_: blocked.wait(60)}
         supervisor.start({name: lambda batch=batch: start(batch) for name, batch in batches.items()})  # type: ignore[misc]
         queries = supervisor.queries
-        wait_until(lambda: not queries["refine"].isActive, 60, "the failure")
-        wait_until(lambda: "Processing" in queries["score"].status["message"], 60, "the blocked batch")
+        wait_until(lambda: not queries["refine"].isActive, "the failure")
+        wait_until(lambda: "Processing" in queries["score"].status["message"], "the blocked batch")
         heartbeat.beat(supervisor, {}, MODEL)
         first = read_status(tmp_path)
         now = NOW + STALLED + timedelta(seconds=1)
-        wait_until(lambda: not queries["ingest"].status["isTriggerActive"], 60, "a pause between two triggers")
+        wait_until(lambda: not queries["ingest"].status["isTriggerActive"], "a pause between two triggers")
         heartbeat.beat(supervisor, {}, MODEL)
         then = read_status(tmp_path)
         heartbeat.enter("stopping")

@@ -22,9 +22,8 @@ from lakehouse.tables.stores import table_path
 from silver.tables import COMPLAINTS as SILVER
 from streaming.kafka.broker import Broker
 from streaming.service.standby import FOLDER
-from tests.stream_fixtures import wait_until
+from tests.stream_fixtures import WAIT_SECONDS, wait_until
 from tests.streaming.service.stream_process import (
-    START_SECONDS,
     Stream,
     generator,
     lake_with_topics,
@@ -53,15 +52,11 @@ def test_a_kill_mid_batch_in_each_query_loses_and_duplicates_nothing_and_a_stand
 
         running = start(settings)
         streams.append(running)
-        wait_until(
-            lambda: running.is_alive() and "Streaming from" in running.output, START_SECONDS, "the stream's start"
-        )
+        wait_until(lambda: running.is_alive() and "Streaming from" in running.output, "the stream's start")
         standby = start(settings, "--standby")
         streams.append(standby)
         warm_up_log = settings.folder / FOLDER / "tables" / "gold" / "decisions" / "_delta_log"
-        wait_until(
-            lambda: standby.is_alive() and any(warm_up_log.glob("*1.json")), START_SECONDS, "a batch of the warm-up"
-        )
+        wait_until(lambda: standby.is_alive() and any(warm_up_log.glob("*1.json")), "a batch of the warm-up")
         assert running.is_alive(), "the running stream is left alone"
         sent += send(settings, made)
         kill_mid_batch(running, "score")
@@ -86,7 +81,7 @@ def kill_mid_batch(stream: Stream, name: str) -> None:
     log = table_path(settings, WRITES[name]) / "_delta_log"
     checkpoint = settings.folder / "checkpoints" / name
     seen = newest(log, ".json")
-    end = time.monotonic() + START_SECONDS
+    end = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < end:
         if newest(log, ".json") == seen:
             stream.is_alive()

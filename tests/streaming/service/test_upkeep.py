@@ -34,7 +34,7 @@ def test_each_task_has_its_own_interval_and_a_failed_one_is_reported_and_retried
         UpkeepTask("Due an hour later", 0.05 / 60, lambda: done.append("never"), offset=60),
     ]
     with Upkeep(spark, tasks, reported.append):
-        wait_until(lambda: done.count(POOL) >= 3, 30, "the third round")
+        wait_until(lambda: done.count(POOL) >= 3, "the third round")
     assert done.count("failing") > done.count(POOL)
     assert "never" not in done
     assert set(reported) == {"The tables could not be maintained (the disk is full); it will be retried."}
