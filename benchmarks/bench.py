@@ -28,7 +28,7 @@ from lakehouse.tables.lake import Lake
 from streaming.batch.backlog import score_backlog
 from streaming.batch.load import load_files
 from streaming.kafka.broker import Broker
-from streaming.kafka.generator import Generator, read_rows
+from streaming.kafka.generator import Generator, Message, read_rows
 from streaming.kafka.producer import Producer
 from streaming.kafka.topics import ensure_topics
 from streaming.runs.run import FIRST_GENERATED_ID, Plan, View, run
@@ -78,9 +78,12 @@ class Watcher:
 def bench_stream(settings: Settings, plan: Plan, watcher: Watcher, run_in: float = 0.0) -> Bench:
     """Measure the stream at a rate: batch times by query and part, latencies, and CPU time.
 
-    First the same process streams for `run_in` minutes at `RUN_IN_RATE`, like an active stream whose rate then rises.
+    The lake has the plan's known complaints before. Then the same process streams for `run_in` minutes at
+    `RUN_IN_RATE`, like an active stream whose rate then rises.
     """
     with lake_with_champion(settings, FOLDER) as empty:
+        if plan.known:
+            _fill_with_known(empty, plan, watcher)
         if run_in:
             watcher.notify(f"Running in for {run_in:g} minutes at {RUN_IN_RATE:,} per minute.")
             slow = replace(plan, rate_per_minute=RUN_IN_RATE, total=max(1, round(RUN_IN_RATE * run_in)))
@@ -88,7 +91,8 @@ def bench_stream(settings: Settings, plan: Plan, watcher: Watcher, run_in: float
         counted = [empty.folder / "tables", empty.folder / "checkpoints"]
         report = run(empty, plan, notify=watcher.notify, on_view=watcher.on_view, stop=watcher.stop, folders=counted)
     began = min((batch.started_at for batch in report.batches), default=datetime.now(UTC))
-    figures = {"machine": machine(), "narratives": plan.narratives, "run_in_minutes": run_in, **report.as_json()}
+    sent = {"mix": asdict(plan.mix), "known": plan.known, "narratives": plan.narratives, "run_in_minutes": run_in}
+    figures = {"machine": machine(), **sent, **report.as_json()}
     series = {
         "began_at": began,
         "warm_up_s": report.warm_up_s,
@@ -130,7 +134,7 @@ def bench_batch(settings: Settings, plan: Plan, watcher: Watcher) -> Bench:
     """Measure batch processing of files instead of Kafka: load, refine and score a number of rows."""
     with lake_with_champion(settings, FOLDER) as empty:
         watcher.notify(f"Writing {plan.total:,} complaints to files.")
-        files = _files(plan, empty.folder / "input")
+        files = _files(islice(generator_of(plan), plan.total), empty.folder / "input")
         steps: list[dict[str, Any]] = []
         start_session(empty)
 
@@ -194,13 +198,21 @@ def _times_at_size(source: Lake, plan: Plan, size: int, watcher: Watcher, folder
 
 
 def generator_of(plan: Plan) -> Generator:
-    """Return the generator of a benchmark's complaints, from ids above the samples'."""
-    return plan.generator(read_rows(plan.samples), FIRST_GENERATED_ID, datetime.now(UTC).date())
+    """Return the generator of a benchmark's complaints, from ids above the samples' and the known ones."""
+    return plan.generator(read_rows(plan.samples), FIRST_GENERATED_ID + plan.known, datetime.now(UTC).date())
 
 
-def _files(plan: Plan, folder: Path) -> list[Path]:
+def _fill_with_known(settings: Settings, plan: Plan, watcher: Watcher) -> None:
+    """Load and score the first message of each known complaint, from files."""
+    watcher.notify(f"Filling the lake with {plan.known:,} complaints.")
+    files = _files(generator_of(plan).known_messages(), settings.folder / "input")
+    start_session(settings)
+    load_files(settings, files, lambda *_: None)
+    score_backlog(settings, lambda *_: None)
+
+
+def _files(messages: Iterator[Message], folder: Path) -> list[Path]:
     folder.mkdir()
-    messages = islice(generator_of(plan), plan.total)
     files: list[Path] = []
     while lines := [message.value for message in islice(messages, ROWS_PER_FILE)]:
         files.append(folder / f"part-{len(files):04d}.json")

@@ -18,13 +18,25 @@ if TYPE_CHECKING:
     from streaming.runs.run import Plan
 
 
-def plan_of(total: int, narratives: float, *, rate: float = float("inf"), warm_up: float | None = None) -> "Plan":
-    """Return a plan that sends new complaints only, made from the samples."""
+def plan_of(
+    total: int, narratives: float, *, rate: float = float("inf"), warm_up: float | None = None, known: int | None = None
+) -> "Plan":
+    """Return a plan that sends complaints made from the samples: new ones only, or the mix `LIFE` if `known` is given.
+
+    Args:
+        total: number of messages.
+        narratives: share of complaints with a narrative.
+        rate: messages per minute.
+        warm_up: seconds.
+        known: number of complaints that the lake has before, and that come again too.
+    """
     from bronze.load import files_of
-    from streaming.kafka.generator import Mix
+    from streaming.kafka.generator import LIFE, Mix
     from streaming.runs.run import Plan
 
-    return Plan(rate, total, tuple(files_of([SAMPLES])), Mix(), narratives=narratives, warm_up_s=warm_up)
+    mix = Mix() if known is None else LIFE
+    samples = tuple(files_of([SAMPLES]))
+    return Plan(rate, total, samples, mix, narratives=narratives, warm_up_s=warm_up, known=known or 0)
 
 
 def measured(

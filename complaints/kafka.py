@@ -223,12 +223,12 @@ def _messages(source: str, shares: dict[str, float]) -> Iterable["Message"]:
 
 def _generator(shares: dict[str, float]) -> "Generator":
     from bronze.load import files_of
-    from streaming.kafka.generator import Generator, read_rows
+    from streaming.kafka.generator import Generator, Mix, read_rows
 
     now = datetime.now(UTC)
     # Milliseconds as the first id: above every id of earlier calls, as long as they sent under 1,000 per second.
     now_ms = time.time_ns() // 1_000_000
-    return Generator(read_rows(files_of([SAMPLES])), seed=now_ms, first_id=now_ms, start=now.date(), **shares)
+    return Generator(read_rows(files_of([SAMPLES])), Mix(**shares), seed=now_ms, first_id=now_ms, start=now.date())
 
 
 class _Bar:

@@ -1,28 +1,29 @@
-"""Generate load from real complaints: rows recombined under new ids, with shares of bad messages.
+"""Generate load from real complaints: rows recombined under new ids, which come again and with shares of bad messages.
 
-Reads rows of export files; makes any number of Kafka messages. The same seed gives the same messages.
+Reads rows of export files; makes any number of Kafka messages. The same seed gives the same messages. A complaint
+depends only on the seed and its id, so any one of millions can come again without being kept.
 """
 
 import json
 import random
 import re
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import accumulate
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, TypeVar, get_args
 
 from bronze.files import open_members
 from lakehouse.errors import ComplaintsError
 from silver.fields import BY_NAME, FIELDS, MISSING, normalized
 from silver.payload import cells_of
 
-Kind = Literal["new", "malformed", "duplicate", "late", "updated"]
+Kind = Literal["new", "malformed", "duplicate", "late", "updated", "revised", "narrated"]
 Row = Mapping[str, str | None]
+_T = TypeVar("_T")
 
-RECENT = 2048  # latest complaints, used for duplicates and updates
+TRIES = 64  # draws of a complaint that can still come again, before a new one is sent instead
 LATE_DAYS = (30, 400)
 _DISPLAY = {key: field.display for field in FIELDS for key in field.keys}
 _DATES = {field.display for field in FIELDS if field.type == "date"}
@@ -40,12 +41,20 @@ class Mix:
         duplicates: messages that repeat a complaint.
         late: complaints that the CFPB received months ago.
         updated: messages that bring an outcome.
+        revised: messages that correct a complaint's intake.
+        narrated: messages that bring a narrative to a complaint that had none.
     """
 
     malformed: float = 0.0
     duplicates: float = 0.0
     late: float = 0.0
     updated: float = 0.0
+    revised: float = 0.0
+    narrated: float = 0.0
+
+
+# The life of complaints: most come again.
+LIFE = Mix(malformed=0.01, duplicates=0.03, late=0.05, updated=0.3, revised=0.02, narrated=0.01)
 
 
 class Message(NamedTuple):
@@ -70,12 +79,17 @@ class _Source:
 
 
 class _Complaint(NamedTuple):
-    """A generated complaint: its id, and members of a JSON object."""
+    """A generated complaint: its id, and members of a JSON object.
+
+    `later_text` is a narrative that comes in a later message; empty if none does.
+    """
 
     id: int
     received: bytes
     structure: bytes
     text: bytes
+    later_text: bytes
+    revised: bytes
     source: _Source
     days_ago: int
 
@@ -87,16 +101,17 @@ class Generator:
     """An endless, reproducible sequence of messages generated from real complaints.
 
     A new complaint has the structure of one row, a narrative from a row of the same product, and only fields known at
-    intake; an update is the same message with the row's outcome. Shares are fractions of all messages.
+    intake. Complaints that come again are drawn evenly from all there are: an update is the same message with the
+    row's outcome, a revision has the structure of another row. Shares are fractions of all messages.
 
     Args:
         rows: complaints by display name, as returned by `read_rows`.
+        mix: the shares of messages that are not plain new complaints; malformed ones cycle through `MALFORMED`, late
+            complaints were received 30 to 400 days before `start`, outcomes and narratives come at most once for each.
         seed: of the random choices.
         first_id: id of the first new complaint; ids ascend from it by one.
-        malformed: share of messages that can't be used, cycling through `MALFORMED`.
-        duplicates: share that repeats one of the latest `RECENT` complaints byte for byte.
-        late: share of new complaints that were received 30 to 400 days before `start`.
-        updated: share that brings the outcome of one of the latest `RECENT` complaints, at most once each.
+        known: complaints with the ids before it that there are already: `known_messages` of a generator with the same
+            rows, mix, seed and start.
         narratives: share of complaints with a narrative; None keeps the share of the rows.
         start: the day on which new complaints are received.
 
@@ -107,22 +122,27 @@ class Generator:
         ComplaintsError: there are no rows, shares are out of range, or narratives are requested and no row has one.
     """
 
-    def __init__(  # noqa: PLR0913  # the shares belong together
+    def __init__(  # what there is belongs together
         self,
         rows: Sequence[Row],
+        mix: Mix,
         *,
         seed: int,
         first_id: int,
-        malformed: float = 0.0,
-        duplicates: float = 0.0,
-        late: float = 0.0,
-        updated: float = 0.0,
+        known: int = 0,
         narratives: float | None = None,
         start: date,
     ) -> None:
-        shares: dict[Kind, float] = {"malformed": malformed, "duplicate": duplicates, "late": late, "updated": updated}
-        if min(shares.values()) < 0 or sum(shares.values()) > 1 or not 0 <= (narratives or 0) <= 1:
-            msg = "Shares of messages must lie between 0 and 1, and malformed, duplicate, late and updated in sum too."
+        shares: dict[Kind, float] = {
+            "malformed": mix.malformed,
+            "duplicate": mix.duplicates,
+            "updated": mix.updated,
+            "revised": mix.revised,
+            "narrated": mix.narrated,
+        }
+        again = sum(shares.values())
+        if min(*shares.values(), mix.late) < 0 or again + mix.late > 1 or not 0 <= (narratives or 0) <= 1:
+            msg = "Shares of messages must lie between 0 and 1, and those of all kinds in sum too."
             raise ComplaintsError(msg)
         self._structures = _structures(rows)
         self._with_text = [structure for structure in self._structures if structure.narratives]
@@ -130,13 +150,18 @@ class Generator:
             msg = f"Messages can't be made from {len(rows)} rows without a {'narrative' if rows else 'complaint'}."
             raise ComplaintsError(msg)
         self._kinds = list(zip(accumulate(shares.values()), shares, strict=True))
+        self._late = mix.late / (1 - again) if again < 1 else 0.0
+        # Twice as many complaints first come without their narrative as will bring it later, so that one is found.
+        self._silent = min(1.0, 2 * mix.narrated / (1 - again)) if again < 1 else 0.0
         self._narratives = narratives
+        self._seed = seed
         self._draw = random.Random(seed).random  # noqa: S311  # load, not secrets
         self._start = start
         self._days = [_day(start - timedelta(days=days)) for days in range(LATE_DAYS[1] + 1)]
-        self._next_id = first_id
-        self._recent: deque[Message] = deque(maxlen=RECENT)
-        self._open: deque[_Complaint] = deque(maxlen=RECENT)  # have no outcome yet
+        self._first_id, self._next_id = first_id - known, first_id
+        self._unusable: set[int] = set()
+        self._answered: set[int] = set()
+        self._told: set[int] = set()
         self.counts: dict[Kind, int] = dict.fromkeys(get_args(Kind), 0)
 
     def __iter__(self) -> Iterator[Message]:
@@ -147,45 +172,87 @@ class Generator:
             self.counts[message.kind] += 1
             yield message
 
+    def known_messages(self) -> Iterator[Message]:
+        """Yield the first message of each complaint that there is already, in the order of their ids."""
+        return (self._first(number) for number in range(self._first_id, self._next_id))
+
     def _next_message(self, wanted: Kind) -> Message:
         if wanted == "malformed":
-            complaint = self._complaint(0)
             broken = _MALFORMED[MALFORMED[self.counts["malformed"] % len(MALFORMED)]]
+            complaint = self._complaint(self._take_id())
+            self._unusable.add(complaint.id)
             return Message(b"%d" % complaint.id, broken(complaint, self._start), "malformed", is_synthetic=True)
-        if wanted == "duplicate" and self._recent:
-            return self._recent[self._below(len(self._recent))]._replace(kind="duplicate")
-        if wanted == "updated" and self._open:
-            return self._with_outcome()
-        first, last = LATE_DAYS if wanted == "late" else (0, 0)
-        complaint = self._complaint(first + self._below(last - first + 1))
-        kind: Kind = "late" if wanted == "late" else "new"
-        message = Message(b"%d" % complaint.id, _as_bytes(complaint), kind, is_synthetic=True)
-        self._recent.append(message)
-        self._open.append(complaint)
-        return message
+        again = {"duplicate": self._duplicate, "updated": self._updated, "revised": self._revised}
+        again["narrated"] = self._with_narrative
+        message = again[wanted]() if wanted in again else None
+        return message or self._first(self._take_id())
 
-    def _complaint(self, days_ago: int) -> _Complaint:
-        if self._narratives is None:
-            source = self._structures[self._below(len(self._structures))]
-            has_text = source.has_narrative
-        else:
-            has_text = self._draw() < self._narratives
-            sources = self._with_text if has_text else self._structures
-            source = sources[self._below(len(sources))]
-        text = source.narratives[self._below(len(source.narratives))] if has_text else source.no_narrative
+    def _take_id(self) -> int:
         self._next_id += 1
-        return _Complaint(self._next_id - 1, self._days[days_ago], source.structure, text, source, days_ago)
+        return self._next_id - 1
 
-    def _with_outcome(self) -> Message:
-        at = self._below(len(self._open))
-        complaint = self._open[at]
-        del self._open[at]
+    def _first(self, number: int) -> Message:
+        complaint = self._complaint(number)
+        return _message(complaint, "late" if complaint.days_ago else "new")
+
+    def _complaint(self, number: int) -> _Complaint:
+        """Return a complaint by its id: everything about it is drawn from the seed and the id."""
+        draw = random.Random(self._seed << 64 | number).random  # noqa: S311  # load, not secrets
+
+        def one_of(values: Sequence[_T]) -> _T:
+            return values[int(draw() * len(values))]
+
+        source = one_of(self._structures)
+        has_text = source.has_narrative
+        if self._narratives is not None:
+            has_text = draw() < self._narratives
+            source = one_of(self._with_text) if has_text else source
+        text = one_of(source.narratives) if has_text else source.no_narrative
+        is_later = has_text and draw() < self._silent
+        days_ago = LATE_DAYS[0] + int(draw() * (LATE_DAYS[1] - LATE_DAYS[0] + 1)) if draw() < self._late else 0
+        return _Complaint(
+            number,
+            self._days[days_ago],
+            source.structure,
+            source.no_narrative if is_later else text,
+            text if is_later else b"",
+            one_of(self._structures).structure,
+            source,
+            days_ago,
+        )
+
+    def _earlier(self) -> Iterator[_Complaint]:
+        """Yield complaints that can come again, drawn evenly, `TRIES` at most."""
+        there = self._next_id - self._first_id
+        ids = (self._first_id + int(self._draw() * there) for _ in range(TRIES if there else 0))
+        return (self._complaint(number) for number in ids if number not in self._unusable)
+
+    def _duplicate(self) -> Message | None:
+        return next((_message(complaint, "duplicate") for complaint in self._earlier()), None)
+
+    def _revised(self) -> Message | None:
+        again = (complaint._replace(structure=complaint.revised) for complaint in self._earlier())
+        return next((_message(complaint, "revised") for complaint in again), None)
+
+    def _updated(self) -> Message | None:
+        complaint = next((c for c in self._earlier() if c.id not in self._answered), None)
+        if complaint is None:
+            return None
+        self._answered.add(complaint.id)
         sent = self._days[max(0, complaint.days_ago - complaint.source.days_until_sent)]
-        outcome = b', "Date sent to company": "%b", %b}' % (sent, complaint.source.outcome)
-        return Message(b"%d" % complaint.id, _as_bytes(complaint)[:-1] + outcome, "updated", is_synthetic=True)
+        return _message(complaint, "updated", b', "Date sent to company": "%b", %b}' % (sent, complaint.source.outcome))
 
-    def _below(self, end: int) -> int:
-        return int(self._draw() * end)
+    def _with_narrative(self) -> Message | None:
+        silent = (c for c in self._earlier() if c.later_text and c.id not in self._told)
+        complaint = next(silent, None)
+        if complaint is None:
+            return None
+        self._told.add(complaint.id)
+        return _message(complaint._replace(text=complaint.later_text), "narrated")
+
+
+def _message(complaint: _Complaint, kind: Kind, end: bytes = b"}") -> Message:
+    return Message(b"%d" % complaint.id, _as_bytes(complaint)[:-1] + end, kind, is_synthetic=True)
 
 
 def _as_bytes(complaint: _Complaint) -> bytes:

@@ -4,7 +4,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -44,6 +44,7 @@ class Plan:
         narratives: share of complaints with a narrative; None = as in the samples.
         warm_up_s: seconds at the start that latencies exclude, at most half of the run; None = from the settings.
         seed: seed of the generator.
+        known: generated complaints that the lake has already, which come again too.
     """
 
     rate_per_minute: float
@@ -53,11 +54,18 @@ class Plan:
     narratives: float | None = None
     warm_up_s: float | None = None
     seed: int = 1
+    known: int = 0
 
     def generator(self, rows: Sequence[Row], first_id: int, day: date) -> Generator:
         """Return the message generator for these rows and this receipt date."""
         return Generator(
-            rows, seed=self.seed, first_id=first_id, start=day, narratives=self.narratives, **asdict(self.mix)
+            rows,
+            self.mix,
+            seed=self.seed,
+            first_id=first_id,
+            known=self.known,
+            narratives=self.narratives,
+            start=day,
         )
 
 

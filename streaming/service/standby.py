@@ -17,7 +17,7 @@ from lakehouse.spark.session import start_session
 from lakehouse.tables.lake import writer_lock
 from lakehouse.tables.writer_lock import BusyError, WriterLock
 from ml.registry.registry import Registry
-from streaming.kafka.generator import Generator, read_rows
+from streaming.kafka.generator import Generator, Mix, read_rows
 from streaming.kafka.producer import Producer
 from streaming.kafka.sending import TICK_SECONDS, Sending
 from streaming.service.live import Handover, LiveStream
@@ -31,7 +31,7 @@ WARM_UP_STARTS = 3
 WARM_UP_SECONDS = 20  # after each
 WARM_UP_RATE = 2_000  # complaints per minute
 WARM_UP_COMPLAINTS = WARM_UP_RATE * WARM_UP_SECONDS // 60
-WARM_UP_MIX = {"malformed": 0.01, "duplicates": 0.01, "updated": 0.01}
+WARM_UP_MIX = Mix(malformed=0.01, duplicates=0.01, updated=0.01)
 SETTLE_SECONDS = 60.0  # maximum wait for the stream to score what was sent
 MIN_SCORED_SHARE = 0.9  # share of what was sent; the rest are duplicates, outcomes and quarantined rows
 FIRST_ID = 100_000_000  # above the CFPB's own ids
@@ -100,7 +100,7 @@ def _warm_up(settings: Settings, samples: Sequence[Path], poll: _LockPoll, stop:
         for start in range(WARM_UP_STARTS):
             if not enough.is_set():
                 first_id = FIRST_ID + start * WARM_UP_COMPLAINTS
-                generator = Generator(rows, seed=1, first_id=first_id, start=datetime.now(UTC).date(), **WARM_UP_MIX)
+                generator = Generator(rows, WARM_UP_MIX, seed=1, first_id=first_id, start=datetime.now(UTC).date())
                 _stream_once(scratch, generator, enough, check)
 
 

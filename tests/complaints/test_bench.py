@@ -45,7 +45,7 @@ def measured(run: Run, lake: Lake, *words: str) -> dict[str, Any]:
 @pytest.mark.benchmarks
 def test_the_stream_is_measured_by_query_and_phase_without_the_warm_up(run: Run, lake: Lake) -> None:
     times = ("--rate", "1200", "--duration", "0.2", "--warm-up", "6", "--run-in", "0.01")
-    result = measured(run, lake, "stream", *times)
+    result = measured(run, lake, "stream", "--intake-only", *times)
     assert result["sent"] == result["gold"] == result["published"] == 1200 * 0.3
     assert (result["warm_up_s"], result["run_in_minutes"]) == (6, 0.01)
     assert result["cpu_s_per_1000"] > 0
@@ -55,6 +55,15 @@ def test_the_stream_is_measured_by_query_and_phase_without_the_warm_up(run: Run,
         assert times["rows_per_batch"] > 0
         assert times["parts_ms"].keys() == {"offsets", "planning", "execution", "commit"}
         assert 0 < times["parts_ms"]["execution"] <= times["max_ms"]
+
+
+@pytest.mark.benchmarks
+def test_the_stream_is_measured_with_complaints_that_come_again(run: Run, lake: Lake) -> None:
+    times = ("--rate", "1200", "--duration", "0.2", "--warm-up", "6")
+    result = measured(run, lake, "stream", "--known", "500", *times)
+    assert result["known"] == 500
+    assert result["sent"] == 1200 * 0.3 == result["silver"] + result["quarantined"] + result["duplicates"]
+    assert result["duplicates"] > 0.2 * result["sent"]
 
 
 @pytest.mark.benchmarks

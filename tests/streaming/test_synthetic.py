@@ -18,7 +18,7 @@ from ml.data.examples import examples
 from silver.tables import COMPLAINTS, OUTCOMES, QUARANTINE
 from stewardship.replay import replay
 from streaming.kafka.broker import Broker
-from streaming.kafka.generator import Generator, read_rows
+from streaming.kafka.generator import Generator, Mix, read_rows
 from streaming.kafka.producer import Producer
 from streaming.tables import TABLES
 from tests.conftest import SAMPLES, Trained, copy_of
@@ -39,9 +39,9 @@ def streamed(trained: Trained, shared_broker: Broker, tmp_path_factory: pytest.T
         message = {**INTAKE, "complaint_id": str(RECEIVED), "company_response": "Closed with explanation"}
         own.send(lake.settings.kafka.input.name, json.dumps(message).encode(), headers=[("origin", b"portal")])
         own.close()
-        shares = {"malformed": 0.2, "updated": 0.3}
+        mix = Mix(malformed=0.2, updated=0.3)
         rows = read_rows([SAMPLES / "export-2017-snake-case.csv.gz"])
-        made = Generator(rows, seed=1, first_id=GENERATED, start=date(2024, 3, 1), **shares)
+        made = Generator(rows, mix, seed=1, first_id=GENERATED, start=date(2024, 3, 1))
         producer = Producer(lake.settings.kafka, servers)
         producer.produce(made, rate_per_minute=math.inf, total=SENT, stop=threading.Event())
         Streaming(lake, trained.model).all()

@@ -1,7 +1,9 @@
 """Generated complaints are assembled from real ones; each kind of message has the requested share."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import date, timedelta
 from itertools import islice
 from pathlib import Path
@@ -11,13 +13,14 @@ import pytest
 
 from lakehouse.errors import ComplaintsError
 from silver.fields import INTAKE, OUTCOME
-from streaming.kafka.generator import MALFORMED, RECENT, Generator, Message, Row, read_rows
+from streaming.kafka.generator import LIFE, MALFORMED, Generator, Message, Mix, Row, read_rows
 
 ROOT = Path(__file__).resolve().parents[3]
 DATA = ROOT / "tests" / "data"
 START = date(2026, 3, 1)
 FIRST_ID = 50_000_000
 OUTCOMES = {field.display for field in OUTCOME}
+LIFE_SHARES = {**asdict(LIFE), "narratives": 1.0}
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +28,14 @@ def rows() -> list[Row]:
     return read_rows(sorted(DATA.glob("20*")))
 
 
-def made(rows: list[Row], count: int, **shares: float) -> list[Message]:
-    return list(islice(Generator(rows, seed=7, first_id=FIRST_ID, start=START, **shares), count))
+def generator(rows: list[Row], known: int = 0, seed: int = 7, **shares: Any) -> Generator:  # noqa: ANN401
+    narratives = shares.pop("narratives", None)
+    mix = Mix(**shares)
+    return Generator(rows, mix, seed=seed, first_id=FIRST_ID, known=known, narratives=narratives, start=START)
+
+
+def made(rows: list[Row], count: int, **shares: Any) -> list[Message]:  # noqa: ANN401
+    return list(islice(generator(rows, **shares), count))
 
 
 def values(messages: list[Message], *kinds: str) -> list[dict[str, Any]]:
@@ -50,7 +59,7 @@ def test_all_complete_rows_of_the_samples_are_read() -> None:
 def test_the_same_seed_gives_the_same_messages(rows: list[Row]) -> None:
     shares = {"malformed": 0.1, "duplicates": 0.1, "late": 0.1, "updated": 0.1}
     assert made(rows, 2000, **shares) == made(rows, 2000, **shares)
-    other = Generator(rows, seed=8, first_id=FIRST_ID, start=START)
+    other = generator(rows, seed=8)
     assert list(islice(other, 50)) != made(rows, 50)
 
 
@@ -87,11 +96,19 @@ def test_the_default_share_of_narratives_is_that_of_the_rows(rows: list[Row]) ->
 
 
 def test_each_kind_of_message_has_its_share_and_is_counted(rows: list[Row]) -> None:
-    generator = Generator(rows, seed=1, first_id=1, malformed=0.05, duplicates=0.1, late=0.15, updated=0.2, start=START)
-    kinds = [message.kind for message in islice(generator, 10_000)]
-    expected = {"malformed": 500, "duplicate": 1000, "late": 1500, "updated": 2000, "new": 5000}
-    for kind, count in expected.items():
-        assert kinds.count(kind) == generator.counts[kind] == pytest.approx(count, rel=0.15)  # type: ignore[index,arg-type]
+    mix: dict[str, Any] = {
+        "malformed": 0.05,
+        "duplicates": 0.1,
+        "late": 0.15,
+        "updated": 0.2,
+        "revised": 0.1,
+        "narrated": 0.02,
+    }
+    every = generator(rows, narratives=1.0, **mix)
+    kinds = [message.kind for message in islice(every, 10_000)]
+    expected = {"malformed": 500, "duplicate": 1000, "late": 1500, "updated": 2000, "revised": 1000, "narrated": 200}
+    for kind, count in (expected | {"new": 3800}).items():
+        assert kinds.count(kind) == every.counts[kind] == pytest.approx(count, rel=0.15)  # type: ignore[index,arg-type]
 
 
 def test_a_duplicate_repeats_an_earlier_message_exactly(rows: list[Row]) -> None:
@@ -141,18 +158,52 @@ def test_malformed_messages_cycle_through_all_kinds(rows: list[Row]) -> None:
     assert by_name["empty"] == b""
 
 
-def test_the_memory_for_repeats_is_bounded(rows: list[Row]) -> None:
-    generator = Generator(rows, seed=1, first_id=1, start=START)
-    assert len(list(islice(generator, 3 * RECENT))) == 3 * RECENT
-    assert len(generator._recent) == len(generator._open) == RECENT
+def test_a_revision_corrects_the_intake_of_an_earlier_complaint(rows: list[Row]) -> None:
+    messages = made(rows, 2000, revised=0.3)
+    intake = {c["Complaint ID"]: c for c in values(messages, "new")}
+    revisions = values(messages, "revised")
+    assert all(revised["Complaint ID"] in intake for revised in revisions)
+    changed = [r for r in revisions if r != intake[r["Complaint ID"]]]
+    assert len(changed) > 0.8 * len(revisions) > 300  # another row may have the same structure
+    assert {r["Consumer complaint narrative"] for r in changed} <= {
+        c["Consumer complaint narrative"] for c in intake.values()
+    }
+
+
+def test_a_late_narrative_comes_once_to_a_complaint_that_had_none(rows: list[Row]) -> None:
+    messages = made(rows, 3000, narrated=0.05, narratives=1.0)
+    intake = {c["Complaint ID"]: c for c in values(messages, "new")}
+    narrated = values(messages, "narrated")
+    assert len({c["Complaint ID"] for c in narrated}) == len(narrated) > 100
+    for complaint in narrated:
+        assert complaint["Consumer complaint narrative"]
+        assert not intake[complaint["Complaint ID"]]["Consumer complaint narrative"]
+
+
+def test_what_comes_again_is_drawn_evenly_from_all_complaints_known_before_too(rows: list[Row]) -> None:
+    known = 20_000
+    first = list(generator(rows, known=known, **LIFE_SHARES).known_messages())
+    assert [int(message.key) for message in first] == list(range(FIRST_ID - known, FIRST_ID))
+    again = [m for m in made_after(rows, known, 10_000) if m.kind in {"updated", "duplicate", "revised", "narrated"}]
+    tenths = Counter((int(message.key) - FIRST_ID + known) * 10 // known for message in again)
+    assert all(tenths[tenth] == pytest.approx(len(again) / 12.5, rel=0.3) for tenth in range(10))
+    intake = {message.key: json.loads(message.value) for message in first}
+    for message in again:
+        if message.kind == "updated" and message.key in intake:
+            update = json.loads(message.value)
+            assert {name: update[name] for name in intake[message.key]} == intake[message.key]
+
+
+def made_after(rows: list[Row], known: int, count: int) -> list[Message]:
+    return list(islice(generator(rows, known=known, **LIFE_SHARES), count))
 
 
 def test_iterating_again_continues(rows: list[Row]) -> None:
     def ids(messages: Iterator[Message]) -> list[int]:
         return [int(message.key) for message in islice(messages, 3)]
 
-    generator = Generator(rows, seed=1, first_id=1, start=START)
-    assert ids(iter(generator)) + ids(iter(generator)) == [1, 2, 3, 4, 5, 6]
+    every = generator(rows)
+    assert ids(iter(every)) + ids(iter(every)) == list(range(FIRST_ID, FIRST_ID + 6))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from lakehouse.errors import ComplaintsError
 from lakehouse.settings import KafkaSettings, load_settings
 from streaming.kafka import producer as producing
 from streaming.kafka.broker import Broker
-from streaming.kafka.generator import Generator, Message
+from streaming.kafka.generator import Generator, Message, Mix
 from streaming.kafka.producer import MAX_IN_FLIGHT, Producer, Progress
 from streaming.kafka.topics import ensure_topics
 
@@ -91,7 +91,7 @@ def test_messages_are_compressed_and_batched_as_the_settings_say(
 
 
 def test_each_kind_is_counted_and_one_complaint_keeps_its_order(broker: Broker, kafka: KafkaSettings) -> None:
-    made = Generator([ROW], seed=3, first_id=1, malformed=0.1, duplicates=0.2, updated=0.2, start=date(2026, 3, 1))
+    made = Generator([ROW], Mix(malformed=0.1, duplicates=0.2, updated=0.2), seed=3, first_id=1, start=date(2026, 3, 1))
     report = Producer(kafka, broker.bootstrap_servers).produce(
         made, rate_per_minute=math.inf, total=3000, stop=threading.Event()
     )

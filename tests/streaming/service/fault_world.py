@@ -27,7 +27,7 @@ from lakehouse.tables.lake import Lake
 from stewardship.verification.invariants import UNPUBLISHED
 from stewardship.verification.verify import Verified, verify
 from streaming.kafka.broker import Broker
-from streaming.kafka.generator import Generator, read_rows
+from streaming.kafka.generator import Generator, Mix, read_rows
 from streaming.kafka.producer import Producer
 from streaming.kafka.topics import client_config
 from streaming.tables import TABLES
@@ -107,9 +107,9 @@ class World:
 
     def __post_init__(self) -> None:
         rows = read_rows([SAMPLES / "export-2017-snake-case.csv.gz"])
-        shares = {"malformed": 0.1, "duplicates": 0.1, "updated": 0.1}
+        mix = Mix(malformed=0.1, duplicates=0.1, updated=0.1)
         seed, first = self.dice.randrange(1 << 30), 100_000_000
-        self.generator = Generator(rows, seed=seed, first_id=first, start=date(2024, 3, 4), **shares)
+        self.generator = Generator(rows, mix, seed=seed, first_id=first, start=date(2024, 3, 4))
         self.own_ids = iter(range(900_000_000, 1_000_000_000))
         # A copy of the project, because faults change its rules.
         self.tree = self.settings.folder.parent / "project"

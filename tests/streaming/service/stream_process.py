@@ -15,7 +15,7 @@ import pytest
 from lakehouse.settings import Settings
 from lakehouse.sql.query import query
 from streaming.kafka.broker import Broker
-from streaming.kafka.generator import Generator, read_rows
+from streaming.kafka.generator import Generator, Mix, read_rows
 from streaming.kafka.producer import Producer
 from streaming.kafka.topics import ensure_topics
 from streaming.tables import TABLES
@@ -89,13 +89,13 @@ def start(settings: Settings, *options: str) -> Stream:
 
 def generator() -> Generator:
     """Return a generator of complaints that are based on real ones, with some of each defect."""
-    defects = {"malformed": 0.1, "duplicates": 0.1, "updated": 0.1}
+    defects = Mix(malformed=0.1, duplicates=0.1, updated=0.1)
     return Generator(
         read_rows([SAMPLES / "export-2017-snake-case.csv.gz"]),
+        defects,
         seed=11,
         first_id=100_000_000,
         start=date(2024, 3, 4),
-        **defects,
     )
 
 
