@@ -107,7 +107,7 @@ def _joined(numbered: DataFrame, few: DataFrame) -> DataFrame:
 
 
 def _health(batches: DataFrame, rows: int) -> DataFrame:
-    queries = F.explode(F.array(*map(F.lit, ("ingest", "refine", "score", "summarise"))))
+    queries = F.explode(F.array(*map(F.lit, ("ingest", "refine", "merge", "score", "summarise"))))
     began = F.unix_millis(F.current_timestamp()) - (rows - F.col("batch_id") * ROWS_PER_BATCH) * GAP_MS
     spent = (F.rand(1) * 2_000).cast("bigint")
     return batches.withColumn("query", queries).withColumns(

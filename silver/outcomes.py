@@ -1,7 +1,7 @@
 """Outcomes: what became known after a complaint arrived, and the facts derived from it.
 
-Reads refined rows; returns rows of silver.outcomes. Grain: one complaint with an outcome. No column here may reach the
-model as a feature.
+Reads refined rows; returns rows of silver.outcome_reports (grain: one row of bronze) and silver.outcomes (grain: one
+complaint with an outcome). No column here may reach the model as a feature.
 """
 
 from pyspark.sql import Column, DataFrame, Window
@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from lakehouse.step import Step
 from silver.fields import OUTCOME
-from silver.tables import ABOUT, OUTCOMES
+from silver.tables import ABOUT, OUTCOME_REPORTS, OUTCOMES
 
 RELIEF = ("monetary_relief", "non_monetary_relief", "relief")
 NOT_FINAL = "in_progress"
@@ -18,7 +18,7 @@ REPORTED = tuple(field.name for field in OUTCOME)
 ANSWER = ("company_response", "response_class")  # taken from the same row, so the class always matches the text
 _MERGED = (
     "complaint_id", *REPORTED, "response_class", "is_final", "record_id", "observed_at", "reported_at", "stored",
-    "position",
+    "position", "processing_days", *ABOUT,
 )  # fmt: skip
 
 
@@ -51,15 +51,16 @@ def has_outcome() -> Column:
     return F.coalesce(*(F.col(name).cast("string") for name in REPORTED)).isNotNull()
 
 
-def outcomes(rows: DataFrame) -> DataFrame:
-    """Refined rows with an outcome as rows of silver.outcomes, one per input row."""
-    about = {name: F.col(intake) for name, intake in ABOUT.items()}
-    observed = rows.where(has_outcome()).withColumns({**_times(), **about})
-    return observed.select(OUTCOMES.column_names)
+def outcome_reports(rows: DataFrame) -> DataFrame:
+    """Refined rows as rows of silver.outcome_reports, one per input row.
 
-
-def _times() -> dict[str, Column]:
-    return {"observed_at": F.col("refined_at"), "reported_at": F.col("arrived_at")}
+    The rows have the outcome's facts (`with_outcome_facts`) and `first_received`, the date of receipt that silver has.
+    """
+    received = F.col("first_received")
+    about = {name: received if intake == "date_received" else F.col(intake) for name, intake in ABOUT.items()}
+    days = {"processing_days": F.datediff("date_sent_to_company", received)}
+    times = {"observed_at": F.col("refined_at"), "reported_at": F.col("arrived_at")}
+    return rows.withColumns({**about, **days, **times}).select(OUTCOME_REPORTS.column_names)
 
 
 def last_reported() -> Column:
@@ -72,12 +73,11 @@ def is_stale(known_is_final: Column) -> Column:
     return F.coalesce((F.col("response_class") == NOT_FINAL) & known_is_final, F.lit(col=False))
 
 
-def latest_outcomes(rows: DataFrame, stored: DataFrame, successful_resolution: str) -> DataFrame:
-    """Merge the outcomes of these rows into the stored ones; return what is new or changed.
+def latest_outcomes(reports: DataFrame, stored: DataFrame, successful_resolution: str) -> DataFrame:
+    """Merge outcome reports into the stored outcomes; return what is new or changed.
 
     Args:
-        rows: refined rows of known or new complaints, any number per complaint, with `position`, their order of
-            arrival, and `first_received`, the date of receipt that silver holds for the complaint.
+        reports: rows of silver.outcome_reports, any number per complaint.
         stored: rows of silver.outcomes for these complaints.
         successful_resolution: the setting `silver.successful_resolution`.
 
@@ -87,14 +87,9 @@ def latest_outcomes(rows: DataFrame, stored: DataFrame, successful_resolution: s
         nothing. Values reported while the answer was in progress never replace those reported with a final answer. The
         columns that describe the complaint keep the values that were reported first.
     """
-    reported = rows.where(has_outcome()).withColumns({**_times(), "stored": F.lit(col=False)})
+    reported = reports.transform(in_order).withColumn("stored", F.lit(col=False))
     before = {"stored": F.lit(col=True), "position": F.lit(-1).cast("bigint"), "reported_at": last_reported()}
-    known = stored.withColumns(before)
-    received = F.col("first_received")
-    about = [received.alias(name) if i == "date_received" else F.col(i).alias(name) for name, i in ABOUT.items()]
-    both = reported.select(*_MERGED, *about, received.alias("date_received")).unionByName(
-        known.select(*_MERGED, *ABOUT, "processing_days"), allowMissingColumns=True
-    )
+    both = reported.select(*_MERGED).unionByName(stored.withColumns(before).select(*_MERGED))
     ever_final = F.max("is_final").over(Window.partitionBy("complaint_id"))
     order = F.struct("is_fresh", "reported_at", "position")
     answered = F.when(F.col("company_response").isNotNull(), F.struct("is_final", "reported_at", "position"))
@@ -104,22 +99,20 @@ def latest_outcomes(rows: DataFrame, stored: DataFrame, successful_resolution: s
         .agg(
             *(F.max_by(name, answered).alias(name) for name in ANSWER),
             *(_last(name, order).alias(name) for name in REPORTED if name not in ANSWER),
-            *(_last(name, order).alias(name) for name in ("date_received", "processing_days")),
+            _last("processing_days", order).alias("known_days"),
             *(F.min_by(name, F.when(F.col(name).isNotNull(), F.col("position"))).alias(name) for name in ABOUT),
             F.max_by("record_id", F.struct("reported_at", "position")).alias("record_id"),
             F.max("observed_at").alias("observed_at"),
             F.max("reported_at").alias("reported_at"),
             F.max_by(F.struct(*REPORTED), F.when(F.col("stored"), 1)).alias("before"),
-            F.max(~F.col("stored")).alias("is_reported"),
         )
     )
     changed = F.col("before").isNull() | ~F.struct(*REPORTED).eqNullSafe(F.col("before"))
-    days = F.col("processing_days")
     return (
-        latest.where(F.col("is_reported") & changed)
-        .withColumnRenamed("processing_days", "known_days")
+        latest.where(changed)
+        .withColumn("date_received", F.col("complaint_received"))
         .transform(with_outcome_facts(successful_resolution))
-        .withColumn("processing_days", F.coalesce(days, F.col("known_days")))
+        .withColumn("processing_days", F.coalesce("processing_days", "known_days"))
         .select(OUTCOMES.column_names)
     )
 
@@ -128,7 +121,7 @@ def _last(name: str, order: Column) -> Column:
     return F.max_by(name, F.when(F.col(name).isNotNull(), order))
 
 
-def in_order(rows: DataFrame) -> DataFrame:
-    """Add `position` (bigint): a row's rank within its complaint, by arrival, then file or partition."""
-    order = Window.partitionBy("complaint_id").orderBy("arrived_at", "file", "partition", "offset", "record_id")
-    return rows.withColumn("position", F.row_number().over(order).cast("bigint"))
+def in_order(reports: DataFrame) -> DataFrame:
+    """Add `position` (bigint): a report's rank within its complaint, by arrival, then file or partition."""
+    order = Window.partitionBy("complaint_id").orderBy("reported_at", "file", "partition", "offset", "record_id")
+    return reports.withColumn("position", F.row_number().over(order).cast("bigint"))

@@ -122,6 +122,20 @@ OUTCOMES = Table(
     properties={STATISTICS: "complaint_id,observed_at"},
 )
 
+OUTCOME_REPORTS = Table(
+    name="silver.outcome_reports",
+    grain="one row of bronze that reported an outcome that was new or had changed",
+    comment="What was reported about outcomes, as it arrived. The merge query brings it together in silver.outcomes.",
+    columns=(
+        *OUTCOMES.columns,
+        Column("file", "string", "The file it came in; null from Kafka."),
+        Column("partition", "int", "Kafka partition."),
+        Column("offset", "bigint", "Kafka offset, or place in the file."),
+    ),
+    cluster_by=("complaint_id",),
+    properties={"delta.appendOnly": "true", STATISTICS: "complaint_id,observed_at"},
+)
+
 QUARANTINE = Table(
     name="silver.quarantine",
     grain="one refused row of bronze",
@@ -175,4 +189,4 @@ EXPECTATIONS = Table(
     ),
 )
 
-TABLES = (COMPLAINTS, NARRATIVES, OUTCOMES, QUARANTINE, DUPLICATES, EXPECTATIONS)
+TABLES = (COMPLAINTS, NARRATIVES, OUTCOME_REPORTS, OUTCOMES, QUARANTINE, DUPLICATES, EXPECTATIONS)

@@ -29,12 +29,12 @@ from lakehouse.tables.declaration import Table
 from lakehouse.tables.erasure import erase, forget
 from lakehouse.tables.lake import Lake, open_lake, writer_lock
 from ml.registry.registry import Registry
-from silver.tables import COMPLAINTS, DUPLICATES, NARRATIVES, OUTCOMES, QUARANTINE
+from silver.tables import COMPLAINTS, DUPLICATES, NARRATIVES, OUTCOME_REPORTS, OUTCOMES, QUARANTINE
 from stewardship.erasure_proof import prove, words_of
 from stewardship.leftovers import sweep
 from stewardship.locations import destinations, erasures, records_of
 from stewardship.trace import unknown
-from streaming.batch.load import follow
+from streaming.batch.load import follow, refine
 from streaming.kafka.lake_kafka import kafka_of
 from streaming.kafka.topics import client_config, unreachable
 from streaming.queries.definitions import Queries, Trigger, spark_kafka_options
@@ -42,7 +42,7 @@ from streaming.queries.score import Publishing
 from streaming.queries.summarise import replace_consolidated
 from streaming.tables import TABLES
 
-BY_NUMBER = (COMPLAINTS, NARRATIVES, OUTCOMES, DUPLICATES, DECISIONS)
+BY_NUMBER = (COMPLAINTS, NARRATIVES, OUTCOME_REPORTS, OUTCOMES, DUPLICATES, DECISIONS)
 BY_RECORD = (BRONZE, QUARANTINE)
 Notify = Callable[[str], None]
 
@@ -126,7 +126,7 @@ def _drain_queries(lake: Lake, servers: str | None, notify: Notify) -> None:
     """Run each query that has ever started until it has read everything, so that none needs an older file."""
     queries, done = Queries(lake), Trigger(until_done=True)
     notify("Refining, scoring and summarizing pending rows.")
-    follow(queries.refine(done), lambda _: None)
+    refine(lake, lambda _: None)
     if Path(lake.checkpoint("score")).is_dir():
         kafka = lake.settings.kafka
         publishing = servers and Publishing(kafka.predictions.name, spark_kafka_options(lake, servers))

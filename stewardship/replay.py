@@ -26,8 +26,8 @@ from lakehouse.spark.planned import planned
 from lakehouse.tables.commits import mark
 from lakehouse.tables.declaration import Table
 from lakehouse.tables.lake import Lake, open_lake, writer_lock
-from silver import routing
 from silver.expectations import load_expectations
+from silver.keys import USABLE
 from silver.refine import NARRATIVE_WITHOUT_COMPLAINT, arrived
 from silver.tables import COMPLAINTS, DUPLICATES, QUARANTINE
 from streaming.batch.load import refine
@@ -194,7 +194,7 @@ class _Replay:
 
     def _known(self, verdict: DataFrame) -> DataFrame:
         """Complaints of rows with nothing but a narrative: those in silver, and those that come with this replay."""
-        usable = verdict.where(routing.USABLE).select("complaint_id")
+        usable = verdict.where(USABLE).select("complaint_id")
         bare = verdict.where("bare_narrative").select("complaint_id")
         known = self._lake.read(COMPLAINTS).select("complaint_id").union(usable)
         return (

@@ -84,6 +84,7 @@ class Streaming:
 
     def refine(self) -> None:
         follow(self._queries.refine(DONE), lambda _: None)
+        follow(self._queries.merge(DONE), lambda _: None)
 
     def score(self) -> None:
         follow(self._queries.score(self._model, self._publishing, DONE), lambda _: None)

@@ -1,21 +1,23 @@
 """A step that Spark plans once and then runs on every batch.
 
 Spark plans the steps of a streaming query for each batch, and again to describe them to its listeners: with hundreds of
-expressions that was half of the driver's work on a batch of a few hundred rows. Only the leaf of the plan, the input
-rows, differs between batches. So the physical plan of the first batch is stored, and each later batch runs a copy of it
-with its own leaf.
+expressions that was half of the driver's work on a batch of a few hundred rows. Only the leaves of the plan, the input
+rows, differ between batches. So the physical plan of the first batch is stored, and each later batch runs a copy of it
+with its own leaves.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pyspark.sql import DataFrame
 
 from lakehouse.settings import Settings
 from lakehouse.spark.internals import is_tested
-from lakehouse.step import Step
+
+AnyStep = Callable[..., DataFrame]  # from one or more DataFrames
 
 
-def planned(step: Step, settings: Settings) -> Step:
+def planned(step: AnyStep, settings: Settings) -> AnyStep:
     """Return the step planned once, where the platform does so, or else unchanged."""
     return Planned(step) if settings.platform.plans_steps_once else step
 
@@ -23,56 +25,59 @@ def planned(step: Step, settings: Settings) -> Step:
 class Planned:
     """A step of one streaming query, planned once.
 
-    Only for steps that work row by row and whose expressions depend only on their row: no other table, no clock. It
-    calls private Spark classes; with an untested version the step is planned for each batch.
+    Only for steps that read nothing but their inputs, and whose expressions depend only on their row: no other table,
+    no clock. It calls private Spark classes; with an untested version the step is planned for each batch.
 
     Args:
-        step: the step to apply to each batch.
+        step: the step to apply to each batch and what comes with it.
     """
 
-    def __init__(self, step: Step) -> None:
+    def __init__(self, step: AnyStep) -> None:
         self._step = step
         self._template: _Template | None = None
         self._is_plain: bool | None = None
 
-    def __call__(self, batch: DataFrame) -> DataFrame:
-        """Return the rows that the step returns for this batch."""
+    def __call__(self, *inputs: DataFrame) -> DataFrame:
+        """Return the rows that the step returns for these inputs."""
         if self._is_plain is None:
-            self._is_plain = not is_tested(batch.sparkSession)
+            self._is_plain = not is_tested(inputs[0].sparkSession)
         if self._is_plain:
-            return self._step(batch)
-        schema = batch._jdf.schema()
-        if self._template is None or not self._template.accepts(schema):
-            self._template = _Template(self._step, batch, schema)
-        return self._template.rows(batch)
+            return self._step(*inputs)
+        schemas = [rows._jdf.schema() for rows in inputs]
+        if self._template is None or not self._template.accepts(schemas):
+            self._template = _Template(self._step, inputs, schemas)
+        return self._template.rows(inputs)
 
 
 class _Template:
-    """The physical plan for batches with the same columns as the first one."""
+    """The physical plan for inputs with the same columns as the first ones."""
 
-    def __init__(self, step: Step, batch: DataFrame, schema: Any) -> None:  # noqa: ANN401 - an object of the JVM
-        spark = batch.sparkSession
+    def __init__(self, step: AnyStep, inputs: Sequence[DataFrame], schemas: Sequence[Any]) -> None:
+        spark = inputs[0].sparkSession
         jvm: Any = spark._jvm
         # Looked up once: for each part of a name the JVM searches every jar.
         self._no_leaves = getattr(getattr(jvm.scala.collection.immutable, "Map$"), "MODULE$").empty()
         self._executed = jvm.org.apache.spark.sql.execution.SQLExecutionRDD
         self._scan = jvm.org.apache.spark.sql.execution.RDDScanExec
-        self._input_schema = schema
-        rows = step(_frame(spark, _rows(batch), schema))
+        self._input_schemas = schemas
+        frames = [_frame(spark, _rows(rows), schema) for rows, schema in zip(inputs, schemas, strict=True)]
+        rows = step(*frames)
         self._plan = rows._jdf.queryExecution().executedPlan()
-        self._leaf = _leaf(self._plan)
+        self._leaves = _leaves(self._plan, len(inputs))
         self._output_schema = rows._jdf.schema()
 
-    def accepts(self, schema: Any) -> bool:  # noqa: ANN401 - an object of the JVM
-        """Whether this schema is the one that was planned for."""
-        return bool(schema.equals(self._input_schema))
+    def accepts(self, schemas: Sequence[Any]) -> bool:
+        """Whether these schemas are those that were planned for."""
+        return all(schema.equals(own) for schema, own in zip(schemas, self._input_schemas, strict=True))
 
-    def rows(self, batch: DataFrame) -> DataFrame:
+    def rows(self, inputs: Sequence[DataFrame]) -> DataFrame:
         """Return the step's rows for a batch."""
-        spark = batch.sparkSession
-        old = self._leaf
-        leaf = self._scan(old.output(), _rows(batch), old.name(), old.outputPartitioning(), old.outputOrdering())
-        plan = self._plan.transform(self._no_leaves.updated(old, leaf))
+        spark = inputs[0].sparkSession
+        replaced = self._no_leaves
+        for old, rows in zip(self._leaves, inputs, strict=True):
+            leaf = self._scan(old.output(), _rows(rows), old.name(), old.outputPartitioning(), old.outputOrdering())
+            replaced = replaced.updated(old, leaf)
+        plan = self._plan.transform(replaced)
         conf = spark._jsparkSession.sessionState().conf()
         return _frame(spark, self._executed(plan.execute(), conf), self._output_schema)
 
@@ -86,14 +91,14 @@ def _frame(spark: Any, rows: Any, schema: Any) -> DataFrame:  # noqa: ANN401 - o
     return DataFrame(spark._jsparkSession.internalCreateDataFrame(rows, schema, False), spark)  # noqa: FBT003
 
 
-def _leaf(plan: Any) -> Any:  # noqa: ANN401 - an object of the JVM
-    """Return the single leaf of a plan.
+def _leaves(plan: Any, inputs: int) -> list[Any]:  # noqa: ANN401 - an object of the JVM
+    """Return the leaves of a plan, which are its inputs in order.
 
     Raises:
-        ValueError: the plan has several leaves, so the step reads more than the batch.
+        ValueError: the plan has more leaves, so the step reads more than its inputs.
     """
     leaves = plan.collectLeaves()
-    if leaves.size() != 1:
+    if leaves.size() != inputs:
         msg = f"a step that is planned once may only read its batch, but this one has {leaves.size()} sources"
         raise ValueError(msg)
-    return leaves.head()
+    return [leaves.apply(at) for at in range(inputs)]

@@ -92,6 +92,7 @@ _CACHED_CLASSES = ("functions", "PythonUtils", "SparkSession$")
 # What the steps need on every platform: UTC, null for an invalid cast, and fast planning.
 EVERYWHERE_CONF = {
     "spark.sql.session.timeZone": "UTC",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",  # else rows are converted one by one, in Python workers
     "spark.sql.ansi.enabled": "false",
     # The optimizer propagates constraints on each column through every step: with the rules' long expressions that
     # takes minutes per plan, to find filters that the steps already have.

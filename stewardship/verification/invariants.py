@@ -5,8 +5,8 @@ per id. Findings with a verdict in `APART` are accounted for; all others break t
 
 Besides the views of the tables, `stewardship.verification.verify` creates these tables:
 asked (topic, started, publishing_since), reached (partition, end): progress of the queries before tables were pinned;
-unrefined (record_id), unscored and unsummed (complaint_id): rows that a query may not have read yet; if that may be
-every row, all_unrefined and so on in asked are true;
+unrefined (record_id), unmerged, unscored and unsummed (complaint_id): rows that a query may not have read yet; if that
+may be every row, all_unrefined and so on in asked are true;
 on_input and on_predictions: the topics' messages; cut (reach_ms): time before which Kafka may have dropped predictions.
 """
 
@@ -40,6 +40,7 @@ COLUMNS: dict[Table, tuple[str, ...]] = {
     silver.COMPLAINTS: ("complaint_id", "record_id"),
     silver.NARRATIVES: ("complaint_id",),
     silver.OUTCOMES: ("complaint_id",),
+    silver.OUTCOME_REPORTS: ("record_id", "complaint_id"),
     silver.QUARANTINE: ("record_id", "replayed_at"),
     silver.DUPLICATES: ("record_id",),
     bronze.FILES: ("sha256", "rows"),
@@ -149,6 +150,15 @@ _UNIQUE = """
     FROM {table} GROUP BY complaint_id HAVING count(*) > 1
 """
 
+_REPORTS = f"""
+    SELECT 'twice' AS verdict, record_id AS id, count(*) - 1 AS n
+    FROM silver.outcome_reports GROUP BY record_id HAVING count(*) > 1
+    UNION ALL
+    SELECT CASE WHEN (SELECT all_unmerged FROM asked) OR complaint_id IN (FROM unmerged UNION ALL FROM erasing)
+                THEN '{UNDER_WAY}' ELSE 'not merged' END, complaint_id::VARCHAR, 1
+    FROM silver.outcome_reports ANTI JOIN silver.outcomes USING (complaint_id)
+"""  # noqa: S608
+
 _TWICE = """
     SELECT 'twice' AS verdict, complaint_id::VARCHAR AS id, {layer} - 1 AS n FROM odd_complaints WHERE {layer} > 1
 """
@@ -238,6 +248,12 @@ INVARIANTS = (
     _unique("complaints", silver.COMPLAINTS, _TWICE.format(layer="silver")),
     _unique("narratives", silver.NARRATIVES),
     _unique("outcomes", silver.OUTCOMES),
+    Invariant(
+        "reports",
+        "each reported outcome is in silver.outcomes",
+        _rows(silver.OUTCOME_REPORTS),
+        _REPORTS,
+    ),
     _unique("decisions", gold.DECISIONS, _TWICE.format(layer="gold")),
     Invariant("gold", "each complaint in silver is decided in gold", _rows(silver.COMPLAINTS), _DECISIONS),
     Invariant(

@@ -22,7 +22,7 @@ from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
 from lakehouse.sql.pinned import PinnedTables, newest_version
 from lakehouse.tables.declaration import Table
-from silver.tables import COMPLAINTS
+from silver.tables import COMPLAINTS, OUTCOME_REPORTS
 from stewardship.verification.invariants import APART, COLUMNS, INVARIANTS, PREPARED, UNDER_WAY, Invariant
 from stewardship.verification.topic_rows import CLIENT, Kept, make_table, read_topic
 from stewardship.verification.unread import unread
@@ -40,6 +40,7 @@ Notify = Callable[[str], None]
 # By query: the name of its list of unread rows, its source table, and the column that identifies a row.
 WAITING: Mapping[str, tuple[str, Table, str]] = {
     "refine": ("unrefined", BRONZE, "record_id"),
+    "merge": ("unmerged", OUTCOME_REPORTS, "complaint_id"),
     "score": ("unscored", COMPLAINTS, "complaint_id"),
     "summarise": ("unsummed", DECISIONS, "complaint_id"),
 }

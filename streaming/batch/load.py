@@ -183,8 +183,10 @@ def _report_rows(on_progress: OnProgress, name: str, rows: int) -> None:
 
 
 def refine(lake: Lake, on_rows: Callable[[int], None]) -> None:
-    """Refine all rows that are in bronze but not yet in silver."""
-    follow(Queries(lake).refine(Trigger(until_done=True)), on_rows)
+    """Refine all rows that are in bronze but not yet in silver, and merge the outcomes that they report."""
+    queries, done = Queries(lake), Trigger(until_done=True)
+    follow(queries.refine(done), on_rows)
+    follow(queries.merge(done), lambda _: None)
 
 
 def follow(query: StreamingQuery, on_rows: Callable[[int], None]) -> None:

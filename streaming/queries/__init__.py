@@ -1,1 +1,1 @@
-"""The four streaming queries and their checkpoints: ingest, refine, score, summarise."""
+"""The five streaming queries and their checkpoints: ingest, refine, merge, score, summarise."""

@@ -23,7 +23,12 @@ from streaming.kafka.topics import describe_topics
 
 TRIES = 3  # a batch that ends between two reads of a checkpoint makes it look damaged
 PAUSE = 0.2
-SOURCES = {"refine": bronze.COMPLAINTS, "score": silver.COMPLAINTS, "summarise": gold.DECISIONS}
+SOURCES = {
+    "refine": bronze.COMPLAINTS,
+    "merge": silver.OUTCOME_REPORTS,
+    "score": silver.COMPLAINTS,
+    "summarise": gold.DECISIONS,
+}
 RESTORE = (
     "Restore the last copy of the whole lake (docs/operations.md, Back up and restore), or move that folder away: "
     "then its query reads everything again and adds what is missing; nothing was changed."

@@ -1,4 +1,4 @@
-"""The four streaming queries, each with its own checkpoint: ingest, refine, score, summarise.
+"""The five streaming queries, each with its own checkpoint: ingest, refine, merge, score, summarise.
 
 Transformation and writing are separate: the steps of a batch are plain DataFrame functions, also used outside a stream.
 The same queries run continuously or until no input is left, as in `complaints load`.
@@ -37,13 +37,15 @@ from streaming.kafka.origin import resume_topic
 from streaming.kafka.security import spark_options
 from streaming.queries.checkpoints import check_checkpoint
 from streaming.queries.ingest import IngestBatch
+from streaming.queries.merge import MergeBatch
 from streaming.queries.refine import RefineBatch
 from streaming.queries.score import Publishing, ScoreBatch
 from streaming.queries.summarise import SummariseBatch
 
-QueryName = Literal["ingest", "refine", "score", "summarise"]
+QueryName = Literal["ingest", "refine", "merge", "score", "summarise"]
 Batch = Callable[[DataFrame, int], None]
 FILES_PER_BATCH = 200
+MERGED_FILES = 1_000  # a merge reads silver.outcomes, so it takes many reports at once
 JOB = uuid.uuid4().hex  # identifies this process when it holds a lease
 
 log = logging.getLogger(__name__)
@@ -120,6 +122,11 @@ class Queries:
     def refining(self, expectations: tuple[Expectation, ...]) -> Step:
         """Return the step that a bronze batch goes through before it is routed and written."""
         return refined(load_taxonomy(), expectations, self._lake.settings.silver)
+
+    def merge(self, trigger: Trigger) -> StreamingQuery:
+        """Stream silver.outcome_reports to silver.outcomes."""
+        rows = self._lake.read_stream(silver.OUTCOME_REPORTS, maxFilesPerTrigger=MERGED_FILES)
+        return self._start("merge", rows, lambda guard, _: MergeBatch(self._lake, guard), trigger)
 
     def score(
         self, model: Model, publishing: Publishing | None, trigger: Trigger, challenger: Model | None = None

@@ -1,31 +1,40 @@
-"""The refine query: bronze.complaints to silver, each row written exactly once across six tables.
+"""The refine query: bronze.complaints to silver, each row written exactly once.
 
-Reads bronze.complaints as a stream; writes silver.complaints, narratives, outcomes, quarantine, duplicates and
-expectations. Duplicates are looked up within the batch's complaint id range, so the cost depends only on the batch.
+Reads bronze.complaints as a stream; appends to silver.complaints, narratives, outcome_reports, quarantine, duplicates
+and expectations. A batch is compared with what silver knows in memory, so its cost does not depend on the tables.
 """
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from datetime import UTC
-from functools import partial, reduce
+from datetime import UTC, datetime
 
-from pyspark.sql import Column, DataFrame, Row, SparkSession
-from pyspark.sql import functions as F
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame
 
+from lakehouse.spark.arrow import arrow
 from lakehouse.spark.held import held
-from lakehouse.spark.per_batch import stamped
+from lakehouse.spark.per_batch import per_batch
 from lakehouse.spark.planned import planned
 from lakehouse.step import Step
 from lakehouse.tables.commits import Guard
 from lakehouse.tables.declaration import Table
 from lakehouse.tables.lake import USER_METADATA, Lake
 from silver import routing
-from silver.expectations import Expectation, broken_counts
-from silver.known_rows import PLACES
-from silver.outcomes import has_outcome, in_order, latest_outcomes, outcomes
-from silver.tables import COMPLAINTS, DUPLICATES, EXPECTATIONS, NARRATIVES, OUTCOMES, QUARANTINE
-from streaming.queries.partial_batches import Completion, merge_outcomes
+from silver.expectations import Expectation
+from silver.keys import keys
+from silver.known_complaints import NOTHING_WRITTEN, KnownComplaints, Verdict, Written
+from silver.tables import COMPLAINTS, DUPLICATES, EXPECTATIONS, NARRATIVES, OUTCOME_REPORTS, QUARANTINE
+from streaming.queries.stored_rows import StoredRows
+
+STEPS: dict[Table, Step] = {
+    COMPLAINTS: routing.complaints,
+    DUPLICATES: routing.duplicates,
+    QUARANTINE: routing.quarantine,
+    NARRATIVES: routing.late_narratives,
+    OUTCOME_REPORTS: routing.reports,
+}
 
 
 class RefineBatch:
@@ -36,183 +45,81 @@ class RefineBatch:
         self._guard = guard
         self._query_id = query_id
         self._expectations = expectations
-        self._highest_id: int | None = None
-        self._landed_until: int | None = None  # microseconds; rows that landed later are in no table
-        self._summary = [*_summary(), *broken_counts(expectations)]
-        self._without_repeats = [(table, n, planned(step, lake.settings)) for table, n, step in _WITHOUT_REPEATS]
+        self._stored = StoredRows(lake)
+        self._known: KnownComplaints | None = None
+        self._keys = planned(keys, lake.settings)
+        self._routed = planned(routing.routed, lake.settings)
+        self._steps = {table: planned(step, lake.settings) for table, step in STEPS.items()}
         self._pool = ThreadPoolExecutor(3, thread_name_prefix="refine")
 
     def __call__(self, batch: DataFrame, batch_id: int) -> None:
         """Route the batch's rows and write them, with at most one commit per table."""
-        with held(stamped(batch, "refined_at")) as rows:
-            summary = rows.agg(*self._summary).first()
-            if summary is not None and summary["rows"]:
+        refined_at = datetime.now(UTC)
+        with held(batch.withColumn("refined_at", per_batch(refined_at, "record_id"))) as rows:
+            found = arrow(self._keys(rows))
+            if found.num_rows:
                 rows.sparkSession.conf.set(USER_METADATA, self._guard.mark(batch_id))
-                write = self._write_missing if self._may_be_written(summary) else self._write
-                write(rows, summary, batch_id)
-                if self._highest_id is not None:
-                    self._highest_id = max(self._highest_id, summary["highest"] or 0)
+                self._write(rows, found, batch_id, refined_at)
 
-    def _may_be_written(self, summary: Row) -> bool:
-        """Whether silver may already have rows of the batch.
-
-        For the first batch after a start: whether silver has any rows. Later: whether a row landed no later than the
-        newest one silver had at the start. Only the first batch reads the tables.
-        """
-        if self._landed_until is not None:
-            return bool(summary["landed_first"] <= self._landed_until)
-        since = F.col("ingested_at") >= F.timestamp_micros(F.lit(summary["landed_first"]))
-        landed = self._union(PLACES, lambda rows: rows.where(since).select(F.unix_micros("ingested_at").alias("at")))
-        last = landed.agg(F.max("at")).first()
-        self._landed_until = max(summary["landed_first"] - 1, (last and last[0]) or 0)
-        return not self._union(
-            (*PLACES, NARRATIVES, OUTCOMES), lambda rows: rows.select("record_id").limit(1)
-        ).isEmpty()
-
-    def _union(self, tables: Iterable[Table], step: Step) -> DataFrame:
-        return reduce(DataFrame.unionByName, (self._lake.read(table).transform(step) for table in tables))
-
-    def _write_missing(self, rows: DataFrame, summary: Row, batch_id: int) -> None:
-        """Write the rows of the batch that silver is missing."""
-        mark, spark = self._guard.mark(batch_id), rows.sparkSession
-        before = {table: self._guard.written(table, batch_id) for table in _WRITTEN}
-        within = f"ingested_at BETWEEN timestamp_micros({summary['landed_first']}) AND "
-        within += f"timestamp_micros({summary['landed_last']})"
-        with Completion(self._lake, rows, within, before[OUTCOMES]) as completion:
-            # Broken rules are counted per batch: all rows if this query began it, otherwise only the rows written now.
-            was_started = any(version is not None for version in before.values())
-            counted = summary if was_started else completion.missing.agg(*self._summary).first()
-            jobs = completion.jobs(mark)
-            if counted and counted["broken"] and before[EXPECTATIONS] is None:
-                jobs.append(_append_job(self._lake, self._broken(spark, counted, batch_id), EXPECTATIONS, mark))
+    def _write(self, rows: DataFrame, found: pa.Table, batch_id: int, refined_at: datetime) -> None:
+        spark, mark = rows.sparkSession, self._guard.mark(batch_id)
+        may_be_written = self._stored.may_have(found, spark)
+        written = self._stored.written(found, spark) if may_be_written else NOTHING_WRITTEN
+        if self._known is None:
+            self._known = self._stored.known(found, spark) if may_be_written else KnownComplaints()
+        is_counted = self._guard.written(EXPECTATIONS, batch_id) is not None
+        verdicts = self._known.judge(found, written)
+        counts = _rows_per_table(found, verdicts)
+        jobs: list[Callable[[], None]] = []
+        if broken := [] if is_counted else self._broken(found, written, batch_id, refined_at):
+            rows_broken = self._lake.frame(broken, EXPECTATIONS, spark=spark)
+            jobs.append(lambda: self._lake.append(rows_broken, EXPECTATIONS, mark))
+        with held(self._routed(rows, routing.verdict_frame(spark, verdicts))) as routed:
+            for table, step in self._steps.items():
+                if counts[table]:
+                    jobs.append(_append_job(self._lake, step(routed), table, mark))
             _run_all(self._pool, jobs)
 
-    def _write(self, rows: DataFrame, summary: Row, batch_id: int) -> None:
-        """Write a batch of which silver has no rows."""
-        spark = rows.sparkSession
-        mark = self._guard.mark(batch_id)
-        stored = _Stored(self._lake, spark, summary)
-        jobs: dict[Table, Callable[[], None]] = {}
-        if summary["broken"]:
-            jobs[EXPECTATIONS] = _append_job(self._lake, self._broken(spark, summary, batch_id), EXPECTATIONS, mark)
-        with ExitStack() as stack:
-            if self._may_repeat(stored, summary):
-                jobs |= self._with_repeats(in_order(rows), stored, mark, stack)
-            else:
-                for table, count, frame in self._without_repeats:
-                    if summary[count]:
-                        jobs[table] = _append_job(self._lake, frame(rows), table, mark)
-            _run_all(self._pool, jobs.values())
-
-    def _may_repeat(self, stored: "_Stored", summary: Row) -> bool:
-        """Whether a complaint id may be known or occur twice in the batch; usually needs no table read."""
-        if self._highest_id is None:
-            self._highest_id = stored.highest_id()
-        inside = summary["usable"] > summary["distinct_ids"] or summary["bare"] > 0
-        return inside or (summary["lowest"] is not None and summary["lowest"] <= self._highest_id)
-
-    def _with_repeats(
-        self, rows: DataFrame, stored: "_Stored", mark: str, stack: ExitStack
-    ) -> dict[Table, Callable[[], None]]:
-        ids = rows.select("complaint_id").where("complaint_id IS NOT NULL").distinct()
-        known = {table: stored.read(table).join(F.broadcast(ids), "complaint_id", "left_semi") for table in _COMPARED}
-        # Route once, before the first commit: a DataFrame reads the table's state at execution time, so one that runs
-        # after another's commit would treat this batch's own rows as known.
-        routed_rows = stack.enter_context(
-            held(routing.routed(rows, known[COMPLAINTS], known[NARRATIVES], known[OUTCOMES]))
-        )
-        counts = routed_rows.agg(*_rows_per_table()).first()
-        frames = {
-            COMPLAINTS: routing.complaints(routed_rows),
-            DUPLICATES: routing.duplicates(routed_rows),
-            QUARANTINE: routing.quarantine(routed_rows),
-            NARRATIVES: routing.late_narratives(routed_rows),
-        }
-        jobs = {t: _append_job(self._lake, frame, t, mark) for t, frame in frames.items() if counts and counts[t.name]}
-        if counts and counts[OUTCOMES.name]:
-            usable = routed_rows.where(routing.ACCEPTED)
-            latest = latest_outcomes(usable, known[OUTCOMES], self._lake.settings.silver.successful_resolution)
-            jobs[OUTCOMES] = partial(merge_outcomes, self._lake, latest, stored.near)
-        return jobs
-
-    def _broken(self, spark: SparkSession, summary: Row, batch_id: int) -> DataFrame:
-        counts = [
+    def _broken(
+        self, found: pa.Table, written: Written, batch_id: int, refined_at: datetime
+    ) -> list[dict[str, object]]:
+        """Return how many rows broke each rule: all rows if this query began the batch, else those written now."""
+        if written.places and all(self._guard.written(table, batch_id) is None for table in STEPS):
+            found = found.filter(pa.array([record not in written.places for record in found["record_id"].to_pylist()]))
+        broken = Counter[str]()
+        for name in ("reasons", "warnings"):
+            broken.update(found[name].combine_chunks().flatten().to_pylist())
+        return [
             {
                 "query_id": self._query_id,
                 "batch_id": batch_id,
                 "rule": rule.id,
                 "field": rule.field,
                 "severity": rule.severity,
-                "checked": summary["rows"],
-                "broken": summary[rule.id],
-                "refined_at": summary["refined_at"].astimezone(UTC),
+                "checked": found.num_rows,
+                "broken": broken[rule.id],
+                "refined_at": refined_at,
             }
             for rule in self._expectations
-            if summary[rule.id]
+            if broken[rule.id]
         ]
-        return self._lake.frame(counts, EXPECTATIONS, spark=spark)
 
 
-_WRITTEN = (COMPLAINTS, NARRATIVES, OUTCOMES, QUARANTINE, DUPLICATES, EXPECTATIONS)
-_COMPARED = (COMPLAINTS, NARRATIVES, OUTCOMES)
-
-
-class _Stored:
-    """What silver has before this batch."""
-
-    def __init__(self, lake: Lake, spark: SparkSession, summary: Row) -> None:
-        self._lake, self._spark, self._summary = lake, spark, summary
-
-    def read(self, table: Table) -> DataFrame:
-        """Return rows whose complaint id is in the batch's range; file statistics skip the other files."""
-        return self._lake.read(table, spark=self._spark).where(self.near)
-
-    @property
-    def near(self) -> str:
-        """The batch's range of complaint ids, as SQL."""
-        return f"complaint_id BETWEEN {self._summary['lowest'] or 0:d} AND {self._summary['highest'] or 0:d}"
-
-    def highest_id(self) -> int:
-        """Return the highest known complaint id, or 0 if there is none."""
-        row = self._lake.read(COMPLAINTS, spark=self._spark).agg(F.max("complaint_id")).first()
-        return int(row[0] or 0) if row else 0
-
-
-def _summary() -> list[Column]:
-    usable, refused = F.expr(routing.USABLE), F.expr(routing.REFUSED)
-    candidate = F.when(~refused, F.col("complaint_id"))
-    broken = refused | F.col("bare_narrative") | (F.size("warnings") > 0)
-    return [
-        F.count("*").alias("rows"),
-        F.count(F.when(usable, 1)).alias("usable"),
-        F.count(F.when(refused, 1)).alias("refused"),
-        F.count(F.when(F.col("bare_narrative"), 1)).alias("bare"),
-        F.count(F.when(usable & has_outcome(), 1)).alias("with_outcome"),
-        F.count(F.when(broken, 1)).alias("broken"),
-        F.size(F.collect_set(F.when(usable, F.col("complaint_id")))).alias("distinct_ids"),
-        F.min(candidate).alias("lowest"),
-        F.max(candidate).alias("highest"),
-        F.max("refined_at").alias("refined_at"),
-        F.unix_micros(F.min("ingested_at")).alias("landed_first"),
-        F.unix_micros(F.max("ingested_at")).alias("landed_last"),
-    ]
-
-
-def _rows_per_table() -> list[Column]:
-    """Return the row count per table of routed rows, so that a table without rows gets no commit."""
-    return [F.count(F.when(F.expr(condition), 1)).alias(table.name) for table, condition in routing.ROWS_OF.items()]
-
-
-# Tables of a batch without repeats, with the summary column that counts their rows; a count of 0 makes no commit.
-_WITHOUT_REPEATS: tuple[tuple[Table, str, Step], ...] = (
-    (COMPLAINTS, "usable", lambda rows: routing.complaints(routing.routed_without_repeats(rows))),
-    (QUARANTINE, "refused", lambda rows: routing.quarantine(routing.routed_without_repeats(rows))),
-    (
-        OUTCOMES,
-        "with_outcome",
-        lambda rows: outcomes(routing.routed_without_repeats(rows).where(routing.ROWS_OF[COMPLAINTS])),
-    ),
-)
+def _rows_per_table(found: pa.Table, verdicts: Sequence[Verdict]) -> Counter[Table]:
+    """Return the number of rows per table, so that a table without rows gets no commit."""
+    counts = Counter[Table]()
+    for verdict in verdicts:
+        if not verdict.is_placed:
+            counts[routing.PLACES[verdict.destination]] += 1
+        counts[NARRATIVES] += verdict.brings_narrative
+        counts[OUTCOME_REPORTS] += verdict.brings_outcome
+    judged = {verdict.record_id for verdict in verdicts}
+    is_new = np.array([record not in judged for record in found["record_id"].to_pylist()], bool)
+    is_usable = is_new & found["is_usable"].to_numpy()
+    counts[COMPLAINTS] += int(is_usable.sum())
+    counts[OUTCOME_REPORTS] += int((is_usable & found["has_outcome"].to_numpy()).sum())
+    counts[QUARANTINE] += int((is_new & ~is_usable).sum())
+    return counts
 
 
 def _append_job(lake: Lake, frame: DataFrame, table: Table, mark: str) -> Callable[[], None]:

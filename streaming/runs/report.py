@@ -23,7 +23,7 @@ LAYERS: Mapping[str, Table] = {
     "duplicates": silver.DUPLICATES,
     "gold": gold.DECISIONS,
 }
-QUERIES = ("ingest", "refine", "score", "summarise")
+QUERIES = ("ingest", "refine", "merge", "score", "summarise")
 PARTS = ("offsets", "planning", "execution", "commit")
 PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
 

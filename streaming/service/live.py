@@ -1,4 +1,4 @@
-"""A live stream on one lake: broker, topics, the four supervised queries, and their health."""
+"""A live stream on one lake: broker, topics, the five supervised queries, and their health."""
 
 import sys
 from collections.abc import Callable
@@ -157,7 +157,14 @@ class LiveStream:
             self._settings.streaming, gate, self._notify, on_end=lambda name, query: self.health.poll({name: query})
         )
         stack.callback(self._stop)
-        self.supervisor.start({"ingest": self._ingest, "refine": lambda: self._queries.refine(Trigger())})
+        merging = Trigger(interval_ms=self._settings.streaming.merge_interval_ms)
+        self.supervisor.start(
+            {
+                "ingest": self._ingest,
+                "refine": lambda: self._queries.refine(Trigger()),
+                "merge": lambda: self._queries.merge(merging),
+            }
+        )
 
     def _start_scoring(self) -> None:
         publishing = Publishing(self._settings.kafka.predictions.name, self._kafka)

@@ -9,7 +9,7 @@ from chispa import assert_df_equality
 from pyspark.sql import DataFrame, SparkSession
 
 from lakehouse.settings import Settings
-from silver.outcomes import REPORTED, has_outcome, in_order, latest_outcomes, with_outcome_facts
+from silver.outcomes import REPORTED, has_outcome, in_order, latest_outcomes, outcome_reports, with_outcome_facts
 from silver.tables import OUTCOMES
 
 Frame = Callable[[list[dict[str, Any]], str], DataFrame]
@@ -23,8 +23,8 @@ TEXT_OF = {
 DAY = "2024-05-03"
 ROW = (
     "complaint_id bigint, date_received date, first_received date, refined_at timestamp, arrived_at timestamp, "
-    "record_id string, "
-    "position bigint, date_sent_to_company date, company_response string, company_public_response string, "
+    "record_id string, file string, partition int, offset bigint, "
+    "date_sent_to_company date, company_response string, company_public_response string, "
     "timely_response boolean, consumer_disputed boolean, response_class string, product_family string, issue string, "
     "company string, state string, submitted_via string, is_synthetic boolean"
 )
@@ -44,7 +44,7 @@ def row(answer: str | None = None, position: int = 1, complaint_id: int = 1, **f
         "refined_at": f"2024-06-0{position} 00:00:00",
         "arrived_at": f"2024-06-0{position} 00:00:00",
         "record_id": f"record-{position}",
-        "position": position,
+        "offset": position,
         "company_response": TEXT_OF[answer],
         "response_class": answer,
         "product_family": "Mortgage",
@@ -66,7 +66,7 @@ class Updates:
         columns = ", ".join(f"{column.name} {column.type}" for column in OUTCOMES.columns)
         stored = self._frame(list(self._known.values()), columns)
         refined = self._frame(list(rows), ROW).transform(with_outcome_facts(self._definition))
-        latest = latest_outcomes(refined, stored, self._definition)
+        latest = latest_outcomes(refined.where(has_outcome()).transform(outcome_reports), stored, self._definition)
         assert latest.columns == OUTCOMES.column_names
         changed = [found.asDict() for found in latest.collect()]
         self._known |= {found["complaint_id"]: found for found in changed}
@@ -181,7 +181,7 @@ def test_a_final_answer_stays_whenever_in_progress_arrives(updates: Updates, *, 
     final = row("monetary_relief", timely_response=False, date_sent_to_company="2024-05-06")
     earlier = row("in_progress", timely_response=True, company_public_response="We answer soon")
     first, second = (final, earlier) if late else (earlier, final)
-    batches = [[first, second | {"position": 2}]] if in_one_batch else [[first], [second]]
+    batches = [[first, second | {"offset": 2}]] if in_one_batch else [[first], [second]]
     outcome = [updates.batch(*batch) for batch in batches][-1][0]
     assert (outcome["response_class"], outcome["is_final"], outcome["timely_response"]) == (
         "monetary_relief",
@@ -241,17 +241,17 @@ def test_rows_of_a_complaint_are_ordered_by_arrival_then_by_position(frame: Fram
         ("e", "2024-05-03 00:00:00", None, 8),
         ("d", "2024-05-03 00:00:00", None, 7),
     ]
-    names = ("record_id", "arrived_at", "file", "offset")
-    columns = "record_id string, arrived_at timestamp, file string, partition int, offset bigint, complaint_id bigint"
+    names = ("record_id", "reported_at", "file", "offset")
+    columns = "record_id string, reported_at timestamp, file string, partition int, offset bigint, complaint_id bigint"
     records = [dict(zip(names, each, strict=True)) | {"complaint_id": 1} for each in rows]
     ordered = frame(records, columns).transform(in_order).orderBy("position").collect()
     assert [(each.record_id, each.position) for each in ordered] == list(zip("abcde", range(1, 6), strict=True))
 
 
 def test_across_partitions_the_later_kafka_timestamp_wins_whatever_the_offset(frame: Frame) -> None:
-    columns = "record_id string, arrived_at timestamp, file string, partition int, offset bigint, complaint_id bigint"
-    newer = {"record_id": "in/2/0", "arrived_at": "2024-05-02 00:00:00", "partition": 2, "offset": 0}
-    older = {"record_id": "in/0/900", "arrived_at": "2024-05-01 00:00:00", "partition": 0, "offset": 900}
+    columns = "record_id string, reported_at timestamp, file string, partition int, offset bigint, complaint_id bigint"
+    newer = {"record_id": "in/2/0", "reported_at": "2024-05-02 00:00:00", "partition": 2, "offset": 0}
+    older = {"record_id": "in/0/900", "reported_at": "2024-05-01 00:00:00", "partition": 0, "offset": 900}
     records = [{**each, "complaint_id": 1} for each in (newer, older)]
     ordered = frame(records, columns).transform(in_order).orderBy("position").collect()
     assert [each.record_id for each in ordered] == ["in/0/900", "in/2/0"]

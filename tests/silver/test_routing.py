@@ -11,10 +11,13 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from lakehouse.settings import Settings
+from lakehouse.spark.arrow import arrow
 from lakehouse.step import Step
 from lakehouse.tables.declaration import Table
 from silver import routing
-from silver.outcomes import in_order, latest_outcomes
+from silver.keys import keys
+from silver.known_complaints import KnownComplaints
+from silver.outcomes import latest_outcomes
 from silver.refine import PAYLOAD_SHOWN
 from silver.tables import COMPLAINTS, DUPLICATES, NARRATIVES, OUTCOMES, QUARANTINE
 
@@ -84,6 +87,7 @@ class Silver:
     def __init__(self, spark: SparkSession, landed: Landed, refining: Step, definition: str) -> None:
         self._landed, self._refining, self._definition = landed, refining, definition
         self._tables = {table: spark.createDataFrame([], table.schema) for table in (COMPLAINTS, NARRATIVES, OUTCOMES)}
+        self._known = KnownComplaints()
         self._offset = 0
 
     def feed(self, *payloads: str) -> RoutedBatch:
@@ -91,10 +95,10 @@ class Silver:
         landed = self._landed(payloads, self._offset)
         self._offset += len(payloads)
         known = self._tables
-        rows = ordered(landed.transform(self._refining))
-        routed = routing.routed(rows, known[COMPLAINTS], known[NARRATIVES], known[OUTCOMES]).localCheckpoint()
-        usable = routed.where("destination <> 'quarantine'")
-        latest = latest_outcomes(usable, known[OUTCOMES], self._definition).localCheckpoint()
+        rows = landed.transform(self._refining).withColumn("refined_at", F.col("ingested_at")).localCheckpoint()
+        verdicts = self._known.judge(arrow(keys(rows)))
+        routed = routing.routed(rows, routing.verdict_frame(rows.sparkSession, verdicts)).localCheckpoint()
+        latest = latest_outcomes(routing.reports(routed), known[OUTCOMES], self._definition).localCheckpoint()
         self._tables = {
             COMPLAINTS: known[COMPLAINTS].unionByName(routing.complaints(routed)),
             NARRATIVES: known[NARRATIVES].unionByName(routing.late_narratives(routed)),
@@ -105,11 +109,6 @@ class Silver:
     def stored(self, table: Table) -> list[Row]:
         """A table's rows, ordered by complaint."""
         return self._tables[table].orderBy("complaint_id").collect()
-
-
-def ordered(refined: DataFrame) -> DataFrame:
-    """Refined rows as the batch writer has them."""
-    return refined.withColumn("refined_at", F.col("ingested_at")).transform(in_order)
 
 
 @pytest.fixture
@@ -186,7 +185,7 @@ def test_a_late_narrative_joins_its_complaint_and_only_the_first_counts(silver: 
     found = silver.feed(bare(1, "First"), bare(1, "Second"), bare(2, "Its own"), bare(2, "Another"), bare(9, "Whose?"))
     assert found.destinations == [
         ("duplicates", "narrative"),
-        ("duplicates", "narrative"),
+        ("duplicates", "revised"),
         ("duplicates", "unchanged"),
         ("duplicates", "revised"),
         ("quarantine", None),
@@ -220,22 +219,6 @@ def test_a_refused_payload_is_truncated_and_waits_for_replay(silver: Silver) -> 
     assert len(row.payload) == PAYLOAD_SHOWN
     assert row.replayed_at is None
     assert (row.source, row.topic, row.partition, row.offset) == ("kafka", "complaints-input", 0, 0)
-
-
-def test_without_repeats_the_shortcut_matches_full_routing(spark: SparkSession, landed: Landed, refining: Step) -> None:
-    payloads = [complaint(1), complaint(2, Date_received="soon"), "no json", complaint(3, response="Closed")]
-    rows = (
-        landed(payloads, 0)
-        .transform(refining)
-        .transform(in_order)
-        .withColumn("refined_at", F.col("ingested_at"))
-        .localCheckpoint()
-    )
-    empty = (spark.createDataFrame([], table.schema) for table in (COMPLAINTS, NARRATIVES, OUTCOMES))
-    ways = (routing.routed_without_repeats(rows), routing.routed(rows, *empty))
-    for part in (routing.complaints, routing.duplicates, routing.quarantine, routing.late_narratives):
-        short, long = (part(way).orderBy("record_id").collect() for way in ways)
-        assert short == long
 
 
 NARRATIVE = st.sampled_from([None, None, "One", "Two"])

@@ -23,7 +23,7 @@ from silver.tables import COMPLAINTS, QUARANTINE
 from stewardship import erase as module
 from stewardship.erase import erase_complaint
 from stewardship.trace import trace
-from streaming.batch.load import follow
+from streaming.batch.load import follow, refine
 from streaming.kafka.broker import Broker
 from streaming.kafka.topics import ensure_topics
 from streaming.queries.definitions import Queries, Trigger, spark_kafka_options
@@ -66,11 +66,11 @@ def options(lake: Lake) -> dict[str, str]:
 
 
 def stream(lake: Lake, trained: Trained) -> None:
-    """Run the four queries, from Kafka to the published decisions, until no input is left."""
+    """Run the five queries, from Kafka to the published decisions, until no input is left."""
     queries = Queries(lake)
     kafka = options(lake)
     follow(queries.ingest(kafka, DONE), lambda _: None)
-    follow(queries.refine(DONE), lambda _: None)
+    refine(lake, lambda _: None)
     publishing = Publishing(lake.settings.kafka.predictions.name, kafka)
     follow(queries.score(trained.model, publishing, DONE), lambda _: None)
     follow(queries.summarise(DONE), lambda _: None)
@@ -163,7 +163,8 @@ def test_after_an_erasure_no_file_contains_its_text_and_the_counts_still_balance
 
     done = erase_complaint(settings, MINE, lambda _: None)
     assert dict(done.rows) == {
-        "silver.complaints": 1, "silver.narratives": 0, "silver.outcomes": 1, "silver.duplicates": 2,
+        "silver.complaints": 1, "silver.narratives": 0, "silver.outcome_reports": 1, "silver.outcomes": 1,
+        "silver.duplicates": 2,
         "gold.decisions": 1, "bronze.complaints": 6, "silver.quarantine": 3,
     }  # fmt: skip
     assert files_with(settings.folder, WORDS) == []

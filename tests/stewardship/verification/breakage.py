@@ -137,6 +137,10 @@ def duplicate_the_last_row(table: Table) -> Callable[[Settings], None]:
     return lambda settings: rewrite(settings, table, doubled)
 
 
+def lose_an_outcome(settings: Settings) -> None:
+    rewrite(settings, silver.OUTCOMES, "FROM before ORDER BY complaint_id OFFSET 1")
+
+
 def decide_twice(settings: Settings) -> None:
     """Duplicate a decision and count it twice, so that the sums match."""
     duplicate_the_last_row(gold.DECISIONS)(settings)
@@ -193,6 +197,8 @@ BREAKS: dict[Callable[[Settings], None], tuple[str, str, int]] = {
     refine_a_duplicate_as_a_new_complaint: ("complaints", "twice", 1),
     duplicate_the_last_row(silver.NARRATIVES): ("narratives", "twice", 1),
     duplicate_the_last_row(silver.OUTCOMES): ("outcomes", "twice", 1),
+    duplicate_the_last_row(silver.OUTCOME_REPORTS): ("reports", "twice", 1),
+    lose_an_outcome: ("reports", "not merged", 1),
     decide_twice: ("decisions", "twice", 1),
     leave_a_complaint_undecided: ("gold", "without a decision", 1),
     lose_a_sum(gold.BY_MINUTE): ("minutes", "with other sums", 1),

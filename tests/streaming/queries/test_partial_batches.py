@@ -22,7 +22,7 @@ from lakehouse.tables.lake import Lake
 from ml.scoring.scoring import scored
 from silver import tables as silver
 from silver.expectations import load_expectations
-from silver.tables import COMPLAINTS, DUPLICATES, NARRATIVES, OUTCOMES, QUARANTINE
+from silver.tables import COMPLAINTS, DUPLICATES, NARRATIVES, OUTCOME_REPORTS, OUTCOMES, QUARANTINE
 from streaming.batch.load import follow
 from streaming.queries.definitions import Queries, Trigger
 from streaming.queries.refine import RefineBatch
@@ -37,6 +37,7 @@ from tests.streaming.queries.test_refine import (
     archived,
     complaint,
     land,
+    merge,
     messages,
     planned_once,
     refine,
@@ -126,16 +127,16 @@ BREAKS = {"Date_sent_to_company": "2023-04-01"}
 def test_after_a_kill_and_a_loosened_rule_every_row_is_in_one_place(
     lake: Lake, payloads: list[str], dead: tuple[Table, ...], expected: tuple[int, int, int]
 ) -> None:
-    lake.create(WRITTEN)
+    lake.create((*WRITTEN, OUTCOMES))
     with pytest.raises(InterruptedBatchError):
         Refinery(lake).run(1, payloads, dead)
     Refinery(lake, without=RULE).run(1, payloads)
     assert tuple(placed(lake).values()) == expected
-    assert [row.complaint_id for row in rows_of(lake, OUTCOMES) if row.company_response] == [21] * (len(payloads) > 2)
+    assert [row.complaint_id for row in merge(lake) if row.company_response] == [21] * (len(payloads) > 2)
 
 
 def test_after_a_kill_and_a_tightened_rule_every_row_is_in_one_place(lake: Lake) -> None:
-    lake.create(WRITTEN)
+    lake.create((*WRITTEN, OUTCOMES))
     payloads = [complaint(1, **BREAKS), complaint(1, response="Closed"), complaint(2, **BREAKS), complaint(3)]
     with pytest.raises(InterruptedBatchError):
         Refinery(lake, without=RULE).run(1, payloads, dead=(DUPLICATES,))
@@ -144,7 +145,7 @@ def test_after_a_kill_and_a_tightened_rule_every_row_is_in_one_place(lake: Lake)
 
 
 def test_a_duplicates_updates_are_applied_once_and_no_older_answer_replaces_a_newer_one(lake: Lake) -> None:
-    lake.create(WRITTEN)
+    lake.create((*WRITTEN, OUTCOMES))
     refinery = Refinery(lake)
     first, second = (
         [complaint(1), complaint(1, response="Closed with explanation")],
@@ -152,19 +153,33 @@ def test_a_duplicates_updates_are_applied_once_and_no_older_answer_replaces_a_ne
     )
     refinery.run(0, first)
     with pytest.raises(InterruptedBatchError):
-        refinery.run(1, second, dead=(OUTCOMES, NARRATIVES))
-    assert [row.response_class for row in rows_of(lake, OUTCOMES)] == ["explanation"]
+        refinery.run(1, second, dead=(OUTCOME_REPORTS, NARRATIVES))
+    assert [row.response_class for row in merge(lake)] == ["explanation"]
     for number, payloads in enumerate((first, second)):  # as a query that starts over
         refinery.run(number, payloads, query="another")
         assert [row.narrative for row in rows_of(lake, NARRATIVES)] == ["Came late"] * number
-    assert [row.response_class for row in rows_of(lake, OUTCOMES)] == ["monetary_relief"]
+    assert [row.response_class for row in merge(lake)] == ["monetary_relief"]
     refinery.run(0, first, query="a third")
-    assert [row.response_class for row in rows_of(lake, OUTCOMES)] == ["monetary_relief"]
+    assert [row.response_class for row in merge(lake)] == ["monetary_relief"]
     assert placed(lake) == {COMPLAINTS.name: 1, DUPLICATES.name: 3, QUARANTINE.name: 0}
 
 
+def test_a_lake_of_an_earlier_version_without_reports_continues(lake: Lake, tmp_path: Path) -> None:
+    lake.create((*WRITTEN, OUTCOMES))
+    Refinery(lake).run(0, [complaint(1, response="In progress"), complaint(2, response="Closed")])
+    merge(lake)
+    shutil.copytree(lake.settings.folder, tmp_path / "old")
+    old = Lake(lake.spark, lake.settings.model_copy(update={"root": tmp_path / "old"}))
+    shutil.rmtree(old.path(OUTCOME_REPORTS))
+    old.create((*WRITTEN, OUTCOMES))
+    again = [complaint(1, response="In progress"), complaint(1, response="Closed with relief"), complaint(2)]
+    Refinery(old).run(1, again)
+    assert [row.kind for row in rows_of(old, DUPLICATES)] == ["unchanged", "outcome", "unchanged"]
+    assert {row.complaint_id: row.response_class for row in merge(old)} == {1: "relief", 2: "closed"}
+
+
 def test_a_batch_after_the_first_reads_no_table(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    lake.create(WRITTEN)
+    lake.create((*WRITTEN, OUTCOMES))
     refinery = Refinery(lake)
     write = RefineBatch(lake, Guard(lake, QUERY), QUERY, refinery.rules)
     batches = [refinery.batch(number, [complaint(number), complaint("A")]) for number in (1, 2, 3)]

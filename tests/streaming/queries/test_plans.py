@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ran:
-    """Results of one run of the four queries, one after another, until no input was left."""
+    """Results of one run of the five queries, one after another, until no input was left."""
 
     lake: Lake
     plans: dict[str, str]  # plan of the last batch, by query
@@ -92,6 +92,7 @@ def ran(trained: Trained, tmp_path_factory: pytest.TempPathFactory, shared_broke
     starts: tuple[Callable[[], StreamingQuery], ...] = (
         lambda: queries.ingest(options, until_done),
         lambda: queries.refine(until_done),
+        lambda: queries.merge(until_done),
         lambda: queries.score(trained.model, Publishing(kafka.predictions.name, options), until_done),
         lambda: queries.summarise(until_done),
     )
@@ -109,7 +110,7 @@ def test_a_python_udf_would_be_detected(spark: SparkSession, whole_plans: None) 
 
 
 def test_nothing_is_evaluated_in_python_and_stream_and_batch_agree(trained: Trained, ran: Ran) -> None:
-    assert set(ran.plans) == {"ingest", "refine", "score", "summarise"}
+    assert set(ran.plans) == {"ingest", "refine", "merge", "score", "summarise"}
     queries, spark = Queries(ran.lake), ran.lake.spark
     plans = ran.plans | {
         "refining": plan(ran.lake.read(bronze.COMPLAINTS).transform(queries.refining(load_expectations(spark)))),

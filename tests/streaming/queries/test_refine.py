@@ -24,9 +24,10 @@ from lakehouse.tables.declaration import Table
 from lakehouse.tables.lake import USER_METADATA, Lake
 from silver import tables as silver
 from silver.expectations import load_expectations
-from silver.tables import COMPLAINTS, DUPLICATES, EXPECTATIONS, NARRATIVES, OUTCOMES, QUARANTINE
-from streaming.batch.load import follow
-from streaming.queries.definitions import Queries, Trigger
+from silver.tables import COMPLAINTS, DUPLICATES, EXPECTATIONS, NARRATIVES, OUTCOME_REPORTS, OUTCOMES, QUARANTINE
+from streaming.batch.load import refine as refine_and_merge
+from streaming.queries.definitions import Queries
+from streaming.queries.merge import MergeBatch
 from streaming.queries.refine import RefineBatch
 
 GOOD = {
@@ -37,7 +38,7 @@ GOOD = {
     "State": "FL",
 }
 NAMES = {"narrative": "Consumer complaint narrative", "response": "Company response to consumer"}
-WRITTEN = (COMPLAINTS, NARRATIVES, OUTCOMES, QUARANTINE, DUPLICATES, EXPECTATIONS)
+WRITTEN = (COMPLAINTS, NARRATIVES, OUTCOME_REPORTS, QUARANTINE, DUPLICATES, EXPECTATIONS)
 
 
 def complaint(number: object, **changes: object) -> str:
@@ -74,7 +75,13 @@ def land(lake: Lake, values: Sequence[str | bytes | None], first_offset: int = 0
 
 
 def refine(lake: Lake) -> None:
-    follow(Queries(lake).refine(Trigger(until_done=True)), lambda _: None)
+    refine_and_merge(lake, lambda _: None)
+
+
+def merge(lake: Lake) -> list[Row]:
+    """Merge all outcome reports; return the outcomes."""
+    MergeBatch(lake, Guard(lake, "merge"))(lake.read(OUTCOME_REPORTS), 0)
+    return rows_of(lake, OUTCOMES)
 
 
 def rows_of(lake: Lake, table: Table) -> list[Row]:
@@ -272,7 +279,7 @@ def _no_mark_left(spark: SparkSession) -> Iterator[None]:
 def base(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Refinery]:
     """A lake with one batch in it."""
     refinery = Refinery(spark, load_settings(root=tmp_path_factory.mktemp("refine") / "base"))
-    refinery.lake.create(WRITTEN)
+    refinery.lake.create((*WRITTEN, OUTCOMES))
     refinery.writer(refinery.batch(0, FIRST), 0)
     yield refinery
     spark.conf.unset(USER_METADATA)
@@ -350,7 +357,7 @@ def test_each_row_goes_to_one_table_however_rows_are_split_into_batches(copy_of:
                 "narratives": [(row.complaint_id, row.narrative) for row in state[NARRATIVES.name]],
                 "outcomes": [
                     (row.complaint_id, row.company_response, row.timely_response, row.processing_days)
-                    for row in state[OUTCOMES.name]
+                    for row in merge(refinery.lake)
                 ],
             }
         )

@@ -15,7 +15,7 @@ from streaming.tables import TABLES
 from tests.stream_fixtures import wait_until
 from tests.streaming.service.fault_world import Fault, World, new_file
 
-QUERIES = ("ingest", "refine", "score", "summarise")
+QUERIES = ("ingest", "refine", "merge", "score", "summarise")
 RULE = """
   - id: drawn_company
     field: company

@@ -1,0 +1,102 @@
+"""What silver has already: which rows of a batch it holds, and what it knows of each complaint.
+
+A bronze row is in exactly one of silver.complaints, silver.duplicates and silver.quarantine. When a batch was killed
+midway, or is replayed from an older checkpoint, rows already written stay as they are, even if the rules have changed
+since; only the other rows are routed. The rows in the tables decide whether a row was written, not a commit's mark.
+"""
+
+from collections.abc import Iterable
+from functools import reduce
+
+import pyarrow as pa
+from pyarrow import compute
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from lakehouse.spark.arrow import arrow
+from lakehouse.step import Step
+from lakehouse.tables.declaration import Table
+from lakehouse.tables.lake import Lake
+from silver.keys import complaint_keys, narrative_keys, report_keys
+from silver.known_complaints import KnownComplaints, Written
+from silver.routing import PLACES
+from silver.tables import COMPLAINTS, NARRATIVES, OUTCOME_REPORTS, OUTCOMES
+
+
+class StoredRows:
+    """Reads silver for the refine query: at its start, and for rows that are read again."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+        self._landed_until: int | None = None  # microseconds; rows that landed later are in no table
+
+    def may_have(self, found: pa.Table, spark: SparkSession) -> bool:
+        """Whether silver may already have rows of a batch.
+
+        That is whether a row landed no later than the newest one that silver had at the start. Only the first batch
+        reads the tables.
+
+        Args:
+            found: the batch's `silver.keys.keys`.
+            spark: the batch's session.
+        """
+        first = compute.min(found["ingested_at"]).as_py()
+        if self._landed_until is None:
+            since = F.col("ingested_at") >= F.timestamp_micros(F.lit(first))
+            landed = self._union(
+                PLACES.values(), lambda rows: rows.where(since).select(F.unix_micros("ingested_at").alias("at")), spark
+            )
+            last = landed.agg(F.max("at")).first()
+            self._landed_until = max(first - 1, (last and last[0]) or 0)
+            both = (NARRATIVES, OUTCOME_REPORTS)
+            parts = (*PLACES.values(), *both)
+            return not self._union(parts, lambda rows: rows.select("record_id").limit(1), spark).isEmpty()
+        return bool(first <= self._landed_until)
+
+    def _union(self, tables: Iterable[Table], step: Step, spark: SparkSession) -> DataFrame:
+        return reduce(DataFrame.unionByName, (self._read(table, spark).transform(step) for table in tables))
+
+    def _read(self, table: Table, spark: SparkSession) -> DataFrame:
+        return self._lake.read(table, spark=spark)
+
+    def written(self, found: pa.Table, spark: SparkSession) -> Written:
+        """Return which rows of a batch silver has, and in which table."""
+        landed = compute.min_max(found["ingested_at"]).as_py()
+        within = f"ingested_at BETWEEN timestamp_micros({landed['min']:d}) AND timestamp_micros({landed['max']:d})"
+        own = _own(found, spark)
+
+        def of_batch(rows: DataFrame, place: str) -> DataFrame:
+            mine = rows.join(F.broadcast(own), "record_id", "left_semi")
+            return mine.select("record_id", F.lit(place).alias("place"))
+
+        parts = [of_batch(self._read(table, spark).where(within), place) for place, table in PLACES.items()]
+        parts += [of_batch(self._read(table, spark), table.name) for table in (NARRATIVES, OUTCOME_REPORTS)]
+        rows = arrow(reduce(DataFrame.unionByName, parts)).to_pylist()
+        by = {
+            name: {row["record_id"] for row in rows if row["place"] == name}
+            for name in (NARRATIVES.name, OUTCOME_REPORTS.name)
+        }
+        places = {row["record_id"]: row["place"] for row in rows if row["place"] in PLACES}
+        return Written(places, by[NARRATIVES.name], by[OUTCOME_REPORTS.name])
+
+    def known(self, found: pa.Table, spark: SparkSession) -> KnownComplaints:
+        """Return what silver knows of each complaint, apart from what it has from this batch."""
+        own = F.broadcast(_own(found, spark))
+
+        def others(table: Table) -> DataFrame:
+            return self._read(table, spark).join(own, "record_id", "left_anti")
+
+        no_place = {name: F.lit(None).cast(f"{type_}") for name, type_ in _PLACE.items()}
+        return KnownComplaints.stored(
+            arrow(complaint_keys(others(COMPLAINTS))),
+            arrow(narrative_keys(others(NARRATIVES))),
+            arrow(report_keys(others(OUTCOMES).withColumns(no_place))),
+            arrow(report_keys(others(OUTCOME_REPORTS))),
+        )
+
+
+_PLACE = {"file": "string", "partition": "int", "offset": "bigint"}
+
+
+def _own(found: pa.Table, spark: SparkSession) -> DataFrame:
+    return spark.createDataFrame(found.select(["record_id"]).to_pandas(), "record_id string")
