@@ -100,23 +100,35 @@ class KnownComplaints:
         return self._count
 
     @classmethod
-    def stored(cls, complaints: pa.Table, narratives: pa.Table, outcomes: pa.Table, reports: pa.Table) -> Self:
+    def stored(cls, complaints: pa.Table, narratives: pa.Table, reports: pa.Table, outcomes: pa.Table) -> Self:
         """Return the complaints that silver holds.
 
         Args:
             complaints: `silver.keys.complaint_keys` of silver.complaints.
             narratives: `silver.keys.narrative_keys` of silver.narratives.
-            outcomes: `silver.keys.report_keys` of silver.outcomes; used for complaints that have no report.
             reports: `silver.keys.report_keys` of silver.outcome_reports.
+            outcomes: `silver.keys.report_keys` of silver.outcomes; used for complaints that have no report.
         """
         known = cls()
-        known.add(_array(complaints, "complaint_id"), _entries(complaints))
-        rows = known.rows_of(_array(narratives, "complaint_id"))
-        known._entries["narrative"][rows[rows >= 0]] = _array(narratives, "narrative")[rows >= 0]
         unreported = ~np.isin(_array(outcomes, "complaint_id"), _array(reports, "complaint_id"))
-        for each in (outcomes.filter(unreported), reports):
-            known._merge_reports(each)
+        known.include(complaints, narratives, outcomes.filter(unreported))
+        known._merge_reports(reports)
         return known
+
+    def include(self, complaints: pa.Table, narratives: pa.Table, reports: pa.Table) -> None:
+        """Add complaints that are not known yet, and narratives and reports of known ones."""
+        ids, entries = _array(complaints, "complaint_id"), _entries(complaints)
+        is_new = self.rows_of(ids) < 0
+        self.add(ids[is_new], entries[is_new])
+        rows = self.rows_of(_array(narratives, "complaint_id"))
+        self._entries["narrative"][rows[rows >= 0]] = _array(narratives, "narrative")[rows >= 0]
+        self._merge_reports(reports)
+
+    @property
+    def content(self) -> tuple[Ids, npt.NDArray[Any]]:
+        """The ids in ascending order, and their entries."""
+        ids, rows = _merged(self._ids, self._rows, self._new_ids, self._new_rows)
+        return ids, self._entries[rows]
 
     def _merge_reports(self, reports: pa.Table) -> None:
         """Merge each complaint's reports, in the order of their arrival."""
@@ -124,9 +136,12 @@ class KnownComplaints:
         entries, arrived_at = _entries(reports), _array(reports, "arrived_at")
         _, first, counts = np.unique(rows, return_index=True, return_counts=True)
         once = first[(counts == 1) & (rows[first] >= 0)]
+        once = once[~self._entries["outcome"][rows[once]].any(axis=1)]
         for name in ("outcome", "is_final", "in_progress", "reported_at"):
             self._entries[name][rows[once]] = entries[name][once]
-        several = np.flatnonzero((rows >= 0) & np.isin(rows, rows[first[counts > 1]]))
+        is_merged = np.zeros(len(rows), bool)
+        is_merged[once] = True
+        several = np.flatnonzero((rows >= 0) & ~is_merged)
         for at in _in_order(reports, several):
             row = rows[at]
             _merge_outcome(self._entries[row : row + 1], entries[at : at + 1], int(arrived_at[at]))

@@ -37,6 +37,7 @@ from stewardship.trace import unknown
 from streaming.batch.load import follow, refine
 from streaming.kafka.lake_kafka import kafka_of
 from streaming.kafka.topics import client_config, unreachable
+from streaming.queries import known_snapshot
 from streaming.queries.definitions import Queries, Trigger, spark_kafka_options
 from streaming.queries.score import Publishing
 from streaming.queries.summarise import replace_consolidated
@@ -171,6 +172,7 @@ class _Erasing:
         conditions = {**dict.fromkeys(BY_NUMBER, number), **dict.fromkeys(BY_RECORD, record)}
         rows = {table.name: erase(self._lake, table, condition, self._mark) for table, condition in conditions.items()}
         notify("Removing the files of older versions.")
+        known_snapshot.remove(self._lake.settings)
         forget(self._lake, TABLES)  # all tables: incomplete files of a killed writer can't be searched
         if left := records_of(self._lake.settings, self._id):
             msg = f"The row {left[0]} of the complaint {self._id} still exists: erase it again."

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
+from pyarrow import compute
 from pyspark.sql import DataFrame
 
 from lakehouse.spark.arrow import arrow
@@ -59,14 +60,14 @@ class RefineBatch:
             found = arrow(self._keys(rows))
             if found.num_rows:
                 rows.sparkSession.conf.set(USER_METADATA, self._guard.mark(batch_id))
-                self._write(rows, found, batch_id, refined_at)
+                self._write(*_once(rows, found), batch_id, refined_at)
 
     def _write(self, rows: DataFrame, found: pa.Table, batch_id: int, refined_at: datetime) -> None:
         spark, mark = rows.sparkSession, self._guard.mark(batch_id)
         may_be_written = self._stored.may_have(found, spark)
         written = self._stored.written(found, spark) if may_be_written else NOTHING_WRITTEN
         if self._known is None:
-            self._known = self._stored.known(found, spark) if may_be_written else KnownComplaints()
+            self._known = self._stored.known(found, written, spark) if may_be_written else KnownComplaints()
         is_counted = self._guard.written(EXPECTATIONS, batch_id) is not None
         verdicts = self._known.judge(found, written)
         counts = _rows_per_table(found, verdicts)
@@ -79,6 +80,7 @@ class RefineBatch:
                 if counts[table]:
                     jobs.append(_append_job(self._lake, step(routed), table, mark))
             _run_all(self._pool, jobs)
+        self._stored.added(self._known, counts, refined_at)
 
     def _broken(
         self, found: pa.Table, written: Written, batch_id: int, refined_at: datetime
@@ -103,6 +105,14 @@ class RefineBatch:
             for rule in self._expectations
             if broken[rule.id]
         ]
+
+
+def _once(rows: DataFrame, found: pa.Table) -> tuple[DataFrame, pa.Table]:
+    """Return the rows and their keys without those that bronze has twice, which must not be there."""
+    if compute.count_distinct(found["record_id"]).as_py() == found.num_rows:
+        return rows, found
+    distinct = rows.dropDuplicates(["record_id"])
+    return distinct, arrow(keys(distinct))
 
 
 def _rows_per_table(found: pa.Table, verdicts: Sequence[Verdict]) -> Counter[Table]:

@@ -5,7 +5,9 @@ midway, or is replayed from an older checkpoint, rows already written stay as th
 since; only the other rows are routed. The rows in the tables decide whether a row was written, not a commit's mark.
 """
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from functools import reduce
 
 import pyarrow as pa
@@ -21,6 +23,8 @@ from silver.keys import complaint_keys, narrative_keys, report_keys
 from silver.known_complaints import KnownComplaints, Written
 from silver.routing import PLACES
 from silver.tables import COMPLAINTS, NARRATIVES, OUTCOME_REPORTS, OUTCOMES
+from streaming.queries import known_snapshot
+from streaming.queries.known_snapshot import GROWTH, LEAST_COMPLAINTS, Snapshot
 
 
 class StoredRows:
@@ -29,6 +33,8 @@ class StoredRows:
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
         self._landed_until: int | None = None  # microseconds; rows that landed later are in no table
+        self._rows = Counter[str]()  # of the tables that `known` reads
+        self._saved = 0  # complaints in the last snapshot
 
     def may_have(self, found: pa.Table, spark: SparkSession) -> bool:
         """Whether silver may already have rows of a batch.
@@ -79,20 +85,67 @@ class StoredRows:
         places = {row["record_id"]: row["place"] for row in rows if row["place"] in PLACES}
         return Written(places, by[NARRATIVES.name], by[OUTCOME_REPORTS.name])
 
-    def known(self, found: pa.Table, spark: SparkSession) -> KnownComplaints:
-        """Return what silver knows of each complaint, apart from what it has from this batch."""
+    def known(self, found: pa.Table, written: Written, spark: SparkSession) -> KnownComplaints:
+        """Return what silver knows of each complaint, apart from what it has from this batch.
+
+        Args:
+            found: the batch's `silver.keys.keys`.
+            written: which of its rows silver has already.
+            spark: the batch's session.
+        """
         own = F.broadcast(_own(found, spark))
+        own_rows = {
+            COMPLAINTS: sum(place == "complaints" for place in written.places.values()),
+            NARRATIVES: len(written.narratives),
+            OUTCOME_REPORTS: len(written.reports),
+        }
+        self._rows = Counter({table.name: self._read(table, spark).count() for table in own_rows})
+        others = {table.name: self._rows[table.name] - number for table, number in own_rows.items()}
+        snapshot = known_snapshot.load(self._lake.settings)
+        known = None if snapshot is None else self._since(snapshot, own, others, spark)
+        if known is None:
+            known = KnownComplaints.stored(*self._keys(own, spark), self._reports(OUTCOMES, own, spark))
+        self._saved = 0 if snapshot is None else len(snapshot.known)
+        return known
 
-        def others(table: Table) -> DataFrame:
-            return self._read(table, spark).join(own, "record_id", "left_anti")
+    def _since(
+        self, snapshot: Snapshot, own: DataFrame, rows: Mapping[str, int], spark: SparkSession
+    ) -> KnownComplaints | None:
+        """Return the snapshot and what was refined later; None if that is not all of silver."""
+        later = self._keys(own, spark, snapshot.refined_at)
+        found = zip((COMPLAINTS, NARRATIVES, OUTCOME_REPORTS), later, strict=True)
+        if any(snapshot.rows.get(table.name, 0) + keys.num_rows != rows[table.name] for table, keys in found):
+            return None
+        snapshot.known.include(*later)
+        return snapshot.known if len(snapshot.known) == rows[COMPLAINTS.name] else None
 
-        no_place = {name: F.lit(None).cast(f"{type_}") for name, type_ in _PLACE.items()}
-        return KnownComplaints.stored(
-            arrow(complaint_keys(others(COMPLAINTS))),
-            arrow(narrative_keys(others(NARRATIVES))),
-            arrow(report_keys(others(OUTCOMES).withColumns(no_place))),
-            arrow(report_keys(others(OUTCOME_REPORTS))),
-        )
+    def _keys(
+        self, own: DataFrame, spark: SparkSession, since: int | None = None
+    ) -> tuple[pa.Table, pa.Table, pa.Table]:
+        """Return the keys of silver's complaints, narratives and outcome reports that were refined after a time."""
+        complaints, narratives = (self._others(table, own, spark, since) for table in (COMPLAINTS, NARRATIVES))
+        reports = self._reports(OUTCOME_REPORTS, own, spark, since)
+        return arrow(complaint_keys(complaints)), arrow(narrative_keys(narratives)), reports
+
+    def _reports(self, table: Table, own: DataFrame, spark: SparkSession, since: int | None = None) -> pa.Table:
+        rows = self._others(table, own, spark, since)
+        if table is OUTCOMES:
+            rows = rows.withColumns({name: F.lit(None).cast(type_) for name, type_ in _PLACE.items()})
+        return arrow(report_keys(rows))
+
+    def _others(self, table: Table, own: DataFrame, spark: SparkSession, since: int | None) -> DataFrame:
+        rows = self._read(table, spark).join(own, "record_id", "left_anti")
+        at = "observed_at" if table in (OUTCOMES, OUTCOME_REPORTS) else "refined_at"
+        return rows if since is None else rows.where(F.col(at) > F.timestamp_micros(F.lit(since)))
+
+    def added(self, known: KnownComplaints, counts: Mapping[Table, int], refined_at: datetime) -> None:
+        """Count the rows that a batch added, and save what is known when it has grown enough."""
+        self._rows.update({table.name: number for table, number in counts.items()})
+        if len(known) >= max(LEAST_COMPLAINTS, self._saved * GROWTH):
+            micros = round(refined_at.timestamp() * 1_000_000)
+            rows = {table.name: self._rows[table.name] for table in (COMPLAINTS, NARRATIVES, OUTCOME_REPORTS)}
+            known_snapshot.save(self._lake.settings, Snapshot(known, micros, rows))
+            self._saved = len(known)
 
 
 _PLACE = {"file": "string", "partition": "int", "offset": "bigint"}

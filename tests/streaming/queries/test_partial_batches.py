@@ -178,6 +178,15 @@ def test_a_lake_of_an_earlier_version_without_reports_continues(lake: Lake, tmp_
     assert {row.complaint_id: row.response_class for row in merge(old)} == {1: "relief", 2: "closed"}
 
 
+def test_a_row_that_bronze_has_twice_is_written_once(lake: Lake) -> None:
+    lake.create(WRITTEN)
+    refinery = Refinery(lake)
+    rows = refinery.batch(1, [complaint(1, response="Closed"), complaint(2), "no json"])
+    RefineBatch(lake, Guard(lake, QUERY), QUERY, refinery.rules)(rows.unionByName(rows), 1)
+    assert placed(lake) == {COMPLAINTS.name: 2, DUPLICATES.name: 0, QUARANTINE.name: 1}
+    assert len(rows_of(lake, OUTCOME_REPORTS)) == 1
+
+
 def test_a_batch_after_the_first_reads_no_table(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     lake.create((*WRITTEN, OUTCOMES))
     refinery = Refinery(lake)
