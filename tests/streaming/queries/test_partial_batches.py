@@ -179,7 +179,7 @@ def test_a_lake_of_an_earlier_version_without_reports_continues(lake: Lake, tmp_
 
 
 def test_a_row_that_bronze_has_twice_is_written_once(lake: Lake) -> None:
-    lake.create(WRITTEN)
+    lake.create((*WRITTEN, OUTCOMES))
     refinery = Refinery(lake)
     rows = refinery.batch(1, [complaint(1, response="Closed"), complaint(2), "no json"])
     RefineBatch(lake, Guard(lake, QUERY), QUERY, refinery.rules)(rows.unionByName(rows), 1)
