@@ -170,7 +170,7 @@ class KnownComplaints:
         """Compare a batch with what is known, and remember what it brings.
 
         Args:
-            keys: the batch's rows, with the columns of `silver.routing.keys`.
+            keys: the batch's rows, with the columns of `silver.keys.keys`.
             written: which of them silver has already.
 
         Returns:

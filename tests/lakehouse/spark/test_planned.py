@@ -70,3 +70,18 @@ def test_a_step_that_reads_more_than_its_batch_is_refused(spark: SparkSession) -
     other = batches.of((1, "b"))
     with pytest.raises(ValueError, match="has 2 sources"):
         Planned(lambda rows: rows.union(other))(batches.of((1, "a")))
+
+
+def test_each_batch_is_joined_with_what_comes_with_it(spark: SparkSession) -> None:
+    calls = []
+
+    def joined(rows: DataFrame, verdicts: DataFrame) -> DataFrame:
+        calls.append(rows.columns)
+        return rows.join(F.broadcast(verdicts), "number", "left").select("number", "word", "verdict")
+
+    planned, batches, verdicts = Planned(joined), Batches(spark), Batches(spark, "number bigint, verdict string")
+    for number in range(3):
+        batch, own = batches.of((number, "a"), (number + 10, "b")), verdicts.of((number, f"verdict {number}"))
+        expected = [(number, "a", f"verdict {number}"), (number + 10, "b", None)]
+        assert sorted(map(tuple, planned(batch, own).collect())) == expected
+    assert len(calls) == 1
