@@ -64,7 +64,7 @@ def load(settings: Settings) -> Snapshot | None:
             known = KnownComplaints()
             known.add(arrays["ids"], arrays["entries"])
             return Snapshot(known, about["refined_at"], about["rows"])
-    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile):
+    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile):
         return None
 
 
