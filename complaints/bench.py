@@ -97,7 +97,7 @@ def stream(  # noqa: PLR0913 - one parameter per option
     \b
     Example:
         complaints bench stream --rate 10000 --duration 5
-        complaints bench stream --intake-only --rate 60000 --run-in 5 --narratives 0.25
+        complaints bench stream --intake-only --rate 60000 --run-in 5
     """
     from benchmarks.bench import bench_stream
 

@@ -52,6 +52,17 @@ class Mix:
     revised: float = 0.0
     narrated: float = 0.0
 
+    @property
+    def shares(self) -> dict[Kind, float]:
+        """The shares by kind of message; late complaints are new ones."""
+        return {
+            "malformed": self.malformed,
+            "duplicate": self.duplicates,
+            "updated": self.updated,
+            "revised": self.revised,
+            "narrated": self.narrated,
+        }
+
 
 # The life of complaints: most come again.
 LIFE = Mix(malformed=0.01, duplicates=0.03, late=0.05, updated=0.3, revised=0.02, narrated=0.01)
@@ -122,7 +133,7 @@ class Generator:
         ComplaintsError: there are no rows, shares are out of range, or narratives are requested and no row has one.
     """
 
-    def __init__(  # what there is belongs together
+    def __init__(
         self,
         rows: Sequence[Row],
         mix: Mix,
@@ -133,13 +144,7 @@ class Generator:
         narratives: float | None = None,
         start: date,
     ) -> None:
-        shares: dict[Kind, float] = {
-            "malformed": mix.malformed,
-            "duplicate": mix.duplicates,
-            "updated": mix.updated,
-            "revised": mix.revised,
-            "narrated": mix.narrated,
-        }
+        shares = mix.shares
         again = sum(shares.values())
         if min(*shares.values(), mix.late) < 0 or again + mix.late > 1 or not 0 <= (narratives or 0) <= 1:
             msg = "Shares of messages must lie between 0 and 1, and those of all kinds in sum too."
