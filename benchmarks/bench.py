@@ -28,10 +28,10 @@ from lakehouse.tables.lake import Lake
 from streaming.batch.backlog import score_backlog
 from streaming.batch.load import load_files
 from streaming.kafka.broker import Broker
-from streaming.kafka.generator import Generator, Message, read_rows
+from streaming.kafka.generator import FIRST_GENERATED_ID, Generator, Message, read_rows
 from streaming.kafka.producer import Producer
 from streaming.kafka.topics import ensure_topics
-from streaming.runs.run import FIRST_GENERATED_ID, Plan, View, run
+from streaming.runs.run import Plan, View, run
 from streaming.service.live import LiveStream
 from streaming.service.scratch_lake import lake_with_champion
 from streaming.tables import TABLES

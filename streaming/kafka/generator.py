@@ -23,6 +23,7 @@ Kind = Literal["new", "malformed", "duplicate", "late", "updated", "revised", "n
 Row = Mapping[str, str | None]
 _T = TypeVar("_T")
 
+FIRST_GENERATED_ID = 100_000_000  # above the CFPB's own ids
 TRIES = 64  # draws of a complaint that can still come again, before a new one is sent instead
 LATE_DAYS = (30, 400)
 _DISPLAY = {key: field.display for field in FIELDS for key in field.keys}

@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
 from silver.tables import COMPLAINTS
-from streaming.kafka.generator import Generator, Mix, Row, read_rows
+from streaming.kafka.generator import FIRST_GENERATED_ID, Generator, Mix, Row, read_rows
 from streaming.kafka.producer import Producer, ProduceReport
 from streaming.kafka.sending import TICK_SECONDS, Sending
 from streaming.kafka.topics import consumer_of
@@ -29,7 +29,6 @@ from streaming.service.live import LiveStream
 COUNT_SECONDS = 3.0
 STALLED_SECONDS = 120.0  # without progress, after which the report shows what is missing
 ENDLESS = sys.maxsize
-FIRST_GENERATED_ID = 100_000_000  # above the CFPB's own ids
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from lakehouse.spark.session import start_session
 from lakehouse.tables.lake import writer_lock
 from lakehouse.tables.writer_lock import BusyError, WriterLock
 from ml.registry.registry import Registry
-from streaming.kafka.generator import Generator, Mix, read_rows
+from streaming.kafka.generator import FIRST_GENERATED_ID, Generator, Mix, read_rows
 from streaming.kafka.producer import Producer
 from streaming.kafka.sending import TICK_SECONDS, Sending
 from streaming.service.live import Handover, LiveStream
@@ -34,7 +34,6 @@ WARM_UP_COMPLAINTS = WARM_UP_RATE * WARM_UP_SECONDS // 60
 WARM_UP_MIX = Mix(malformed=0.01, duplicates=0.01, updated=0.01)
 SETTLE_SECONDS = 60.0  # maximum wait for the stream to score what was sent
 MIN_SCORED_SHARE = 0.9  # share of what was sent; the rest are duplicates, outcomes and quarantined rows
-FIRST_ID = 100_000_000  # above the CFPB's own ids
 WARM_UP_INTERVALS_MS = {"ingest_interval_ms": 5_000, "merge_interval_ms": 15_000, "summarise_interval_ms": 15_000}
 
 
@@ -99,7 +98,7 @@ def _warm_up(settings: Settings, samples: Sequence[Path], poll: _LockPoll, stop:
     with lake_with_champion(_warm_up_settings(settings), FOLDER) as scratch:
         for start in range(WARM_UP_STARTS):
             if not enough.is_set():
-                first_id = FIRST_ID + start * WARM_UP_COMPLAINTS
+                first_id = FIRST_GENERATED_ID + start * WARM_UP_COMPLAINTS
                 generator = Generator(rows, WARM_UP_MIX, seed=1, first_id=first_id, start=datetime.now(UTC).date())
                 _stream_once(scratch, generator, enough, check)
 
