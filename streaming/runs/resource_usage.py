@@ -84,7 +84,8 @@ class UsageRecorder:
         before, self._before = self._before, (now, busy, cpu)
         if before is None:
             return 0.0
-        return max(0.0, (busy - before[1] - (cpu - before[2])) / (now - before[0]))
+        passed = now - before[0]  # 0 where the clock ticks slowly
+        return max(0.0, (busy - before[1] - (cpu - before[2])) / passed) if passed else 0.0
 
     def cpu_seconds(self, since: datetime, until: datetime) -> float:
         """Return CPU seconds between two times, from the samples within them; 0 with fewer than two."""
