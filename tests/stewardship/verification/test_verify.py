@@ -109,6 +109,7 @@ def test_every_row_of_a_loaded_and_streamed_lake_is_counted_and_nothing_is_broke
         "complaints": 451,
         "narratives": 1,
         "outcomes": 446,
+        "reports": 446,
         "decisions": 451,
         "gold": 451,
         "minutes": 451,
