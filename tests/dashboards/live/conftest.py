@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import secrets
 import socket
 import subprocess
 import sys
@@ -82,6 +83,11 @@ def browser(server: Server) -> Iterator[Browser]:
         yield opened
 
 
+def _client_id() -> str:
+    """Return an id for a query in SQL Lab, which has at most 11 characters."""
+    return secrets.token_hex(5)
+
+
 class SqlLab:
     """SQL Lab of one account, through the REST API that its page uses."""
 
@@ -108,7 +114,8 @@ class SqlLab:
             return self._session.post(f"{self._url}{path}", json=body, headers=headers, timeout=60)
         except requests.ConnectionError:  # a query crashed the worker, which is being replaced
             time.sleep(2)
-            return self._session.post(f"{self._url}{path}", json=body, headers=headers, timeout=60)
+            again = body | ({"client_id": _client_id()} if "client_id" in body else {})  # one id is one query
+            return self._session.post(f"{self._url}{path}", json=again, headers=headers, timeout=60)
 
     def put(self, path: str, body: dict[str, Any]) -> int:
         """Send a PUT request; returns the status code."""
@@ -117,7 +124,7 @@ class SqlLab:
     def run(self, statement: str) -> tuple[int, str]:
         """Run a statement; returns the status code and the body of the response."""
         body = {"database_id": self.databases["lakehouse"], "sql": statement, "runAsync": False, "schema": "serving"}
-        answer = self.post("/api/v1/sqllab/execute/", {**body, "client_id": str(time.time_ns())[-10:]})
+        answer = self.post("/api/v1/sqllab/execute/", {**body, "client_id": _client_id()})
         return answer.status_code, answer.text
 
     def value(self, statement: str) -> Any:  # noqa: ANN401
