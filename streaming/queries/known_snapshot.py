@@ -69,8 +69,8 @@ def load(settings: Settings) -> Snapshot | None:
 
 
 def remove(settings: Settings) -> None:
-    """Remove the snapshot: the next start reads silver."""
-    _path(settings).unlink(missing_ok=True)
+    """Remove the snapshot, also one that was being written: the next start reads silver."""
+    shutil.rmtree(_path(settings).parent, ignore_errors=True)
 
 
 def _path(settings: Settings) -> Path:

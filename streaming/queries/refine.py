@@ -57,7 +57,7 @@ class RefineBatch:
         """Route the batch's rows and write them, with at most one commit per table."""
         refined_at = datetime.now(UTC)
         with held(batch.withColumn("refined_at", per_batch(refined_at, "record_id"))) as rows:
-            found = arrow(self._keys(rows))
+            found = arrow(self._keys(rows))  # bounded: a batch's ids, hashes and broken rules; no text
             if found.num_rows:
                 rows.sparkSession.conf.set(USER_METADATA, self._guard.mark(batch_id))
                 self._write(*_once(rows, found), batch_id, refined_at)
@@ -73,8 +73,8 @@ class RefineBatch:
         counts = _rows_per_table(found, verdicts)
         jobs: list[Callable[[], None]] = []
         if broken := [] if is_counted else self._broken(found, written, batch_id, refined_at):
-            rows_broken = self._lake.frame(broken, EXPECTATIONS, spark=spark)
-            jobs.append(lambda: self._lake.append(rows_broken, EXPECTATIONS, mark))
+            frame = self._lake.frame(broken, EXPECTATIONS, spark=spark)
+            jobs.append(_append_job(self._lake, frame, EXPECTATIONS, mark))
         with held(self._routed(rows, routing.verdict_frame(spark, verdicts))) as routed:
             for table, step in self._steps.items():
                 if counts[table]:

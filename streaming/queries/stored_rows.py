@@ -54,8 +54,7 @@ class StoredRows:
             )
             last = landed.agg(F.max("at")).first()
             self._landed_until = max(first - 1, (last and last[0]) or 0)
-            both = (NARRATIVES, OUTCOME_REPORTS)
-            parts = (*PLACES.values(), *both)
+            parts = (*PLACES.values(), NARRATIVES, OUTCOME_REPORTS)
             return not self._union(parts, lambda rows: rows.select("record_id").limit(1), spark).isEmpty()
         return bool(first <= self._landed_until)
 
@@ -122,7 +121,10 @@ class StoredRows:
     def _keys(
         self, own: DataFrame, spark: SparkSession, since: int | None = None
     ) -> tuple[pa.Table, pa.Table, pa.Table]:
-        """Return the keys of silver's complaints, narratives and outcome reports that were refined after a time."""
+        """Return the keys of silver's complaints, narratives and outcome reports that were refined after a time.
+
+        At the first start of a lake that is all of silver: ids and hashes, on the driver.
+        """
         complaints, narratives = (self._others(table, own, spark, since) for table in (COMPLAINTS, NARRATIVES))
         reports = self._reports(OUTCOME_REPORTS, own, spark, since)
         return arrow(complaint_keys(complaints)), arrow(narrative_keys(narratives)), reports

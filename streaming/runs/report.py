@@ -15,6 +15,7 @@ from lakehouse.tables.lake import Lake
 from silver import tables as silver
 from streaming.runs.resource_usage import Usage
 from streaming.service.health import BatchHealth
+from streaming.status import QUERIES
 
 LAYERS: Mapping[str, Table] = {
     "bronze": bronze.COMPLAINTS,
@@ -23,7 +24,6 @@ LAYERS: Mapping[str, Table] = {
     "duplicates": silver.DUPLICATES,
     "gold": gold.DECISIONS,
 }
-QUERIES = ("ingest", "refine", "merge", "score", "summarise")
 PARTS = ("offsets", "planning", "execution", "commit")
 PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
 

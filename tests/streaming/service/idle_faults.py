@@ -11,11 +11,11 @@ from stewardship.replay import replay
 from streaming.batch.backlog import score_backlog
 from streaming.batch.load import load_files
 from streaming.service.upkeep import run_upkeep
+from streaming.status import QUERIES
 from streaming.tables import TABLES
 from tests.stream_fixtures import wait_until
 from tests.streaming.service.fault_world import Fault, World, new_file
 
-QUERIES = ("ingest", "refine", "merge", "score", "summarise")
 RULE = """
   - id: drawn_company
     field: company
