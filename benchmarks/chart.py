@@ -10,7 +10,14 @@ from typing import Any
 from matplotlib.figure import Figure
 
 SECOND_MS = 1_000
-COLORS = {"ingest": "#4c72b0", "refine": "#55a868", "merge": "#937860", "score": "#c44e52", "summarise": "#8172b2"}
+COLORS = {
+    "ingest": "#4c72b0",
+    "refine": "#55a868",
+    "merge": "#937860",
+    "score": "#c44e52",
+    "revise": "#da8bc3",
+    "summarise": "#8172b2",
+}
 
 
 def chart(content: Mapping[str, Any], path: Path) -> None:

@@ -16,6 +16,7 @@ from lakehouse.errors import ComplaintsError
 from lakehouse.tables.declaration import Table
 from lakehouse.tables.lake import Lake
 from silver.tables import ABOUT, EXPECTATIONS, OUTCOMES, QUARANTINE
+from streaming.status import QUERIES
 from streaming.tables import TABLES
 
 ROWS_PER_FILE = 250_000
@@ -107,7 +108,7 @@ def _joined(numbered: DataFrame, few: DataFrame) -> DataFrame:
 
 
 def _health(batches: DataFrame, rows: int) -> DataFrame:
-    queries = F.explode(F.array(*map(F.lit, ("ingest", "refine", "merge", "score", "summarise"))))
+    queries = F.explode(F.array(*map(F.lit, QUERIES)))
     began = F.unix_millis(F.current_timestamp()) - (rows - F.col("batch_id") * ROWS_PER_BATCH) * GAP_MS
     spent = (F.rand(1) * 2_000).cast("bigint")
     return batches.withColumn("query", queries).withColumns(

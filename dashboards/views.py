@@ -4,14 +4,13 @@ The views in `views/*.sql` are Spark SQL, so that a SQL warehouse runs them unch
 defined here. Superset's server builds its DuckDB file from what `described` returns.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lakehouse.settings import Settings
-from lakehouse.sql.query import restrictions, select_all
+from lakehouse.sql.query import duckdb_type, restrictions, select_all
 from lakehouse.tables.declaration import Table
 from lakehouse.tables.stores import table_path
 
@@ -32,7 +31,6 @@ MACROS = {
     "try_element_at(l, i)": "list_extract(l, i)",
     "percentile(x, p)": "quantile_cont(x, p)",
 }
-TYPES = {"string": "VARCHAR", "binary": "BLOB", "timestamp": "TIMESTAMPTZ"}
 
 
 @dataclass(frozen=True)
@@ -101,14 +99,3 @@ def described(settings: Settings, tables: Iterable[Table]) -> Mapping[str, Any]:
 def _empty(table: Table) -> str:
     columns = ", ".join(f'CAST(NULL AS {duckdb_type(column.type)}) AS "{column.name}"' for column in table.columns)
     return f"SELECT {columns} WHERE false"
-
-
-def duckdb_type(spark: str) -> str:
-    """A Spark SQL type in DuckDB's syntax: ``array<struct<a:int>>`` is ``STRUCT("a" int)[]``."""
-    spark = spark.strip()
-    if inner := re.fullmatch(r"array<(.*)>", spark):
-        return f"{duckdb_type(inner[1])}[]"
-    if inner := re.fullmatch(r"struct<(.*)>", spark):
-        fields = (field.split(":", 1) for field in re.split(r",(?![^<]*>)", inner[1]))
-        return "STRUCT(" + ", ".join(f'"{name.strip()}" {duckdb_type(type_)}' for name, type_ in fields) + ")"
-    return TYPES.get(spark, spark)

@@ -1,13 +1,13 @@
 """gold.decisions: scored complaints with the decision for each.
 
-Reads scored complaints (`ml.scoring.scoring`); returns rows of gold.decisions. Grain: one scored complaint.
+Reads scored complaints (`ml.scoring.scoring`); returns rows of gold.decisions. Grain: one version of a complaint.
 """
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from gold.decide import DecisionRules, decided
-from gold.tables import DECISIONS, SHADOW
+from gold.tables import DECISIONS, REPLACED, SHADOW
 from lakehouse.step import Step
 
 STAMPED = ("scored_at", "batch_id")  # added by the batch writer
@@ -16,13 +16,41 @@ STAMPED = ("scored_at", "batch_id")  # added by the batch writer
 def decisions(rules: DecisionRules) -> Step:
     """Return the step from scored complaints to gold.decisions rows, without the `STAMPED` columns.
 
-    `SHADOW` columns are null when the complaints have no challenger's score.
+    `SHADOW` columns are null when the complaints have no challenger's score. Complaints without a `version` are first
+    intakes. `replaces` is null: `replacing` adds it.
     """
     types = {column.name: column.type for column in DECISIONS.columns}
 
     def decide(scored: DataFrame) -> DataFrame:
-        no_shadow = {name: F.lit(None).cast(types[name]) for name in SHADOW if name not in scored.columns}
-        rows = scored.transform(decided(rules)).withColumns(no_shadow)
+        first = {} if "version" in scored.columns else {"version": F.lit(1)}
+        nothing = {name: F.lit(None).cast(types[name]) for name in (*SHADOW, "replaces") if name not in scored.columns}
+        rows = scored.transform(decided(rules)).withColumns(first | nothing)
         return rows.select([name for name in DECISIONS.column_names if name not in STAMPED])
 
     return decide
+
+
+def replacing(earlier: DataFrame) -> Step:
+    """Return the step that links decisions on later versions to those they replace.
+
+    Args:
+        earlier: rows of gold.decisions of the same complaints.
+
+    The returned step drops decisions without an earlier one. Of several earlier ones, the latest version is replaced.
+    The earliest due day stands, so that nobody loses a deadline by a revision.
+    """
+    version = F.coalesce("version", F.lit(1))
+    kept = F.struct(*((version if name == "version" else F.col(name)).alias(name) for name in REPLACED))
+    known = earlier.select("complaint_id", kept.alias("_earlier"))
+
+    def link(decisions: DataFrame) -> DataFrame:
+        mine = decisions.select("complaint_id", "record_id", "version")
+        before = known.join(F.broadcast(mine), "complaint_id").where("_earlier.version < version")
+        latest = before.groupBy("record_id").agg(F.max_by("_earlier", "_earlier.version").alias("_replaced"))
+        return (
+            decisions.join(F.broadcast(latest), "record_id")
+            .withColumns({"replaces": F.col("_replaced"), "due_on": F.least("due_on", "_replaced.due_on")})
+            .select(decisions.columns)
+        )
+
+    return link

@@ -5,10 +5,32 @@ from lakehouse.tables.declaration import STATISTICS, SYNTHETIC, Column, Table
 REASON = "struct<rule:string,reason:string,basis:string>"
 INFLUENCE = "struct<feature:string,contribution:double>"
 
+# What a decision that replaces an earlier one keeps of it: enough to take it out of every sum.
+REPLACED = {
+    "record_id": "string",
+    "version": "int",
+    "date_received": "date",
+    "product_family": "string",
+    "issue": "string",
+    "company": "string",
+    "state": "string",
+    "urgency": "string",
+    "escalate": "boolean",
+    "team": "string",
+    "due_on": "date",
+    "probability": "double",
+    "scored_with": "string",
+    "kafka_timestamp": "timestamp",
+    "ingested_at": "timestamp",
+    "scored_at": "timestamp",
+    "is_synthetic": "boolean",
+}
+
 DECISIONS = Table(
     name="gold.decisions",
-    grain="one scored complaint",
-    comment="What to do with each complaint: urgency, escalation, team, action, deadline, and why.",
+    grain="one scored version of a complaint's intake",
+    comment="What to do with each complaint: urgency, escalation, team, action, deadline, and why. When its intake was "
+    "revised, a later decision replaces the earlier one.",
     columns=(
         Column("complaint_id", "bigint", "The complaint.", nullable=False),
         Column("date_received", "date", "Day it was received."),
@@ -32,7 +54,7 @@ DECISIONS = Table(
             "due_on",
             "date",
             "Nearest deadline of the rules that fired, from date_received: a proxy, since clocks of "
-            "a law run from the firm's own receipt.",
+            "a law run from the firm's own receipt. Never later than that of the decision it replaces.",
         ),
         Column("rules", "array<string>", "Every rule that fired, most urgent first."),
         Column("reasons", f"array<{REASON}>", "Why, a reason a rule, with the regulation it rests on."),
@@ -43,12 +65,22 @@ DECISIONS = Table(
         Column("ingested_at", "timestamp", "When it landed in bronze."),
         Column("refined_at", "timestamp", "When it was refined."),
         Column("scored_at", "timestamp", "Start of the batch that scored it."),
-        Column("batch_id", "bigint", "Batch of the scoring query."),
+        Column("batch_id", "bigint", "Batch of the scoring query; null when it replaces an earlier decision."),
         Column(
             "shadow_probability", "double", "Probability by the challenger, which decides nothing; null without one."
         ),
         Column("shadow_version", "string", "Version of the challenger."),
         SYNTHETIC,
+        Column(
+            "version",
+            "int",
+            "Version of the complaint's intake that it rests on: 1 is the first, also where it is null.",
+        ),
+        Column(
+            "replaces",
+            f"struct<{','.join(f'{name}:{type_}' for name, type_ in REPLACED.items())}>",
+            "The decision on an earlier version that this one replaces; null when there is none.",
+        ),
     ),
     constraints={
         "probability_range": "probability BETWEEN 0 AND 1",

@@ -37,8 +37,19 @@ def keys(rows: DataFrame) -> DataFrame:
 
 
 def complaint_keys(complaints: DataFrame) -> DataFrame:
-    """Return `complaint_id`, `received` (days since 1970), `intake` (hashes of `COMPARED`) and `narrative` (a hash)."""
-    return complaints.select("complaint_id", *_intake(), _narrative())
+    """Return what is compared of first intakes.
+
+    Columns: `complaint_id`, `received` (days since 1970), `intake` (hashes of `COMPARED`), `narrative` (a hash) and
+    `arrived_at` (microseconds).
+    """
+    arrived = F.unix_micros(F.coalesce("kafka_timestamp", "ingested_at")).alias("arrived_at")
+    return complaints.select("complaint_id", *_intake(), _narrative(), arrived)
+
+
+def revision_keys(revisions: DataFrame) -> DataFrame:
+    """Return the columns of `complaint_keys` and `version`."""
+    arrived = F.unix_micros("arrived_at").alias("arrived_at")
+    return revisions.select("complaint_id", *_intake(), _narrative(), arrived, "version")
 
 
 def narrative_keys(narratives: DataFrame) -> DataFrame:

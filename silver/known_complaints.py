@@ -1,9 +1,9 @@
 """What silver knows of each complaint, in memory: enough to tell what a row that comes again brings.
 
-A complaint is kept as the hashes of its intake fields, its narrative and its outcome fields: about 100 bytes. So a
-batch is compared with complaints of any age without reading a table, and its cost does not depend on theirs. Rows of a
-complaint are compared in the order of their arrival, each with what was known before it, so the result does not depend
-on where one batch ends and the next begins.
+A complaint is kept as the hashes of its current intake, narrative and outcome fields: about 110 bytes. So a batch is
+compared with complaints of any age without reading a table, and its cost does not depend on theirs. Rows of a complaint
+are compared in the order of their arrival, each with what was known before it, so the result does not depend on where
+one batch ends and the next begins.
 
 Hashes of fields have 31 bits; 0 stands for a missing value. A changed field goes unnoticed once in 2 billion times.
 """
@@ -29,6 +29,8 @@ ENTRY = np.dtype(
         ("received", "i4"),  # days since 1970
         ("intake", "i4", (len(COMPARED),)),
         ("narrative", "i8"),
+        ("version", "i4"),  # of the intake: 1, and one more with each revision
+        ("revised_at", "i8"),  # when this version arrived, in microseconds
         ("outcome", "i4", (len(REPORTED),)),
         ("is_final", "?"),
         ("in_progress", "?"),
@@ -50,11 +52,13 @@ class Written:
     Attributes:
         places: the table that has the row: complaints, duplicates or quarantine.
         narratives: rows whose narrative is in silver.narratives.
+        revisions: rows that are in silver.revisions, with their version.
         reports: rows that are in silver.outcome_reports.
     """
 
     places: Mapping[str, Destination] = field(default_factory=dict)
     narratives: AbstractSet[str] = frozenset()
+    revisions: Mapping[str, int] = field(default_factory=dict)
     reports: AbstractSet[str] = frozenset()
 
 
@@ -71,6 +75,9 @@ class Verdict:
         is_placed: whether it is there already.
         kind: for duplicates: unchanged, outcome, narrative or revised.
         changed: the changed intake fields, as bits in the order of `COMPARED`, then the narrative.
+        version: the version of the complaint's intake once this row is known.
+        is_complete: whether it reports every intake field that is known of the complaint.
+        brings_revision: whether it is to be written to silver.revisions.
         brings_narrative: whether its narrative is to be written to silver.narratives.
         brings_outcome: whether it is to be written to silver.outcome_reports.
         received: the complaint's date of receipt in silver, in days since 1970.
@@ -81,13 +88,16 @@ class Verdict:
     is_placed: bool = False
     kind: str | None = None
     changed: int = 0
+    version: int = 1
+    is_complete: bool = True
+    brings_revision: bool = False
     brings_narrative: bool = False
     brings_outcome: bool = False
     received: int = 0
 
 
 class KnownComplaints:
-    """The complaints in silver, by id. Memory grows with their number: about 100 bytes each."""
+    """The complaints in silver, by id. Memory grows with their number: about 110 bytes each."""
 
     def __init__(self) -> None:
         self._entries = np.zeros(1024, ENTRY)
@@ -100,29 +110,40 @@ class KnownComplaints:
         return self._count
 
     @classmethod
-    def stored(cls, complaints: pa.Table, narratives: pa.Table, reports: pa.Table, outcomes: pa.Table) -> Self:
+    def stored(
+        cls, complaints: pa.Table, narratives: pa.Table, revisions: pa.Table, reports: pa.Table, outcomes: pa.Table
+    ) -> Self:
         """Return the complaints that silver holds.
 
         Args:
             complaints: `silver.keys.complaint_keys` of silver.complaints.
             narratives: `silver.keys.narrative_keys` of silver.narratives.
+            revisions: `silver.keys.revision_keys` of silver.revisions.
             reports: `silver.keys.report_keys` of silver.outcome_reports.
             outcomes: `silver.keys.report_keys` of silver.outcomes; used for complaints that have no report.
         """
         known = cls()
         unreported = ~np.isin(_array(outcomes, "complaint_id"), _array(reports, "complaint_id"))
-        known.include(complaints, narratives, outcomes.filter(unreported))
+        known.include(complaints, narratives, revisions, outcomes.filter(unreported))
         known._merge_reports(reports)
         return known
 
-    def include(self, complaints: pa.Table, narratives: pa.Table, reports: pa.Table) -> None:
-        """Add complaints that are not known yet, and narratives and reports of known ones."""
+    def include(self, complaints: pa.Table, narratives: pa.Table, revisions: pa.Table, reports: pa.Table) -> None:
+        """Add complaints that are not known yet, and narratives, revisions and reports of known ones."""
         ids, entries = _array(complaints, "complaint_id"), _entries(complaints)
         is_new = self.rows_of(ids) < 0
         self.add(ids[is_new], entries[is_new])
         rows = self.rows_of(_array(narratives, "complaint_id"))
         self._entries["narrative"][rows[rows >= 0]] = _array(narratives, "narrative")[rows >= 0]
+        self._apply_revisions(revisions)
         self._merge_reports(reports)
+
+    def _apply_revisions(self, revisions: pa.Table) -> None:
+        """Apply each complaint's revisions, in the order of their versions."""
+        rows, entries = self.rows_of(_array(revisions, "complaint_id")), _entries(revisions)
+        for at in np.argsort(entries["version"], kind="stable"):
+            if rows[at] >= 0:
+                _revise(self._entries[rows[at] : rows[at] + 1], entries[at : at + 1], int(entries["version"][at]))
 
     @property
     def content(self) -> tuple[Ids, npt.NDArray[Any]]:
@@ -258,14 +279,17 @@ class _Batch:
     def compared(self, at: int, known: npt.NDArray[Any]) -> Verdict:
         """Compare a row with what is known of its complaint, and add to it what the row brings."""
         record, entry = self.record_ids[at], self.entries[at : at + 1]
-        changed = (entry["intake"][0] != 0) & (entry["intake"][0] != known["intake"][0])
+        mine, before = entry["intake"][0], known["intake"][0]
+        changed = (mine != 0) & (mine != before)
         bits = sum(1 << int(bit) for bit in np.flatnonzero(changed))
         text, known_text = int(entry["narrative"][0]), int(known["narrative"][0])
         brings_narrative = text != 0 and known_text == 0
         if text not in (0, known_text) and not brings_narrative:
             bits |= 1 << len(COMPARED)
+        is_complete = not ((before != 0) & (mine == 0)).any() and (text != 0 or known_text == 0)
         if brings_narrative:
             known["narrative"] = text
+        brings_revision = bool(bits) and self._revise(at, known)
         brings_outcome = _merge_outcome(known, entry, int(self._arrived_at[at]))
         if bits:
             kind = "revised"
@@ -275,9 +299,32 @@ class _Batch:
             kind = "outcome" if brings_outcome else "unchanged"
         verdict = self.repeat(at, int(known["received"][0]), kind)
         verdict.changed = bits
+        verdict.version, verdict.is_complete = int(known["version"][0]), is_complete
+        verdict.brings_revision = brings_revision
         verdict.brings_narrative = brings_narrative and record not in self._written.narratives
         verdict.brings_outcome = brings_outcome and record not in self._written.reports
         return verdict
+
+    def _revise(self, at: int, known: npt.NDArray[Any]) -> bool:
+        """Make a row's intake the known one unless that is newer; return whether silver.revisions lacks the row."""
+        entry, version = self.entries[at : at + 1], int(known["version"][0])
+        stored = self._written.revisions.get(self.record_ids[at])
+        if stored is not None:
+            if stored > version:
+                _revise(known, entry, stored)
+            return False
+        is_first = self.places[at] == "complaints"  # read again, when a later version is known
+        if is_first or self._arrived_at[at] < known["revised_at"][0]:
+            return False
+        _revise(known, entry, version + 1)
+        return True
+
+
+def _revise(known: npt.NDArray[Any], entry: npt.NDArray[Any], version: int) -> None:
+    """Make the reported fields of an intake the known ones."""
+    for name in ("intake", "narrative"):
+        known[name] = np.where(entry[name] != 0, entry[name], known[name])
+    known["version"], known["revised_at"] = version, entry["revised_at"]
 
 
 def _in_order(keys: pa.Table, which: Rows) -> list[int]:
@@ -323,6 +370,10 @@ def _entries(keys: pa.Table) -> npt.NDArray[Any]:
             entries[name] = flat.to_numpy(zero_copy_only=False).reshape(entries[name].shape)
         elif name in entries.dtype.names:
             entries[name] = _array(keys, name)
+    if "intake" in keys.column_names:
+        entries["revised_at"] = _array(keys, "arrived_at")
+        if "version" not in keys.column_names:
+            entries["version"] = 1
     if "outcome" in keys.column_names:
         has_outcome = entries["outcome"].any(axis=1)
         entries["reported_at"] = np.where(has_outcome, _array(keys, "arrived_at"), 0)

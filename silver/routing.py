@@ -15,7 +15,7 @@ from lakehouse.tables.declaration import Table
 from silver.known_complaints import COMPARED, Destination, Verdict
 from silver.outcomes import has_outcome, outcome_reports
 from silver.refine import NARRATIVE_WITHOUT_COMPLAINT
-from silver.tables import COMPLAINTS, DUPLICATES, NARRATIVES, OUTCOME_REPORTS, QUARANTINE
+from silver.tables import COMPLAINTS, DUPLICATES, NARRATIVES, OUTCOME_REPORTS, QUARANTINE, REVISIONS
 
 REFUSED = "size(reasons) > 0"  # of a refined row
 # Conditions on routed rows: which of them each table gets.
@@ -23,14 +23,15 @@ ROWS_OF = {
     COMPLAINTS: "destination = 'complaints' AND NOT is_placed",
     DUPLICATES: "destination = 'duplicates' AND NOT is_placed",
     QUARANTINE: "destination = 'quarantine' AND NOT is_placed",
+    REVISIONS: "brings_revision",
     NARRATIVES: "brings_narrative",
     OUTCOME_REPORTS: "brings_outcome",
 }
 PLACES: dict[Destination, Table] = {"complaints": COMPLAINTS, "duplicates": DUPLICATES, "quarantine": QUARANTINE}
 # The fields of `silver.known_complaints.Verdict`.
 VERDICT = (
-    "record_id string, destination string, is_placed boolean, kind string, changed int, brings_narrative boolean, "
-    "brings_outcome boolean, received int"
+    "record_id string, destination string, is_placed boolean, kind string, changed int, version int, "
+    "is_complete boolean, brings_revision boolean, brings_narrative boolean, brings_outcome boolean, received int"
 )
 
 
@@ -46,8 +47,8 @@ def routed(rows: DataFrame, verdicts: DataFrame) -> DataFrame:
         The rows with `destination` (complaints, duplicates, quarantine) and `is_placed` (it is there already); for
         duplicates `kind` (unchanged, outcome, narrative, revised) and `changed_fields`, the intake fields that are
         reported and differ. A field missing from a layout is not a change. A narrative without a known complaint gets a
-        reason. Also `brings_narrative` and `brings_outcome` (what silver does not have yet), and `first_received`, the
-        complaint's date of receipt in silver.
+        reason. Also `brings_revision`, `brings_narrative` and `brings_outcome` (what silver does not have yet); for a
+        revision its `version` and `is_complete`; and `first_received`, the complaint's date of receipt in silver.
     """
     prefixed = verdicts.select("record_id", *(F.col(name).alias(f"verdict_{name}") for name in verdicts.columns[1:]))
     orphan = F.col("bare_narrative") & F.col("verdict_destination").isNull()
@@ -64,6 +65,9 @@ def routed(rows: DataFrame, verdicts: DataFrame) -> DataFrame:
                 "is_placed": F.coalesce("verdict_is_placed", no),
                 "kind": F.col("verdict_kind"),
                 "changed_fields": _changed_fields(F.col("verdict_changed")),
+                "version": F.col("verdict_version"),
+                "is_complete": F.col("verdict_is_complete"),
+                "brings_revision": F.coalesce("verdict_brings_revision", no),
                 "brings_narrative": F.coalesce("verdict_brings_narrative", no),
                 "brings_outcome": brings_outcome,
                 "reasons": F.when(orphan, F.array(F.lit(NARRATIVE_WITHOUT_COMPLAINT))).otherwise(F.col("reasons")),
@@ -102,6 +106,11 @@ def quarantine(rows: DataFrame) -> DataFrame:
         .withColumn("replayed_at", F.lit(None).cast("timestamp"))
         .select(QUARANTINE.column_names)
     )
+
+
+def revisions(rows: DataFrame) -> DataFrame:
+    """The rows that change a known complaint's intake, as rows of silver.revisions."""
+    return rows.where(ROWS_OF[REVISIONS]).select(REVISIONS.column_names)
 
 
 def late_narratives(rows: DataFrame) -> DataFrame:

@@ -58,6 +58,21 @@ COMPLAINTS = Table(
     properties={"delta.appendOnly": "true", STATISTICS: "complaint_id,date_received,ingested_at,refined_at"},
 )
 
+REVISIONS = Table(
+    name="silver.revisions",
+    grain="one row of bronze that changed the intake of a known complaint",
+    comment="Versions of a complaint's intake from the second on, as reported: a field that was not reported is null.",
+    columns=(
+        *COMPLAINTS.columns,
+        Column("version", "int", "Version of the complaint's intake, from 2; the first is in silver.complaints."),
+        Column("changed_fields", "array<string>", "Intake fields whose values differ from the version before."),
+        Column("is_complete", "boolean", "Whether every intake field that was known is reported again."),
+        Column("arrived_at", "timestamp", "When the row arrived, on Kafka or with its file."),
+    ),
+    cluster_by=("complaint_id",),
+    properties={"delta.appendOnly": "true", STATISTICS: "complaint_id,refined_at"},
+)
+
 NARRATIVES = Table(
     name="silver.narratives",
     grain="one complaint whose narrative came later",
@@ -161,12 +176,12 @@ QUARANTINE = Table(
 DUPLICATES = Table(
     name="silver.duplicates",
     grain="one row of bronze that repeats a complaint already known",
-    comment="Repeats: the same again, an outcome, a narrative, or a revised intake, which is recorded, never applied.",
+    comment="Repeats: the same again, an outcome, a narrative, or a revised intake.",
     columns=(
         RECORD,
         Column("complaint_id", "bigint", "The complaint that it repeats.", nullable=False),
         Column("kind", "string", "unchanged, outcome, narrative, or revised (intake fields differ)."),
-        Column("changed_fields", "array<string>", "Intake fields whose values differ from the first intake."),
+        Column("changed_fields", "array<string>", "Intake fields whose values differ from the known intake."),
         Column("ingested_at", "timestamp", "When it landed in bronze."),
         Column("refined_at", "timestamp", "Start of the batch that judged it."),
     ),
@@ -189,4 +204,4 @@ EXPECTATIONS = Table(
     ),
 )
 
-TABLES = (COMPLAINTS, NARRATIVES, OUTCOME_REPORTS, OUTCOMES, QUARANTINE, DUPLICATES, EXPECTATIONS)
+TABLES = (COMPLAINTS, REVISIONS, NARRATIVES, OUTCOME_REPORTS, OUTCOMES, QUARANTINE, DUPLICATES, EXPECTATIONS)

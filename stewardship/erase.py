@@ -20,7 +20,7 @@ from pyspark.sql import functions as F
 
 from bronze.tables import COMPLAINTS as BRONZE
 from bronze.tables import ERASURES
-from gold.aggregates import GREATEST, INCREMENTS, KEYS
+from gold.aggregates import GREATEST, INCREMENTS, KEYS, consolidated
 from gold.tables import DECISIONS
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
@@ -29,7 +29,7 @@ from lakehouse.tables.declaration import Table
 from lakehouse.tables.erasure import erase, forget
 from lakehouse.tables.lake import Lake, open_lake, writer_lock
 from ml.registry.registry import Registry
-from silver.tables import COMPLAINTS, DUPLICATES, NARRATIVES, OUTCOME_REPORTS, OUTCOMES, QUARANTINE
+from silver.tables import COMPLAINTS, DUPLICATES, NARRATIVES, OUTCOME_REPORTS, OUTCOMES, QUARANTINE, REVISIONS
 from stewardship.erasure_proof import prove, words_of
 from stewardship.leftovers import sweep
 from stewardship.locations import destinations, erasures, records_of
@@ -43,7 +43,7 @@ from streaming.queries.score import Publishing
 from streaming.queries.summarise import replace_consolidated
 from streaming.tables import TABLES
 
-BY_NUMBER = (COMPLAINTS, NARRATIVES, OUTCOME_REPORTS, OUTCOMES, DUPLICATES, DECISIONS)
+BY_NUMBER = (COMPLAINTS, REVISIONS, NARRATIVES, OUTCOME_REPORTS, OUTCOMES, DUPLICATES, DECISIONS)
 BY_RECORD = (BRONZE, QUARANTINE)
 Notify = Callable[[str], None]
 
@@ -131,7 +131,9 @@ def _drain_queries(lake: Lake, servers: str | None, notify: Notify) -> None:
     if Path(lake.checkpoint("score")).is_dir():
         kafka = lake.settings.kafka
         publishing = servers and Publishing(kafka.predictions.name, spark_kafka_options(lake, servers))
-        follow(queries.score(Registry(lake.settings).champion(), publishing or None, done), lambda _: None)
+        model = Registry(lake.settings).champion()
+        follow(queries.score(model, publishing or None, done), lambda _: None)
+        follow(queries.revise(model, publishing or None, done), lambda _: None)
     if Path(lake.checkpoint("summarise")).is_dir():
         follow(queries.summarise(done), lambda _: None)
 
@@ -180,10 +182,11 @@ class _Erasing:
         return rows
 
     def _subtract(self, table: Table) -> None:
-        """Subtract the complaint's decision from an aggregate, once; rows whose counts become 0 are removed."""
+        """Subtract the complaint's last decision from an aggregate, once; rows whose counts become 0 are removed."""
         if find(self._lake, table, self._mark) is not None:
             return
-        increments = self._lake.read(DECISIONS).where(F.col("complaint_id") == self._id).transform(INCREMENTS[table])
+        decisions = self._lake.read(DECISIONS).where(F.col("complaint_id") == self._id)
+        increments = decisions.transform(INCREMENTS[table]).transform(consolidated, table)
         keys = increments.select(*(F.col(key).cast("string") for key in KEYS[table])).first()
         if keys is None:
             return

@@ -4,6 +4,7 @@ Reads all files below the root, decompressed; writes nothing. Reports what the l
 export files that somebody put into the landing folder.
 """
 
+import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ FRAGMENTS = 5
 MIN_CHARACTERS, MIN_WORDS = 20, 4
 # Characters that every format writes unescaped: no quotes, backslashes, line breaks, or HTML special characters.
 _PLAIN = re.compile(r"[ !#-%(-;=?-\[\]-~]+")
+MARK = b"PAR1"  # at both ends of a Parquet file
 _REPORTED_SEPARATELY = ("broker", "landing")
 
 
@@ -44,8 +46,12 @@ class Proof:
 
 
 def words_of(settings: Settings, records: Sequence[str]) -> tuple[str, ...]:
-    """Return text fragments that identify copies of these bronze rows; reads files of older versions too."""
-    files = [str(path) for path in table_path(settings, BRONZE).rglob("*.parquet") if "_delta_log" not in path.parts]
+    """Return text fragments that identify copies of these bronze rows; reads files of older versions too.
+
+    A file that a killed writer left unfinished can't be read, and no version of the table has it.
+    """
+    paths = (path for path in table_path(settings, BRONZE).rglob("*.parquet") if "_delta_log" not in path.parts)
+    files = [str(path) for path in paths if _is_finished(path)]
     if not files:
         return ()
     statement = "SELECT payload, payload_bytes FROM read_parquet($files) WHERE list_contains($records, record_id)"
@@ -54,6 +60,14 @@ def words_of(settings: Settings, records: Sequence[str]) -> tuple[str, ...]:
     payloads = ((raw or b"").decode(errors="replace") if payload is None else payload for payload, raw in rows)
     texts = {_narrative(payload) for payload in payloads}
     return tuple(sorted({fragment for text in texts for fragment in islice(_fragments(text), FRAGMENTS)}))
+
+
+def _is_finished(path: Path) -> bool:
+    """Whether a Parquet file has its end: the footer's length and the format's mark, which are written last."""
+    with path.open("rb") as file:
+        size = file.seek(0, io.SEEK_END)
+        file.seek(max(0, size - len(MARK)))
+        return size > 2 * len(MARK) and file.read() == MARK
 
 
 def _narrative(payload: str) -> str:

@@ -19,6 +19,7 @@ from streaming.tables import TABLES
 
 KNOWN = """
     SELECT record_id FROM silver.complaints WHERE complaint_id = $id
+    UNION SELECT record_id FROM silver.revisions WHERE complaint_id = $id
     UNION SELECT record_id FROM silver.narratives WHERE complaint_id = $id
     UNION SELECT record_id FROM silver.outcomes WHERE complaint_id = $id
     UNION SELECT record_id FROM silver.duplicates WHERE complaint_id = $id
@@ -58,6 +59,10 @@ STEPS = """
         SELECT 3, 'duplicate', refined_at, record_id, array_to_string(list_prepend(kind, changed_fields), ', ')
         FROM silver.duplicates WHERE complaint_id = $id
         UNION ALL
+        SELECT 4, 'revision', refined_at, record_id,
+               concat('version ', version, ': ', array_to_string(changed_fields, ', '))
+        FROM silver.revisions WHERE complaint_id = $id
+        UNION ALL
         SELECT 4, 'narrative', refined_at, record_id, '' FROM silver.narratives WHERE complaint_id = $id
         UNION ALL
         SELECT 4, 'outcome', observed_at, record_id, coalesce(response_class, '')
@@ -68,7 +73,7 @@ STEPS = """
         UNION ALL
         SELECT 5, 'decision', scored_at, record_id,
                concat(urgency, ' to ', team, ', probability ', round(probability, 3), ' by ', model_name, ' version ',
-                      model_version)
+                      model_version, ', on version ' || nullif(version, 1) || ' of the intake')
         FROM gold.decisions WHERE complaint_id = $id
     ) ORDER BY "at", place, record_id
 """
@@ -84,7 +89,8 @@ class Step:
     """One step in a complaint's history.
 
     Attributes:
-        step: kafka, bronze, silver, quarantine, duplicate, narrative, outcome, replayed, decision or published.
+        step: kafka, bronze, silver, quarantine, duplicate, revision, narrative, outcome, replayed, decision or
+            published.
         at: time in UTC; None if unknown.
         record_id: the row of bronze that took this step.
         what: reasons, kind of duplicate, decision with its model, or location; never the complaint's text.

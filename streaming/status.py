@@ -15,7 +15,7 @@ from typing import Literal
 from lakehouse.errors import ComplaintsError
 
 FILE = "stream.json"
-QUERIES = ("ingest", "refine", "merge", "score", "summarise")
+QUERIES = ("ingest", "refine", "merge", "score", "revise", "summarise")
 STALLED = timedelta(minutes=5)  # without progress, far longer than any batch takes
 # How old the file may be, by phase: a start loads the model, and a stop finishes the running batches.
 FRESH = {

@@ -19,6 +19,12 @@ _DAY = (
     *("date_received", "product_family", "coalesce(issue, '')", "coalesce(company, '')", "coalesce(state, '')"),
     "is_synthetic",
 )
+_NAMES = (
+    *("date_received", "product_family", "issue", "company", "state", "probability", "scored_with", "urgency"),
+    *("escalate", "kafka_timestamp", "ingested_at", "scored_at", "is_synthetic"),
+)
+_COLUMNS = ", ".join(_NAMES)
+_REPLACED = ", ".join(f"replaces.{name}" for name in _NAMES)
 _KEYS = {BY_MINUTE: _MINUTE, BY_DAY: _DAY}
 _MEASURES = {BY_MINUTE: _COUNTED | _LATENCY, BY_DAY: _COUNTED}
 
@@ -26,12 +32,14 @@ _MEASURES = {BY_MINUTE: _COUNTED | _LATENCY, BY_DAY: _COUNTED}
 def aggregate_mismatches(table: Table, under_way: str) -> str:
     """Return SQL for the keys of an aggregate whose sums differ from the decisions: verdict, id, n.
 
-    A sum is right if it lies between that of the decisions the summarise query had read and that of all decisions.
+    A decision that replaces another takes that one out of the sums. A sum is right if it lies between the least and the
+    most that it can be, with any of the decisions that the summarise query may not have read.
     Decisions it may not have read yet are reported with the verdict `under_way`.
     """
     names, keys, measures = KEYS[table], _KEYS[table], _MEASURES[table]
     expected = ", ".join(
-        f"sum({sql}) AS most_{name}, coalesce(sum({sql}) FILTER (NOT is_open), 0) AS least_{name}"
+        f"sum({sql} * sign) FILTER (sign > 0 OR NOT is_open) AS most_{name}, "
+        f"sum({sql} * sign) FILTER (sign < 0 OR NOT is_open) AS least_{name}"
         for name, sql in measures.items()
     )
     within = " AND ".join(
@@ -41,13 +49,17 @@ def aggregate_mismatches(table: Table, under_way: str) -> str:
     )
     return f"""
         WITH decided AS (
+            SELECT {_COLUMNS}, 1 AS sign, complaint_id FROM gold.decisions
+            UNION ALL
+            SELECT {_REPLACED}, -1, complaint_id FROM gold.decisions WHERE replaces IS NOT NULL
+        ), counted AS (
             SELECT *, (SELECT all_unsummed FROM asked) OR complaint_id IN (FROM unsummed UNION ALL FROM erasing)
                    AS is_open
-            FROM gold.decisions
+            FROM decided
         ), expected AS (
             SELECT {", ".join(f"{sql} AS e_{name}" for name, sql in zip(names, keys, strict=True))},
                    {expected}, count(*) FILTER (is_open) AS opened
-            FROM decided GROUP BY {", ".join(str(number + 1) for number in range(len(names)))}
+            FROM counted GROUP BY {", ".join(str(number + 1) for number in range(len(names)))}
         ), found AS (
             SELECT {", ".join(names)}, {", ".join(f"sum({name}) AS {name}" for name in measures)}
             FROM {table.name} GROUP BY {", ".join(names)}

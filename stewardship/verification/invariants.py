@@ -4,9 +4,9 @@ Each invariant has two queries: the number of things it covers, and its findings
 per id. Findings with a verdict in `APART` are accounted for; all others break the invariant.
 
 Besides the views of the tables, `stewardship.verification.verify` creates these tables:
-asked (topic, started, publishing_since), reached (partition, end): progress of the queries before tables were pinned;
-unrefined (record_id), unmerged, unscored and unsummed (complaint_id): rows that a query may not have read yet; if that
-may be every row, all_unrefined and so on in asked are true;
+asked (topic, started, publishing_since, revising_since), reached (partition, end): progress of the queries before
+tables were pinned; unrefined (record_id), unmerged, unscored, unrevised and unsummed (complaint_id): rows that a query
+may not have read yet; if that may be every row, all_unrefined and so on in asked are true;
 on_input and on_predictions: the topics' messages; cut (reach_ms): time before which Kafka may have dropped predictions.
 """
 
@@ -36,8 +36,10 @@ COLUMNS: dict[Table, tuple[str, ...]] = {
     gold.DECISIONS: (
         *("complaint_id", "record_id", "date_received", "product_family", "issue", "company", "state", "probability"),
         *("scored_with", "urgency", "escalate", "kafka_timestamp", "ingested_at", "scored_at", "is_synthetic"),
+        *("due_on", "version", "replaces"),
     ),
     silver.COMPLAINTS: ("complaint_id", "record_id"),
+    silver.REVISIONS: ("record_id", "complaint_id", "version"),
     silver.NARRATIVES: ("complaint_id",),
     silver.OUTCOMES: ("complaint_id",),
     silver.OUTCOME_REPORTS: ("record_id", "complaint_id"),
@@ -68,7 +70,7 @@ PREPARED = (
     SELECT complaint_id, sum(s) AS silver, sum(g) AS gold
     FROM (
         SELECT complaint_id, hash(record_id) AS record, 1 AS s, 0 AS g FROM silver.complaints
-        UNION ALL SELECT complaint_id, hash(record_id), 0, 1 FROM gold.decisions
+        UNION ALL SELECT complaint_id, hash(record_id), 0, 1 FROM gold.decisions WHERE coalesce(version, 1) = 1
     )
     GROUP BY complaint_id HAVING NOT (sum(s) = 1 AND sum(g) = 1 AND min(record) = max(record))
     """,
@@ -77,6 +79,7 @@ PREPARED = (
     SELECT hash(topic, "partition", "offset", kafka_timestamp) AS message FROM bronze.complaints
     WHERE source = 'kafka' GROUP BY message HAVING min(hash(record_id)) <> max(hash(record_id))
     """,
+    "CREATE TABLE replaced AS SELECT replaces.record_id AS record_id FROM gold.decisions WHERE replaces IS NOT NULL",
     "CREATE TABLE erasing AS SELECT complaint_id FROM bronze.erasures WHERE erased_at IS NULL",
 )
 
@@ -170,9 +173,43 @@ _DECISIONS = f"""
     UNION ALL
     SELECT CASE WHEN complaint_id IN (FROM erasing) THEN '{UNDER_WAY}' ELSE 'of no complaint in silver' END,
            complaint_id::VARCHAR, 1
-    FROM (SELECT complaint_id, record_id FROM gold.decisions SEMI JOIN odd_complaints USING (complaint_id)) AS decided
+    FROM (SELECT complaint_id, record_id FROM gold.decisions SEMI JOIN odd_complaints USING (complaint_id)
+          WHERE coalesce(version, 1) = 1) AS decided
     ANTI JOIN (SELECT complaint_id, record_id FROM silver.complaints SEMI JOIN odd_complaints USING (complaint_id))
     USING (complaint_id, record_id)
+"""  # noqa: S608
+
+_REVISIONS = f"""
+    WITH again AS (
+        SELECT complaint_id, record_id, version, due_on, replaces FROM gold.decisions WHERE version > 1
+    ), newest AS (
+        SELECT complaint_id, max(version) AS version FROM silver.revisions GROUP BY complaint_id
+    ), found AS (
+        SELECT 'twice' AS verdict, complaint_id, count(*) - 1 AS n
+        FROM silver.revisions GROUP BY complaint_id, version HAVING count(*) > 1
+        UNION ALL
+        SELECT 'not among the duplicates', complaint_id, 1
+        FROM silver.revisions ANTI JOIN silver.duplicates USING (record_id)
+        WHERE NOT (SELECT all_unrefined FROM asked) AND record_id NOT IN (FROM unrefined)
+        UNION ALL
+        SELECT 'decided twice', any_value(complaint_id), count(*) - 1
+        FROM again GROUP BY record_id HAVING count(*) > 1
+        UNION ALL
+        SELECT 'decided without a revision', complaint_id, 1
+        FROM again ANTI JOIN silver.revisions USING (complaint_id, record_id, version)
+        UNION ALL
+        SELECT 'replaces no decision', complaint_id, 1
+        FROM again ANTI JOIN gold.decisions ON again.replaces.record_id = gold.decisions.record_id
+        UNION ALL
+        SELECT 'due later than before', complaint_id, 1 FROM again WHERE due_on > replaces.due_on
+        UNION ALL
+        SELECT CASE WHEN (SELECT all_unrevised FROM asked) OR complaint_id IN (FROM unrevised) THEN '{UNDER_WAY}'
+                    ELSE 'not decided again' END, complaint_id, 1
+        FROM newest ANTI JOIN again USING (complaint_id, version)
+    )
+    SELECT CASE WHEN complaint_id IN (FROM erasing) THEN '{UNDER_WAY}' ELSE verdict END AS verdict,
+           complaint_id::VARCHAR AS id, n
+    FROM found
 """  # noqa: S608
 
 _PUBLISHED = f"""
@@ -180,26 +217,29 @@ _PUBLISHED = f"""
         SELECT complaint_id, max(row(sent_ms, "offset")) AS at
         FROM on_predictions WHERE content IS NULL GROUP BY complaint_id
     ), live AS (
-        SELECT m.complaint_id, min(content) <> max(content) AS differ, min(m.record) AS record,
-               min(sent_ms) AS sent_ms
+        SELECT m.complaint_id, m.record, min(content) <> max(content) AS differ, min(sent_ms) AS sent_ms
         FROM on_predictions AS m LEFT JOIN buried USING (complaint_id)
         WHERE content IS NOT NULL AND complaint_id IS NOT NULL
               AND (buried.at IS NULL OR row(sent_ms, "offset") > buried.at)
-        GROUP BY m.complaint_id
-    ), absent AS (
-        SELECT complaint_id, scored_at FROM gold.decisions ANTI JOIN live USING (complaint_id)
+        GROUP BY m.complaint_id, m.record
+    ), decided AS (
+        SELECT complaint_id, record_id, hash(record_id) AS record, scored_at, coalesce(version, 1) > 1 AS is_again
+        FROM gold.decisions
+    ), absent AS (  -- compaction removes the messages of decisions that were replaced
+        SELECT complaint_id, scored_at, is_again
+        FROM decided ANTI JOIN live USING (complaint_id, record) WHERE record_id NOT IN (FROM replaced)
     ), seen AS (
-        SELECT DISTINCT scored_at FROM gold.decisions SEMI JOIN live USING (complaint_id)
+        SELECT DISTINCT scored_at FROM decided SEMI JOIN live USING (complaint_id, record)
     )
     SELECT 'with several contents' AS verdict, complaint_id::VARCHAR AS id, 1 AS n FROM live WHERE differ
     UNION ALL
     SELECT CASE WHEN complaint_id IN (FROM erasing) THEN '{UNDER_WAY}' ELSE 'not as in gold' END,
            complaint_id::VARCHAR, 1
-    FROM live ANTI JOIN (SELECT complaint_id, hash(record_id) AS record FROM gold.decisions) AS decided
-    USING (complaint_id, record)
+    FROM live ANTI JOIN decided USING (complaint_id, record)
     WHERE NOT differ AND sent_ms < (SELECT epoch_ms(started) FROM asked)
     UNION ALL
-    SELECT CASE WHEN complaint_id IN (FROM erasing) OR scored_at >= publishing_since THEN '{UNDER_WAY}'
+    SELECT CASE WHEN complaint_id IN (FROM erasing)
+                     OR scored_at >= CASE WHEN is_again THEN revising_since ELSE publishing_since END THEN '{UNDER_WAY}'
                 WHEN epoch_ms(scored_at) < (SELECT max(reach_ms) FROM cut) THEN '{BEYOND}'
                 WHEN scored_at IN (FROM seen) THEN 'not published'
                 ELSE '{UNPUBLISHED}' END, complaint_id::VARCHAR, 1
@@ -256,6 +296,7 @@ INVARIANTS = (
     ),
     _unique("decisions", gold.DECISIONS, _TWICE.format(layer="gold")),
     Invariant("gold", "each complaint in silver is decided in gold", _rows(silver.COMPLAINTS), _DECISIONS),
+    Invariant("revisions", "each revised complaint is decided again, once", _rows(silver.REVISIONS), _REVISIONS),
     Invariant(
         "minutes",
         "the minutes add up to the decisions",

@@ -22,7 +22,7 @@ from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
 from lakehouse.sql.pinned import PinnedTables, newest_version
 from lakehouse.tables.declaration import Table
-from silver.tables import COMPLAINTS, OUTCOME_REPORTS
+from silver.tables import COMPLAINTS, OUTCOME_REPORTS, REVISIONS
 from stewardship.verification.invariants import APART, COLUMNS, INVARIANTS, PREPARED, UNDER_WAY, Invariant
 from stewardship.verification.topic_rows import CLIENT, Kept, make_table, read_topic
 from stewardship.verification.unread import unread
@@ -42,6 +42,7 @@ WAITING: Mapping[str, tuple[str, Table, str]] = {
     "refine": ("unrefined", BRONZE, "record_id"),
     "merge": ("unmerged", OUTCOME_REPORTS, "complaint_id"),
     "score": ("unscored", COMPLAINTS, "complaint_id"),
+    "revise": ("unrevised", REVISIONS, "complaint_id"),
     "summarise": ("unsummed", DECISIONS, "complaint_id"),
 }
 
@@ -170,10 +171,15 @@ class _Verifying:
     def _pin(self) -> None:
         """Record each query's progress, then pin the tables, so that they contain all completed batches."""
         reached = {query: running_progress(self._settings, query) for query in ("ingest", *WAITING)}
-        publishing_since = _next_planned_at(self._settings, "score", reached["score"].done) or self._started
+        since = [_next_planned_at(self._settings, query, reached[query].done) for query in ("score", "revise")]
         topic = self._settings.kafka.input.name
-        self._sql.execute("CREATE TABLE asked (topic VARCHAR, started TIMESTAMPTZ, publishing_since TIMESTAMPTZ)")
-        self._sql.execute("INSERT INTO asked VALUES (?, ?, ?)", [topic, self._started, publishing_since])
+        self._sql.execute(
+            "CREATE TABLE asked (topic VARCHAR, started TIMESTAMPTZ, publishing_since TIMESTAMPTZ, "
+            "revising_since TIMESTAMPTZ)"
+        )
+        self._sql.execute(
+            "INSERT INTO asked VALUES (?, ?, ?, ?)", [topic, self._started, *(at or self._started for at in since)]
+        )
         self._sql.execute('CREATE TABLE reached ("partition" INTEGER, "end" BIGINT)')
         for number, offset in ((reached["ingest"].read or {}).get(topic) or {}).items():
             self._sql.execute("INSERT INTO reached VALUES (?, ?)", [int(number), int(offset)])

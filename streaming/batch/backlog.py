@@ -60,6 +60,7 @@ def score_backlog(settings: Settings, on_progress: Callable[[str, int], None]) -
 
         queries = Queries(lake)
         follow(queries.score(model, None, Trigger(until_done=True), shadow), on_rows)
+        follow(queries.revise(model, None, Trigger(until_done=True)), lambda _: None)
         follow(queries.summarise(Trigger(until_done=True)), lambda rows: on_progress("summarizing", rows))
         return scored[0]
     finally:

@@ -27,6 +27,7 @@ SOURCES = {
     "refine": bronze.COMPLAINTS,
     "merge": silver.OUTCOME_REPORTS,
     "score": silver.COMPLAINTS,
+    "revise": silver.REVISIONS,
     "summarise": gold.DECISIONS,
 }
 RESTORE = (

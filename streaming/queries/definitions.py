@@ -1,4 +1,4 @@
-"""The five streaming queries, each with its own checkpoint: ingest, refine, merge, score, summarise.
+"""The six streaming queries, each with its own checkpoint: ingest, refine, merge, score, revise, summarise.
 
 Transformation and writing are separate: the steps of a batch are plain DataFrame functions, also used outside a stream.
 The same queries run continuously or until no input is left, as in `complaints load`.
@@ -20,9 +20,10 @@ from bronze.land import landing_from
 from gold import tables as gold
 from gold.decide import load_decisions
 from gold.decisions import decisions
+from lakehouse.errors import ComplaintsError
 from lakehouse.heap import heap_bytes
 from lakehouse.logs import about
-from lakehouse.spark.planned import Planned
+from lakehouse.spark.planned import Planned, planned
 from lakehouse.spark.session import kafka_security_package
 from lakehouse.step import Step
 from lakehouse.tables.commits import Guard
@@ -39,13 +40,14 @@ from streaming.queries.checkpoints import check_checkpoint
 from streaming.queries.ingest import IngestBatch
 from streaming.queries.merge import MergeBatch
 from streaming.queries.refine import RefineBatch
+from streaming.queries.revise import ReviseBatch
 from streaming.queries.score import Publishing, ScoreBatch
 from streaming.queries.summarise import SummariseBatch
 
-QueryName = Literal["ingest", "refine", "merge", "score", "summarise"]
+QueryName = Literal["ingest", "refine", "merge", "score", "revise", "summarise"]
 Batch = Callable[[DataFrame, int], None]
 FILES_PER_BATCH = 200
-MERGED_FILES = 1_000  # a merge reads silver.outcomes, so it takes many reports at once
+MERGED_FILES = 1_000  # merge and revise read a table by ids, so a batch takes many rows at once
 JOB = uuid.uuid4().hex  # identifies this process when it holds a lease
 
 log = logging.getLogger(__name__)
@@ -149,6 +151,26 @@ class Queries:
         steps = [*([shadowed(challenger)] if challenger else []), scored(model), decisions(rules)]
         return lambda complaints: reduce(DataFrame.transform, steps, complaints)
 
+    def revise(
+        self,
+        model: Model,
+        publishing: Publishing | None,
+        trigger: Trigger,
+        on_undecided: Callable[[int], None] | None = None,
+    ) -> StreamingQuery:
+        """Stream silver.revisions to gold.decisions and, if `publishing`, to Kafka.
+
+        `on_undecided` waits until the score query has decided an earlier version; without it the query fails then.
+        """
+        scoring = planned(self.scoring(model), self._lake.settings)
+        rows = self._lake.read_stream(silver.REVISIONS, maxFilesPerTrigger=MERGED_FILES)
+        return self._start(
+            "revise",
+            rows,
+            lambda guard, _: ReviseBatch(self._lake, guard, scoring, publishing, on_undecided or _refuse_undecided),
+            trigger,
+        )
+
     def summarise(self, trigger: Trigger) -> StreamingQuery:
         """Stream gold.decisions to the aggregates."""
         rows = self._lake.read_stream(gold.DECISIONS, **self._rate_limits)
@@ -193,6 +215,11 @@ class Queries:
         if lease:
             lease.hold(lambda: query.isActive)
         return query
+
+
+def _refuse_undecided(complaints: int) -> None:
+    msg = f"{complaints:,} revised complaints have no decision on their first intake: run `complaints score` again."
+    raise ComplaintsError(msg)
 
 
 class _LazyBatchWriter:

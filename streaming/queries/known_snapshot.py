@@ -20,7 +20,7 @@ from silver.known_complaints import KnownComplaints
 
 LEAST_COMPLAINTS = 50_000  # below, reading silver takes about as long
 GROWTH = 1.05  # saved again when there are this many times as many complaints
-FORMAT = 1  # of the file; another one is not read
+FORMAT = 2  # of the file; another one is not read
 
 
 @dataclass(frozen=True)

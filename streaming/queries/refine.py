@@ -1,7 +1,8 @@
 """The refine query: bronze.complaints to silver, each row written exactly once.
 
-Reads bronze.complaints as a stream; appends to silver.complaints, narratives, outcome_reports, quarantine, duplicates
-and expectations. A batch is compared with what silver knows in memory, so its cost does not depend on the tables.
+Reads bronze.complaints as a stream; appends to silver.complaints, revisions, narratives, outcome_reports, quarantine,
+duplicates and expectations. A batch is compared with what silver knows in memory, so its cost does not depend on the
+tables.
 """
 
 from collections import Counter
@@ -26,13 +27,14 @@ from silver import routing
 from silver.expectations import Expectation
 from silver.keys import keys
 from silver.known_complaints import NOTHING_WRITTEN, KnownComplaints, Verdict, Written
-from silver.tables import COMPLAINTS, DUPLICATES, EXPECTATIONS, NARRATIVES, OUTCOME_REPORTS, QUARANTINE
+from silver.tables import COMPLAINTS, DUPLICATES, EXPECTATIONS, NARRATIVES, OUTCOME_REPORTS, QUARANTINE, REVISIONS
 from streaming.queries.stored_rows import StoredRows
 
 STEPS: dict[Table, Step] = {
     COMPLAINTS: routing.complaints,
     DUPLICATES: routing.duplicates,
     QUARANTINE: routing.quarantine,
+    REVISIONS: routing.revisions,
     NARRATIVES: routing.late_narratives,
     OUTCOME_REPORTS: routing.reports,
 }
@@ -121,6 +123,7 @@ def _rows_per_table(found: pa.Table, verdicts: Sequence[Verdict]) -> Counter[Tab
     for verdict in verdicts:
         if not verdict.is_placed:
             counts[routing.PLACES[verdict.destination]] += 1
+        counts[REVISIONS] += verdict.brings_revision
         counts[NARRATIVES] += verdict.brings_narrative
         counts[OUTCOME_REPORTS] += verdict.brings_outcome
     judged = {verdict.record_id for verdict in verdicts}

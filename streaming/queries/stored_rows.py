@@ -5,7 +5,7 @@ midway, or is replayed from an older checkpoint, rows already written stay as th
 since; only the other rows are routed. The rows in the tables decide whether a row was written, not a commit's mark.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import reduce
@@ -19,12 +19,14 @@ from lakehouse.spark.arrow import arrow
 from lakehouse.step import Step
 from lakehouse.tables.declaration import Table
 from lakehouse.tables.lake import Lake
-from silver.keys import complaint_keys, narrative_keys, report_keys
+from silver.keys import complaint_keys, narrative_keys, report_keys, revision_keys
 from silver.known_complaints import KnownComplaints, Written
 from silver.routing import PLACES
-from silver.tables import COMPLAINTS, NARRATIVES, OUTCOME_REPORTS, OUTCOMES
+from silver.tables import COMPLAINTS, NARRATIVES, OUTCOME_REPORTS, OUTCOMES, REVISIONS
 from streaming.queries import known_snapshot
 from streaming.queries.known_snapshot import GROWTH, LEAST_COMPLAINTS, Snapshot
+
+READ = (COMPLAINTS, NARRATIVES, REVISIONS, OUTCOME_REPORTS)  # what is known of complaints comes from these
 
 
 class StoredRows:
@@ -54,7 +56,7 @@ class StoredRows:
             )
             last = landed.agg(F.max("at")).first()
             self._landed_until = max(first - 1, (last and last[0]) or 0)
-            parts = (*PLACES.values(), NARRATIVES, OUTCOME_REPORTS)
+            parts = dict.fromkeys((*PLACES.values(), *READ))
             return not self._union(parts, lambda rows: rows.select("record_id").limit(1), spark).isEmpty()
         return bool(first <= self._landed_until)
 
@@ -70,19 +72,20 @@ class StoredRows:
         within = f"ingested_at BETWEEN timestamp_micros({landed['min']:d}) AND timestamp_micros({landed['max']:d})"
         own = _own(found, spark)
 
-        def of_batch(rows: DataFrame, place: str) -> DataFrame:
+        def of_batch(rows: DataFrame, table: Table) -> DataFrame:
             mine = rows.join(F.broadcast(own), "record_id", "left_semi")
-            return mine.select("record_id", F.lit(place).alias("place"))
+            version = F.col("version") if table is REVISIONS else F.lit(None).cast("int").alias("version")
+            return mine.select("record_id", F.lit(table.name).alias("table"), version)
 
-        parts = [of_batch(self._read(table, spark).where(within), place) for place, table in PLACES.items()]
-        parts += [of_batch(self._read(table, spark), table.name) for table in (NARRATIVES, OUTCOME_REPORTS)]
+        parts = [of_batch(self._read(table, spark).where(within), table) for table in PLACES.values()]
+        parts += [of_batch(self._read(table, spark), table) for table in (NARRATIVES, REVISIONS, OUTCOME_REPORTS)]
         rows = arrow(reduce(DataFrame.unionByName, parts)).to_pylist()
-        by = {
-            name: {row["record_id"] for row in rows if row["place"] == name}
-            for name in (NARRATIVES.name, OUTCOME_REPORTS.name)
-        }
-        places = {row["record_id"]: row["place"] for row in rows if row["place"] in PLACES}
-        return Written(places, by[NARRATIVES.name], by[OUTCOME_REPORTS.name])
+        by: dict[str, dict[str, int]] = defaultdict(dict)
+        for row in rows:
+            by[row["table"]][row["record_id"]] = row["version"]
+        places = {record: place for place, table in PLACES.items() for record in by[table.name]}
+        narratives, reports = by[NARRATIVES.name].keys(), by[OUTCOME_REPORTS.name].keys()
+        return Written(places, narratives=narratives, revisions=by[REVISIONS.name], reports=reports)
 
     def known(self, found: pa.Table, written: Written, spark: SparkSession) -> KnownComplaints:
         """Return what silver knows of each complaint, apart from what it has from this batch.
@@ -96,6 +99,7 @@ class StoredRows:
         own_rows = {
             COMPLAINTS: sum(place == "complaints" for place in written.places.values()),
             NARRATIVES: len(written.narratives),
+            REVISIONS: len(written.revisions),
             OUTCOME_REPORTS: len(written.reports),
         }
         self._rows = Counter({table.name: self._read(table, spark).count() for table in own_rows})
@@ -112,7 +116,7 @@ class StoredRows:
     ) -> KnownComplaints | None:
         """Return the snapshot and what was refined later; None if that is not all of silver."""
         later = self._keys(own, spark, snapshot.refined_at)
-        found = zip((COMPLAINTS, NARRATIVES, OUTCOME_REPORTS), later, strict=True)
+        found = zip(READ, later, strict=True)
         if any(snapshot.rows.get(table.name, 0) + keys.num_rows != rows[table.name] for table, keys in found):
             return None
         snapshot.known.include(*later)
@@ -120,14 +124,15 @@ class StoredRows:
 
     def _keys(
         self, own: DataFrame, spark: SparkSession, since: int | None = None
-    ) -> tuple[pa.Table, pa.Table, pa.Table]:
-        """Return the keys of silver's complaints, narratives and outcome reports that were refined after a time.
+    ) -> tuple[pa.Table, pa.Table, pa.Table, pa.Table]:
+        """Return the keys of the tables `READ`, of what was refined after a time.
 
         At the first start of a lake that is all of silver: ids and hashes, on the driver.
         """
-        complaints, narratives = (self._others(table, own, spark, since) for table in (COMPLAINTS, NARRATIVES))
-        reports = self._reports(OUTCOME_REPORTS, own, spark, since)
-        return arrow(complaint_keys(complaints)), arrow(narrative_keys(narratives)), reports
+        steps = {COMPLAINTS: complaint_keys, NARRATIVES: narrative_keys, REVISIONS: revision_keys}
+        first = (arrow(step(self._others(table, own, spark, since))) for table, step in steps.items())
+        complaints, narratives, revisions = first
+        return complaints, narratives, revisions, self._reports(OUTCOME_REPORTS, own, spark, since)
 
     def _reports(self, table: Table, own: DataFrame, spark: SparkSession, since: int | None = None) -> pa.Table:
         rows = self._others(table, own, spark, since)
@@ -145,7 +150,7 @@ class StoredRows:
         self._rows.update({table.name: number for table, number in counts.items()})
         if len(known) >= max(LEAST_COMPLAINTS, self._saved * GROWTH):
             micros = round(refined_at.timestamp() * 1_000_000)
-            rows = {table.name: self._rows[table.name] for table in (COMPLAINTS, NARRATIVES, OUTCOME_REPORTS)}
+            rows = {table.name: self._rows[table.name] for table in READ}
             known_snapshot.save(self._lake.settings, Snapshot(known, micros, rows))
             self._saved = len(known)
 

@@ -16,6 +16,7 @@ from streaming.queries.definitions import Batch
 
 STOP_SECONDS = 60.0
 RENEW_SECONDS = 10.0
+PAUSE_SECONDS = 1.0
 CALM_SECONDS = 120.0  # a query that ran this long without failing starts with a fresh count of restarts
 
 
@@ -50,6 +51,15 @@ class Gate:
     def close(self) -> None:
         """Block further batches."""
         self._closed.set()
+
+    def pause(self, _: int) -> None:
+        """Let a running batch wait for another query's for a moment; end it if the gate was closed.
+
+        Raises:
+            StoppingError: the gate is closed; the next start reruns the batch.
+        """
+        if self._closed.wait(PAUSE_SECONDS):
+            raise StoppingError
 
     @property
     def is_quiet(self) -> bool:

@@ -1,4 +1,4 @@
-"""A live stream on one lake: broker, topics, the five supervised queries, and their health."""
+"""A live stream on one lake: broker, topics, the six supervised queries, and their health."""
 
 import sys
 from collections.abc import Callable
@@ -150,11 +150,14 @@ class LiveStream:
     def _start_queries(self, stack: ExitStack) -> None:
         """Start the queries that need no model: complaints are ingested and refined while it loads."""
         self._notify("Starting the queries.")
-        gate = Gate()
-        self._queries = Queries(self.lake, gate)
+        self._gate = Gate()
+        self._queries = Queries(self.lake, self._gate)
         self._kafka = spark_kafka_options(self.lake, self.bootstrap_servers)
         self.supervisor = Supervisor(
-            self._settings.streaming, gate, self._notify, on_end=lambda name, query: self.health.poll({name: query})
+            self._settings.streaming,
+            self._gate,
+            self._notify,
+            on_end=lambda name, query: self.health.poll({name: query}),
         )
         stack.callback(self._stop)
         merging = Trigger(interval_ms=self._settings.streaming.merge_interval_ms)
@@ -169,10 +172,12 @@ class LiveStream:
     def _start_scoring(self) -> None:
         publishing = Publishing(self._settings.kafka.predictions.name, self._kafka)
         interval = Trigger(interval_ms=self._settings.streaming.summarise_interval_ms)
+        revising = Trigger(interval_ms=self._settings.streaming.merge_interval_ms)
         starts = {
             "score": lambda: self._queries.score(
                 self.active_models.champion, publishing, Trigger(), challenger=self.active_models.challenger
             ),
+            "revise": lambda: self._queries.revise(self.active_models.champion, publishing, revising, self._gate.pause),
             "summarise": lambda: self._queries.summarise(interval),
         }
         self.supervisor.start(starts)
@@ -232,6 +237,7 @@ class LiveStream:
         """
         if self._activate_new_models():
             self.supervisor.renew("score")
+            self.supervisor.renew("revise")
         if self._committer.is_made_again():
             self.supervisor.renew("ingest")
         self.supervisor.check()

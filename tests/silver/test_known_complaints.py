@@ -106,8 +106,41 @@ def test_a_missing_field_is_no_change_and_a_changed_one_is_named() -> None:
     assert (verdict.kind, verdict.changed) == ("unchanged", 0)
     (verdict,) = judged(known, row(1, 3, company=8)).values()
     assert (verdict.kind, verdict.changed) == ("revised", 1 << COMPARED.index("company"))
-    (verdict,) = judged(known, row(1, 4, company=8)).values()
-    assert verdict.kind == "revised", "the first intake stays"
+
+
+def test_a_revised_intake_is_the_known_one_from_then_on_and_counts_versions() -> None:
+    known = KnownComplaints()
+    rows = [row(1, 1), row(1, 2, company=8), row(1, 3, company=8), row(1, 4, company=0, narrative=5), row(1, 5)]
+    verdicts = {record: v for each in rows for record, v in judged(known, each).items()}
+    found = [(v.kind, v.version, v.is_complete, v.brings_revision) for v in verdicts.values()]
+    assert found == [
+        ("revised", 2, True, True),
+        ("unchanged", 1, True, False),
+        ("narrative", 2, False, False),
+        ("revised", 3, False, True),
+    ]
+
+
+def test_an_intake_that_arrived_earlier_is_no_revision() -> None:
+    known = KnownComplaints()
+    judged(known, row(1, 5))
+    (verdict,) = judged(known, row(1, 3, company=8)).values()
+    assert (verdict.kind, verdict.version, verdict.brings_revision) == ("revised", 1, False)
+
+
+def test_rows_read_again_leave_the_newest_version_known() -> None:
+    known = KnownComplaints()
+    rows = [row(1, 1), row(1, 2, company=8), row(1, 2, company=9, record_id="in/1/2")]
+    first = judged(known, *rows)
+    written = Written(
+        {"in/0/1": "complaints", "in/0/2": "duplicates", "in/1/2": "duplicates"},
+        revisions={record: verdict.version for record, verdict in first.items()},
+    )
+    assert not any(v.brings_revision for v in judged(known, *rows, written=written).values())
+    (verdict,) = judged(known, row(1, 9, company=7)).values()
+    assert verdict.version == 4
+    (verdict,) = judged(known, row(1, 10, company=7)).values()
+    assert verdict.kind == "unchanged"
 
 
 def test_an_older_report_replaces_nothing_and_in_progress_never_a_final_answer() -> None:
@@ -157,9 +190,17 @@ def test_what_is_read_from_silver_equals_what_was_remembered(seed: int) -> None:
     brought = {record for record, verdict in verdicts.items() if verdict.brings_outcome}
     reports = [each for each in rows if each["record_id"] in brought or (each in new and any(each["outcome"]))]
     late = [each for each in rows if each["record_id"] in verdicts and verdicts[each["record_id"]].brings_narrative]
+    revised = [
+        each | {"version": verdicts[each["record_id"]].version}
+        for each in rows
+        if each["record_id"] in verdicts and verdicts[each["record_id"]].brings_revision
+    ]
+    intake = ["complaint_id", "received", "intake", "narrative", "arrived_at"]
+    versions = pa.array([each["version"] for each in revised], pa.int32())
     stored = KnownComplaints.stored(
-        table(*new).select(["complaint_id", "received", "intake", "narrative"]),
+        table(*new).select(intake),
         table(*late).select(["complaint_id", "narrative"]),
+        table(*revised).select(intake).append_column("version", versions),
         table(*reports),
         table(),
     )

@@ -22,6 +22,8 @@ from lakehouse.tables.lake import Lake, writer_lock
 from silver.tables import COMPLAINTS, QUARANTINE
 from stewardship import erase as module
 from stewardship.erase import erase_complaint
+from stewardship.erasure_proof import words_of
+from stewardship.locations import records_of
 from stewardship.trace import trace
 from streaming.batch.load import follow, refine
 from streaming.kafka.broker import Broker
@@ -120,6 +122,16 @@ def files_with(folder: Path, words: str) -> list[str]:
             found_here = found_here or words in str(pq.ParquetFile(path).read().to_pydict())
         found += [path.relative_to(folder).as_posix()] if found_here else []
     return found
+
+
+def test_words_are_found_beside_files_that_a_killed_writer_left_unfinished(lake: Lake) -> None:
+    records = records_of(lake.settings, MINE)
+    words = words_of(lake.settings, records)
+    assert any(WORDS in word for word in words)
+    (whole, *_) = sorted(lake.path(BRONZE).glob("*.parquet"))
+    for name, content in (("empty", b""), ("begun", b"PAR1"), ("cut", whole.read_bytes()[:-9])):
+        (lake.path(BRONZE) / f"part-{name}.snappy.parquet").write_bytes(content)
+    assert words_of(lake.settings, records) == words
 
 
 def test_a_complaint_is_traced_from_its_message_to_its_published_decision(streamed: Settings) -> None:

@@ -94,6 +94,7 @@ def ran(trained: Trained, tmp_path_factory: pytest.TempPathFactory, shared_broke
         lambda: queries.refine(until_done),
         lambda: queries.merge(until_done),
         lambda: queries.score(trained.model, Publishing(kafka.predictions.name, options), until_done),
+        lambda: queries.revise(trained.model, Publishing(kafka.predictions.name, options), until_done),
         lambda: queries.summarise(until_done),
     )
     for start in starts:
@@ -110,7 +111,7 @@ def test_a_python_udf_would_be_detected(spark: SparkSession, whole_plans: None) 
 
 
 def test_nothing_is_evaluated_in_python_and_stream_and_batch_agree(trained: Trained, ran: Ran) -> None:
-    assert set(ran.plans) == {"ingest", "refine", "merge", "score", "summarise"}
+    assert set(ran.plans) == {"ingest", "refine", "merge", "score", "revise", "summarise"}
     queries, spark = Queries(ran.lake), ran.lake.spark
     plans = ran.plans | {
         "refining": plan(ran.lake.read(bronze.COMPLAINTS).transform(queries.refining(load_expectations(spark)))),

@@ -38,7 +38,7 @@ def test_every_message_of_a_run_is_accounted_for_and_published(
     assert report["gold"] == report["published"] == report["silver"]
     assert lake.read(COMPLAINTS).count() == before + report["silver"]
     assert report["model_version"] == trained.model.version
-    assert report["restarts"] == {"ingest": 0, "refine": 0, "merge": 0, "score": 0, "summarise": 0}
+    assert report["restarts"] == {"ingest": 0, "refine": 0, "merge": 0, "score": 0, "revise": 0, "summarise": 0}
     assert 1000 < report["rate_per_minute"] < 4000
     waited = report["end_to_end_ms"]
     assert 0 < waited["p50"] <= waited["p95"] <= waited["p99"] <= waited["max"]

@@ -1,0 +1,74 @@
+"""Revisions of an intake as whole complaints: what one leaves out is taken from earlier versions.
+
+Reads rows of silver.revisions, complaints and narratives. Grain: one revision.
+"""
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from lakehouse.step import Step
+from silver.fields import INTAKE
+from silver.tables import COMPLAINTS, FEATURES, REVISIONS
+
+OF_DATE = tuple(c.name for c in FEATURES if c.name.startswith(("received_", "is_weekend")))
+# Columns that are derived from a field, and are taken from the same version.
+DERIVED: dict[str, tuple[str, ...]] = {
+    "date_received": OF_DATE,
+    "product": ("product_family",),
+    "zip_code": ("zip3",),
+    "tags": ("is_servicemember", "is_older_american"),
+    "narrative": tuple(c.name for c in FEATURES if c.name not in OF_DATE),
+}
+FIELDS = tuple(field.name for field in INTAKE if field.name != "complaint_id")
+OWN = tuple(  # columns that describe the row itself
+    name
+    for name in REVISIONS.column_names
+    if name not in {*FIELDS, *(derived for names in DERIVED.values() for derived in names)}
+)
+
+
+def latest(revisions: DataFrame) -> DataFrame:
+    """Return each complaint's latest version among these revisions."""
+    row = F.struct(*(F.col(name) for name in revisions.columns))
+    return revisions.groupBy("complaint_id").agg(F.max_by(row, "version").alias("_row")).select("_row.*")
+
+
+def completed(complaints: DataFrame, earlier: DataFrame, narratives: DataFrame) -> Step:
+    """Return the step that completes revisions.
+
+    Args:
+        complaints: rows of silver.complaints.
+        earlier: rows of silver.revisions, with these revisions among them.
+        narratives: rows of silver.narratives.
+
+    The returned step takes one revision per complaint and returns it with the columns of silver.complaints and
+    `version`: each field from the latest version up to its own that reports it.
+    """
+
+    def complete(revisions: DataFrame) -> DataFrame:
+        wanted = F.broadcast(revisions.select("complaint_id", F.col("version").alias("_wanted")))
+        first = F.lit(1).alias("version")
+        values = ["complaint_id", *FIELDS, *(name for names in DERIVED.values() for name in names)]
+        parts = (
+            complaints.select(*values, first),
+            narratives.select("complaint_id", "narrative", *DERIVED["narrative"], first),
+            earlier.select(*values, "version"),
+        )
+        versions = parts[0]
+        for part in parts[1:]:
+            versions = versions.unionByName(part, allowMissingColumns=True)
+        known = (
+            versions.join(wanted, "complaint_id")
+            .where("version <= _wanted")
+            .groupBy("complaint_id")
+            .agg(*(_last(name, DERIVED.get(name, ())) for name in FIELDS))
+        )
+        found = revisions.select(*OWN).join(known, "complaint_id").select(*OWN, *(f"_{name}.*" for name in FIELDS))
+        return found.select(*COMPLAINTS.column_names, "version")
+
+    return complete
+
+
+def _last(name: str, derived: tuple[str, ...]) -> Column:
+    order = F.struct(F.col(name).isNotNull(), F.col("version"))
+    return F.max_by(F.struct(name, *derived), order).alias(f"_{name}")
