@@ -25,7 +25,7 @@ BALANCE = """
         UNION ALL SELECT 'silver', record_id FROM silver.complaints
         UNION ALL SELECT 'quarantined', record_id FROM silver.quarantine
         UNION ALL SELECT 'duplicates', record_id FROM silver.duplicates
-        UNION ALL SELECT 'gold', record_id FROM gold.decisions)
+        UNION ALL SELECT 'gold', record_id FROM gold.decisions WHERE coalesce(version, 1) = 1)
     SELECT count(DISTINCT record_id) FILTER (layer = 'bronze') AS bronze,
            count(DISTINCT record_id) FILTER (layer = 'silver') AS silver,
            count(DISTINCT record_id) FILTER (layer = 'quarantined') AS quarantined,

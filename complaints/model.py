@@ -80,17 +80,22 @@ def print_training(result: dict[str, Any]) -> None:
         click.echo(f"note: {sentence}")
 
 
+UNDECIDED = """
+    SELECT (SELECT count(*) FROM silver.complaints)
+           - (SELECT count(*) FROM gold.decisions WHERE coalesce(version, 1) = 1)
+"""
+
+
 def score_with_progress(settings: Settings) -> int:
     """Score with a progress bar; returns the number of complaints scored."""
     from gold.tables import DECISIONS
-    from lakehouse.sql.query import row_counts
+    from lakehouse.sql.query import query
     from silver.tables import COMPLAINTS
     from streaming.batch.backlog import score_backlog
 
     total = None
     with suppress(ComplaintsError):  # there are no tables yet, or they are in a workspace
-        rows = row_counts(settings, (COMPLAINTS, DECISIONS))
-        total = (rows[COMPLAINTS] or 0) - (rows[DECISIONS] or 0)
+        total = int(query(settings, (COMPLAINTS, DECISIONS), UNDECIDED).rows[0][0])
     with progress_bar() as show:
         return score_backlog(settings, lambda step, done: show(step, done, total if step == "scoring" else None))
 

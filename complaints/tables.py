@@ -79,6 +79,7 @@ def describe(name: str, as_json: bool) -> None:  # noqa: FBT001
     )
     more = {f"constraint {key}": value for key, value in table.constraints.items()}
     more |= {"clustered by": ", ".join(table.cluster_by)} if table.cluster_by else {}
+    more |= {f"view {view.name}": view.comment for view in table.views}
     more |= {f"property {key}": value for key, value in table.properties.items()}
     if more:
         click.echo("")

@@ -84,8 +84,14 @@ def described(settings: Settings, tables: Iterable[Table]) -> Mapping[str, Any]:
             for table in below
         ],
         "macros": MACROS,
-        "views": [{"name": view.name, "sql": view.sql} for view in views()],
-        "served": [*(table.name for table in below if table.layer == "gold"), *(view.name for view in views())],
+        "views": [
+            *({"name": v.name, "sql": v.sql.format(table=table.name)} for table in below for v in table.views),
+            *({"name": view.name, "sql": view.sql} for view in views()),
+        ],
+        "served": [
+            *(name for table in below if table.layer == "gold" for name in table.queryable),
+            *(view.name for view in views()),
+        ],
         "settings": restrictions(settings, folders.values(), settings.folder / "superset" / "spill"),
         "limits": {
             "seconds": limits.seconds,

@@ -1,6 +1,6 @@
 """The gold tables."""
 
-from lakehouse.tables.declaration import STATISTICS, SYNTHETIC, Column, Table
+from lakehouse.tables.declaration import STATISTICS, SYNTHETIC, Column, Table, View
 
 REASON = "struct<rule:string,reason:string,basis:string>"
 INFLUENCE = "struct<feature:string,contribution:double>"
@@ -25,6 +25,8 @@ REPLACED = {
     "scored_at": "timestamp",
     "is_synthetic": "boolean",
 }
+
+FIRST = "coalesce(version, 1) = 1"  # of DECISIONS: the decision on a complaint's first intake, one per complaint
 
 DECISIONS = Table(
     name="gold.decisions",
@@ -91,6 +93,14 @@ DECISIONS = Table(
         "delta.appendOnly": "true",
         STATISTICS: "complaint_id,date_received,kafka_timestamp,refined_at,scored_at,batch_id",
     },
+    views=(
+        View(
+            name="gold.current_decisions",
+            comment="The current decision on each complaint: those of gold.decisions that no later one replaces.",
+            sql="SELECT d.* FROM {table} AS d WHERE d.record_id NOT IN "
+            "(SELECT r.replaces.record_id FROM {table} AS r WHERE r.replaces.record_id IS NOT NULL)",
+        ),
+    ),
 )
 
 SHADOW = ("shadow_probability", "shadow_version")  # the challenger's columns in DECISIONS; they stay in the table

@@ -1,4 +1,4 @@
--- Every decided complaint. One row: one scored complaint.
+-- Every decided complaint, as it was decided last. One row: one complaint.
 SELECT
     d.complaint_id,
     d.date_received,
@@ -17,7 +17,8 @@ SELECT
     d.due_on,
     d.probability,
     d.scored_with,
+    coalesce(d.version, 1) AS intake_version,
     d.model_version,
     (unix_millis(d.scored_at) - unix_millis(d.kafka_timestamp)) / 60000.0 AS minutes_in_queue,
     CASE WHEN d.is_synthetic THEN 'synthetic' ELSE 'received' END AS origin
-FROM gold.decisions AS d
+FROM gold.current_decisions AS d

@@ -1,4 +1,5 @@
--- Decisions as the stream makes them, with the time they took. One row: one scored complaint.
+-- Decisions as the stream makes them, with the time they took. One row: one scored complaint, or one
+-- that was decided again because its intake was revised.
 SELECT
     d.scored_at,
     coalesce(d.kafka_timestamp, d.ingested_at) AS arrived_at,
@@ -20,6 +21,7 @@ SELECT
          WHEN d.probability < 0.6 THEN '40 to 60 %' WHEN d.probability < 0.8 THEN '60 to 80 %'
          ELSE '80 to 100 %' END AS predicted,
     d.scored_with,
+    coalesce(d.version, 1) AS intake_version,
     d.model_name,
     d.model_version,
     (unix_millis(d.scored_at) - unix_millis(d.kafka_timestamp)) / 1000.0 AS latency_s,

@@ -21,7 +21,11 @@ def cluster_query(lake: Lake, tables: Iterable[Table], statement: str) -> list[t
     Raises:
         ComplaintsError: the statement is invalid; the message includes Spark's error.
     """
-    identifiers = {table.name: lake.identifier(table) for table in tables}
+    identifiers = {
+        name: f"{lake.identifier(table).rpartition('.')[0]}.{name.partition('.')[2]}"
+        for table in tables
+        for name in table.queryable
+    }
     names = re.compile(rf"\b({'|'.join(re.escape(name) for name in identifiers)})\b")
     try:
         selected = names.sub(lambda found: identifiers[found[1]], statement)

@@ -44,7 +44,7 @@ class Result:
 
 
 def open_views(settings: Settings, tables: Iterable[Table]) -> duckdb.DuckDBPyConnection:
-    """Open a connection with one view per table that can read only the lake's folder and can't write.
+    """Open a connection with the tables and their views that can read only the lake's folder and can't write.
 
     Raises:
         ComplaintsError: the tables are in a workspace, or the lake has none yet.
@@ -64,6 +64,8 @@ def open_views(settings: Settings, tables: Iterable[Table]) -> duckdb.DuckDBPyCo
             connection.execute(f"CREATE VIEW {table.name} AS {select_all(settings, table)}")
         except duckdb.BinderException:  # an earlier version of the project created the table
             connection.execute(f"CREATE VIEW {table.name} AS {_select_present(connection, settings, table)}")
+        for view in table.views:
+            connection.execute(f"CREATE VIEW {view.name} AS {view.sql.format(table=table.name)}")
     scratch = settings.folder / "scratch"
     scratch.mkdir(exist_ok=True)
     limits = restrictions(settings, [settings.folder / "tables"], scratch / f"sql-{os.getpid()}")
@@ -154,7 +156,9 @@ def running_query(
     existing = _existing(settings, tables)
     with open_views(settings, existing) as connection:
         try:
-            checked = Guard((table.name for table in existing), lists_tables=True).checked(connection, statement)
+            checked = Guard((name for table in existing for name in table.queryable), lists_tables=True).checked(
+                connection, statement
+            )
             began = time.monotonic()
             with _stopped_after(connection, seconds, seconds):
                 connection.execute(checked, parameters or {})

@@ -16,6 +16,8 @@ def _section(table: Table) -> str:
     lines = [f"## {table.name}", "", f"{table.comment} One row: {table.grain}.", ""]
     lines += ["| Column | Type | Meaning |", "|---|---|---|"]
     lines += [f"| {c.name} | {c.type} | {c.comment.replace('|', '/')} |" for c in table.columns]
+    for view in table.views:
+        lines += ["", f"View `{view.name}`: {view.comment}"]
     if table.constraints:
         lines += ["", *(f"- `{name}`: `{condition}`" for name, condition in table.constraints.items())]
     return "\n".join(lines)

@@ -33,6 +33,15 @@ SYNTHETIC = Column(
 )
 
 
+@dataclass(frozen=True)
+class View:
+    """A view over one table: its two-level name, what it shows, and its SELECT, with ``{table}`` for the table."""
+
+    name: str
+    comment: str
+    sql: str
+
+
 @dataclass(frozen=True, eq=False)
 class Table:
     """One table of the lake.
@@ -45,6 +54,7 @@ class Table:
         constraints: constraint name to SQL condition that each row must meet.
         cluster_by: columns that OPTIMIZE clusters by.
         properties: Delta table properties beyond the lake's defaults.
+        views: views over it, which can be queried wherever it can.
     """
 
     name: str
@@ -54,6 +64,12 @@ class Table:
     constraints: Mapping[str, str] = field(default_factory=lambda: NONE)
     cluster_by: tuple[str, ...] = ()
     properties: Mapping[str, str] = field(default_factory=lambda: NONE)
+    views: tuple[View, ...] = ()
+
+    @property
+    def queryable(self) -> tuple[str, ...]:
+        """The names of the table and its views."""
+        return (self.name, *(view.name for view in self.views))
 
     @property
     def layer(self) -> str:

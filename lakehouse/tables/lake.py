@@ -71,6 +71,7 @@ class Lake:
             self._make(table)
         if table.constraints and self._store.adds_constraints_later:
             self._constrain(table)
+        self._store.create_views(self.spark, table)
 
     def _make(self, table: Table) -> None:
         builder = self._store.placed(DeltaTable.createIfNotExists(self.spark), table)

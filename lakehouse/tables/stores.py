@@ -32,6 +32,9 @@ class TableStore(Protocol):
     def exists(self, spark: SparkSession, table: Table) -> bool:
         """Whether the table was created."""
 
+    def create_views(self, spark: SparkSession, table: Table) -> None:
+        """Create the table's views, where the platform keeps views."""
+
     def delta(self, spark: SparkSession, table: Table) -> DeltaTable:
         """The table for MERGE, UPDATE and history."""
 
@@ -68,6 +71,9 @@ class FolderStore:
     def exists(self, spark: SparkSession, table: Table) -> bool:
         """Whether the folder has a Delta table."""
         return DeltaTable.isDeltaTable(spark, str(self.path(table)))
+
+    def create_views(self, spark: SparkSession, table: Table) -> None:
+        """Nothing: `lakehouse.sql.query` defines them for each connection."""
 
     def delta(self, spark: SparkSession, table: Table) -> DeltaTable:
         """The table by its folder."""
@@ -110,6 +116,13 @@ class CatalogStore:
     def exists(self, spark: SparkSession, table: Table) -> bool:
         """Whether the catalog has the table."""
         return spark.catalog.tableExists(self.identifier(table))
+
+    def create_views(self, spark: SparkSession, table: Table) -> None:
+        """Create or replace them in the table's schema."""
+        for view in table.views:
+            schema, name = getattr(self._schemas, table.layer), view.name.split(".")[1]
+            sql = view.sql.format(table=self.identifier(table))
+            spark.sql(f"CREATE OR REPLACE VIEW {schema}.{name} COMMENT '{view.comment}' AS {sql}")
 
     def delta(self, spark: SparkSession, table: Table) -> DeltaTable:
         """The table by its name."""

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from gold.tables import DECISIONS
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
+from lakehouse.step import Step
 from lakehouse.tables.commits import Guard
 from lakehouse.tables.lake import Lake, open_lake, writer_lock
 from ml.registry.registry import Registry
@@ -68,13 +70,26 @@ def score_backlog(settings: Settings, on_progress: Callable[[str, int], None]) -
 
 
 def _publish_unfinished(lake: Lake, notify: Callable[[str], None]) -> None:
-    """Publish a batch that was stored but not completed: its query was killed before or while publishing."""
-    batch = unfinished(lake, "score")
-    version = batch and Guard(lake, batch[0]).written(DECISIONS, batch[1])
-    if batch is None or version is None:
-        return
-    with kafka_of(lake.settings, notify) as servers:
-        if servers is not None:
-            topic = lake.settings.kafka.predictions.name
-            stored = lake.read(DECISIONS, version=version).where(F.col("batch_id") == batch[1])
-            publish(stored.transform(messages), Publishing(topic, spark_kafka_options(lake, servers)))
+    """Publish batches that were stored but not completed: their query was killed before or while publishing."""
+    for query in ("score", "revise"):
+        batch = unfinished(lake, query)
+        version = batch and Guard(lake, batch[0]).written(DECISIONS, batch[1])
+        if batch is None or version is None:
+            continue
+        with kafka_of(lake.settings, notify) as servers:
+            if servers is not None:
+                topic = lake.settings.kafka.predictions.name
+                stored = lake.read(DECISIONS, version=version).transform(_of_batch(query, batch[1]))
+                publish(stored.transform(messages), Publishing(topic, spark_kafka_options(lake, servers)))
+
+
+def _of_batch(query: str, batch_id: int) -> Step:
+    """Return the step that keeps the decisions of a query's batch, which is the last that it stored."""
+    if query == "score":
+        return lambda decisions: decisions.where(F.col("batch_id") == batch_id)
+
+    def revised(decisions: DataFrame) -> DataFrame:
+        again = decisions.where("replaces IS NOT NULL")
+        return again.join(again.agg(F.max("scored_at").alias("scored_at")), "scored_at", "left_semi")
+
+    return revised

@@ -15,7 +15,7 @@ from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
 from gold.model_quality import FEWEST_FOR_ALERT, KEYS, quality, stability, with_week
-from gold.tables import DECISIONS, MODEL_QUALITY
+from gold.tables import DECISIONS, FIRST, MODEL_QUALITY
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
 from lakehouse.step import Step
@@ -211,7 +211,7 @@ def _decided(lake: Lake, weeks: Sequence[date]) -> dict[str, dict[date, int]]:
 
 
 def _decisions(lake: Lake) -> DataFrame:
-    return lake.read(DECISIONS).transform(learnable(lake.settings.ml))
+    return lake.read(DECISIONS).where(FIRST).transform(learnable(lake.settings.ml))
 
 
 def _outcomes(lake: Lake) -> DataFrame:

@@ -49,8 +49,12 @@ class Span:
         return (parts[0] == self.topic) & (parts[2].cast("bigint") >= start)
 
     def rows(self, lake: Lake, table: Table) -> DataFrame:
-        """Return the table's rows that come from this run's messages; file statistics skip earlier files."""
-        return lake.read(table).where((F.col("ingested_at") >= F.lit(self.began_at)) & self.holds())
+        """Return the table's rows that come from this run's messages; file statistics skip earlier files.
+
+        Of gold.decisions those on first intakes: one per complaint.
+        """
+        rows = lake.read(table).where((F.col("ingested_at") >= F.lit(self.began_at)) & self.holds())
+        return rows.where(gold.FIRST) if table is gold.DECISIONS else rows
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,8 @@ def test_every_dataset_has_the_columns_of_its_view(assets: Assets) -> None:
     for table in served(TABLES):
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {table.layer}")
         connection.execute(f"CREATE VIEW {table.name} AS {empty(table)}")
+        for view in table.views:
+            connection.execute(f"CREATE VIEW {view.name} AS {view.sql.format(table=table.name)}")
     for signature, body in MACROS.items():
         connection.execute(f"CREATE MACRO {signature} AS {body}")
     columns = {view.name: [c[0] for c in connection.execute(view.sql).description or ()] for view in views()}

@@ -38,6 +38,8 @@ def in_spark(scored: Lake, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         spark.sql(f"CREATE DATABASE {schema} LOCATION '{folder / schema}'")
     for table in served(TABLES):
         spark.sql(f"CREATE TABLE {table.name} USING DELTA LOCATION '{table_path(scored.settings, table)}'")
+        for own in table.views:
+            spark.sql(f"CREATE VIEW {own.name} AS {own.sql.format(table=table.name)}")
     for view in views():
         spark.sql(f"CREATE VIEW {view.name} AS {view.sql}")
     yield spark

@@ -4,7 +4,7 @@ SELECT
     team,
     urgency,
     count(*) AS complaints
-FROM gold.decisions
+FROM gold.current_decisions
 WHERE urgency IN ('critical', 'high') AND due_on IS NOT NULL
 GROUP BY due_on, team, urgency
 ORDER BY due_on DESC, team, urgency

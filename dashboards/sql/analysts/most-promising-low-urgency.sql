@@ -6,7 +6,7 @@ SELECT
     issue,
     company,
     round(probability, 4) AS probability
-FROM gold.decisions
+FROM gold.current_decisions
 WHERE urgency = 'low'
 ORDER BY round(probability, 4) DESC, complaint_id
 LIMIT 50

@@ -4,6 +4,6 @@ SELECT
     count(*) AS complaints,
     sum(CASE WHEN urgency IN ('critical', 'high') THEN 1 ELSE 0 END) AS urgent,
     sum(CASE WHEN escalate THEN 1 ELSE 0 END) AS escalated
-FROM gold.decisions
+FROM gold.current_decisions
 GROUP BY team
 ORDER BY complaints DESC, team

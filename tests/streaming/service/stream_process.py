@@ -118,7 +118,7 @@ PLACES = f"""
            (SELECT count(*) FROM silver.quarantine WHERE {OF_KAFKA}),
            (SELECT count(*) FROM silver.duplicates WHERE {OF_KAFKA}),
            (SELECT count(*) FROM silver.complaints),
-           (SELECT count(*) FROM gold.decisions),
+           (SELECT count(*) FROM gold.current_decisions),
            (SELECT coalesce(sum(complaints), 0) FROM gold.complaints_by_minute),
            (SELECT coalesce(sum(complaints), 0) FROM gold.complaints_by_day)
 """  # noqa: S608
