@@ -73,6 +73,10 @@ class RoutedBatch:
         return routing.quarantine(self._routed).collect()
 
     @cached_property
+    def revisions(self) -> list[Row]:
+        return routing.revisions(self._routed).orderBy("version").collect()
+
+    @cached_property
     def narratives(self) -> list[Row]:
         return routing.late_narratives(self._routed).collect()
 
@@ -130,7 +134,7 @@ def test_each_kind_of_repeat_is_recognized(silver: Silver) -> None:
         complaint(1, response="Closed with explanation"): ("outcome", []),
         complaint(1, narrative="New", response="Closed with explanation"): ("narrative", []),
         complaint(2, Company="OTHER", State="CA"): ("revised", ["company", "state"]),
-        complaint(2, narrative="Newer", response="Closed"): ("revised", ["narrative"]),
+        complaint(2, narrative="Newer", response="Closed"): ("revised", ["company", "state", "narrative"]),
         complaint(2, State=None, Issue=None): ("unchanged", []),
         complaint(3, response="In progress"): ("unchanged", []),
         complaint(3, Timely_response="Yes"): ("outcome", []),
@@ -167,8 +171,9 @@ def test_within_a_batch_the_first_usable_row_is_the_complaint(silver: Silver) ->
         ("quarantine", None),
         ("complaints", None),
         ("duplicates", "revised"),
-        ("duplicates", "unchanged"),
+        ("duplicates", "revised"),
     ]
+    assert [(row.company, row.version) for row in found.revisions] == [("SECOND", 2), ("FIRST", 3)]
     assert [row.company for row in found.complaints] == ["FIRST"]
     assert [row.company_response for row in found.outcomes] == ["Closed with explanation"], "not the refused row's"
 
@@ -193,7 +198,7 @@ def test_a_late_narrative_joins_its_complaint_and_only_the_first_counts(silver: 
     assert [(row.complaint_id, row.narrative, row.narrative_words) for row in found.narratives] == [(1, "First", 1)]
     assert [row.reasons for row in found.quarantine] == [["narrative_without_complaint"]]
     again = silver.feed(bare(1, "First"), bare(1, "Third"))
-    assert [row.kind for row in again.rows] == ["unchanged", "revised"]
+    assert [row.kind for row in again.rows] == ["revised", "revised"], "the current one is the second"
     assert again.narratives == []
 
 
