@@ -1,1 +1,1 @@
-"""The stream: Kafka, the five queries, the service that runs them, and the same steps over files."""
+"""The stream: Kafka, the six queries, the service that runs them, and the same steps over files."""

@@ -88,6 +88,7 @@ class Streaming:
 
     def score(self) -> None:
         follow(self._queries.score(self._model, self._publishing, DONE), lambda _: None)
+        follow(self._queries.revise(self._model, self._publishing, DONE), lambda _: None)
 
     def summarise(self) -> None:
         follow(self._queries.summarise(DONE), lambda _: None)

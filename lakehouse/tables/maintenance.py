@@ -52,8 +52,8 @@ def maintain(lake: Lake, table: Table, *, is_compacted: bool) -> Maintained:
     Args:
         lake: a local lake's log is shortened as well; on Databricks Delta does that.
         table: the table.
-        is_compacted: whether to compact; only for tables that are only appended to. A MERGE compacts its table's files
-            itself, and would fail if a compaction ran at the same time.
+        is_compacted: whether to compact; only for tables that are only appended to. A MERGE would fail if a compaction
+            ran at the same time, so whoever merges compacts in between (`compact_small_files`).
     """
     maintained = _maintain_files if lake.settings.platform.tables_are_files else _maintain_by_delta
     return maintained(lake, table, is_compacted=is_compacted)
@@ -107,8 +107,7 @@ def _file_count(lake: Lake, table: Table) -> int:
 
 def _maintain_files(lake: Lake, table: Table, *, is_compacted: bool) -> Maintained:
     before = after = _sizes(lake, table)
-    if is_compacted and sum(size < SMALL_BYTES for size in before) >= LEAST_FILES:
-        _compact(lake, table)
+    if is_compacted and compact_small_files(lake, table, before):
         after = _sizes(lake, table)
     checkpoint_log(lake, [table])
     (table_id,) = lake.delta(table).detail().select("id").first() or ("",)
@@ -119,6 +118,15 @@ def _maintain_files(lake: Lake, table: Table, *, is_compacted: bool) -> Maintain
 def _sizes(lake: Lake, table: Table) -> list[int]:
     """Size in bytes of each data file of the table's current version."""
     return [Path(unquote(urlsplit(uri).path)).stat().st_size for uri in lake.read(table).inputFiles()]
+
+
+def compact_small_files(lake: Lake, table: Table, sizes: list[int] | None = None) -> bool:
+    """Compact a local table if it has enough small files; return whether it did. `sizes` are those of its files."""
+    sizes = _sizes(lake, table) if sizes is None else sizes
+    is_due = sum(size < SMALL_BYTES for size in sizes) >= LEAST_FILES
+    if is_due:
+        _compact(lake, table)
+    return is_due
 
 
 def _compact(lake: Lake, table: Table) -> None:

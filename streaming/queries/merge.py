@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 from lakehouse.spark.held import held
 from lakehouse.tables.commits import Guard
 from lakehouse.tables.lake import USER_METADATA, Lake
+from lakehouse.tables.maintenance import compact_small_files
 from silver.outcomes import latest_outcomes
 from silver.tables import OUTCOMES
 
@@ -34,6 +35,8 @@ class MergeBatch:
                 if not latest.isEmpty():
                     spark.conf.set(USER_METADATA, self._guard.mark(batch_id))
                     self._merge(latest, near)
+                    if self._lake.settings.platform.tables_are_files:  # elsewhere the platform does
+                        compact_small_files(self._lake, OUTCOMES)
 
     def _merge(self, latest: DataFrame, near: str) -> None:
         (

@@ -68,13 +68,14 @@ def options(lake: Lake) -> dict[str, str]:
 
 
 def stream(lake: Lake, trained: Trained) -> None:
-    """Run the five queries, from Kafka to the published decisions, until no input is left."""
+    """Run the six queries, from Kafka to the published decisions, until no input is left."""
     queries = Queries(lake)
     kafka = options(lake)
     follow(queries.ingest(kafka, DONE), lambda _: None)
     refine(lake, lambda _: None)
     publishing = Publishing(lake.settings.kafka.predictions.name, kafka)
     follow(queries.score(trained.model, publishing, DONE), lambda _: None)
+    follow(queries.revise(trained.model, publishing, DONE), lambda _: None)
     follow(queries.summarise(DONE), lambda _: None)
 
 

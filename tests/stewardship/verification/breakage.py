@@ -176,6 +176,24 @@ def leave_a_complaint_undecided(settings: Settings) -> None:
     )
 
 
+def revise_a_complaint_without_deciding_it_again(settings: Settings) -> None:
+    duplicate = one(settings, f"SELECT min(record_id) FROM silver.duplicates WHERE {ROW}")
+    third = f"SELECT * REPLACE (3::INTEGER AS version, '{duplicate}' AS record_id) FROM before"
+    rewrite(settings, silver.REVISIONS, f"FROM before UNION ALL {third}")
+
+
+def revise_a_complaint_that_no_row_repeats(settings: Settings) -> None:
+    duplicate = one(settings, "SELECT record_id FROM silver.revisions")
+    rewrite(settings, silver.DUPLICATES, f"FROM before WHERE record_id <> '{duplicate}'")
+    rewrite(settings, silver.QUARANTINE, f"FROM before UNION ALL SELECT * REPLACE ('{duplicate}' AS record_id) "
+            "FROM (FROM before LIMIT 1)")  # fmt: skip
+
+
+def lose_a_deadline(settings: Settings) -> None:
+    later = "CASE WHEN version > 1 THEN replaces.due_on + 1 ELSE due_on END AS due_on"
+    rewrite(settings, gold.DECISIONS, f"SELECT * REPLACE ({later}) FROM before")
+
+
 def lose_a_sum(table: Table) -> Callable[[Settings], None]:
     return lambda settings: rewrite(settings, table, "FROM before ORDER BY ALL OFFSET 1")
 
@@ -201,6 +219,10 @@ BREAKS: dict[Callable[[Settings], None], tuple[str, str, int]] = {
     lose_an_outcome: ("reports", "not merged", 1),
     decide_twice: ("decisions", "twice", 1),
     leave_a_complaint_undecided: ("gold", "without a decision", 1),
+    duplicate_the_last_row(silver.REVISIONS): ("revisions", "twice", 1),
+    revise_a_complaint_without_deciding_it_again: ("revisions", "not decided again", 1),
+    revise_a_complaint_that_no_row_repeats: ("revisions", "not among the duplicates", 1),
+    lose_a_deadline: ("revisions", "due later than before", 1),
     lose_a_sum(gold.BY_MINUTE): ("minutes", "with other sums", 1),
     lose_a_sum(gold.BY_DAY): ("days", "with other sums", 1),
 }

@@ -46,6 +46,7 @@ MESSAGES = (
     json.dumps(complaint(NEW)),  # unchanged
     json.dumps(complaint(NEW + 1, company_response="Closed with explanation")),
     json.dumps(complaint(NEW + 2, complaint_what_happened="They charged me twice.")),
+    json.dumps(complaint(NEW + 3, company="OTHER")),  # revised
     json.dumps(complaint(NEW + 9, date_received="soon")),
     '{"complaint_id": "8000008", "date_rec',  # truncated
 )
@@ -101,20 +102,21 @@ def test_every_row_of_a_loaded_and_streamed_lake_is_counted_and_nothing_is_broke
     assert verified.holds
     assert verified.under_way == 0
     assert {checked.name: checked.counted for checked in verified.invariants} == {
-        "messages": 11,
-        "bronze": 456,
+        "messages": 12,
+        "bronze": 457,
         "files": 445,
         "replays": 0,
-        "places": 456,
+        "places": 457,
         "complaints": 451,
         "narratives": 1,
         "outcomes": 446,
         "reports": 446,
-        "decisions": 451,
+        "decisions": 452,
         "gold": 451,
-        "minutes": 451,
-        "days": 451,
-        "published": 451,
+        "revisions": 1,
+        "minutes": 452,
+        "days": 452,
+        "published": 452,
     }
     assert all(not checked.apart and checked.note is None for checked in verified.invariants)
 
