@@ -6,23 +6,26 @@ Reads CSV and JSON files (see `bronze.files`); writes bronze.complaints and bron
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import compute
 from pyspark.sql import functions as F
 
 from bronze.files import SUFFIXES, digest, is_system_file, open_members
 from bronze.land import DIGEST_SHOWN, landed_from_files
 from bronze.tables import COMPLAINTS, FILES
 from lakehouse.errors import ComplaintsError
+from lakehouse.spark.arrow import arrow
 from lakehouse.tables.commits import mark
 from lakehouse.tables.lake import STAGING, Lake
 
 STAGED_ROWS = 20_000
+PART_ROWS = 200_000  # of a staged file: a full export is compared part by part
 STAGED_CHARACTERS = 64 * 1024 * 1024  # a chunk also ends at this size: a record can have millions of characters
 UNKNOWN_NAMES = 50  # recorded for a file, each up to
 NAME_CHARACTERS = 100
@@ -51,6 +54,7 @@ class LandedFile:
         is_known: whether they were landed before.
         unknown_columns: columns or keys that are no known field; empty if the rows were landed before.
         warnings: what was left out, a sentence each.
+        unchanged: of a full export, the rows that said nothing new and were not landed; otherwise None.
     """
 
     path: Path
@@ -59,6 +63,20 @@ class LandedFile:
     is_known: bool
     unknown_columns: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    unchanged: int | None = None
+
+
+class Comparison(Protocol):
+    """Compares a full export with what the lake has (`streaming.batch.full_export`)."""
+
+    def unchanged(self, part: Path) -> pa.Array:
+        """Return the record ids of a staged part's rows that say nothing new."""
+
+    def check(self) -> None:
+        """Reject the file if it is no full export, once all parts are compared."""
+
+    def record(self, sha256: str, file: str) -> None:
+        """Record which complaints it lacks, once its rows are in bronze."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +128,11 @@ def _files_in(folder: Path) -> list[Path]:
 
 
 def land_file(
-    lake: Lake, path: Path, known_keys: Collection[str], on_rows: Callable[[int], None] = lambda _: None
+    lake: Lake,
+    path: Path,
+    known_keys: Collection[str],
+    on_rows: Callable[[int], None] = lambda _: None,
+    comparison: Comparison | None = None,
 ) -> LandedFile:
     """Land one file in one commit; content that was landed before, under any name, adds nothing.
 
@@ -119,15 +141,19 @@ def land_file(
         path: the file.
         known_keys: normalized field names; a header or a JSON object must name one of them to count as complaints.
         on_rows: called with the number of rows read so far.
+        comparison: for a full export: what leaves out the rows that say nothing new, and records what is missing. A
+            file that was landed before, but not as a full export, is compared too.
 
     Raises:
-        ComplaintsError: the file can't be read, or changed while it was read; names the file, and no row is landed.
+        ComplaintsError: the file can't be read, changed while it was read, or is no full export; names the file, and no
+            row is landed.
     """
     state = state_of(path)
     warnings: list[str] = []
     members = open_members(path, known_keys, warnings.append)
     sha256 = digest(path)
-    known = lake.read(FILES).where(F.col("sha256") == sha256).first()
+    before = lake.read(FILES).where(F.col("sha256") == sha256)
+    known = (before if comparison is None else before.where("unchanged IS NOT NULL")).first()
     if known is not None:
         return LandedFile(path, sha256, int(known.rows), is_known=True)
     staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=lake.settings.folder))
@@ -138,29 +164,75 @@ def land_file(
             for member in members
             for r in member.records()
         )  # fmt: skip
-        rows = _stage(records, staging / "records.parquet", on_rows)
+        rows = _stage(records, staging, on_rows)
         if state_of(path) != state:
             msg = f"{path.name} was changed while it was read, so nothing of it was landed: load it once complete."
             raise ComplaintsError(msg)
-        _commit(lake, staging, sha256)
+        landed = _landed(lake, sha256)
+        left_out = None if comparison is None else _leave_out(path, staging, comparison, landed)
+        _commit(lake, staging, landed, sha256)
+        if comparison is not None:
+            comparison.record(sha256, path.name)
     finally:
         shutil.rmtree(staging)
     unknown = dict.fromkeys(name[:NAME_CHARACTERS] for member in members for name in member.unknown_names)
     warnings += [warning for member in members for warning in member.warnings]
     names = tuple(unknown)[:UNKNOWN_NAMES]
-    landed = LandedFile(path, sha256, rows, is_known=False, unknown_columns=names, warnings=tuple(warnings))
-    _record_load(lake, landed)
-    return landed
+    file = LandedFile(path, sha256, rows, is_known=False, unknown_columns=names, warnings=tuple(warnings))
+    _record_load(lake, replace(file, unchanged=left_out))
+    return file if left_out is None else replace(file, unchanged=left_out + len(landed))
 
 
-def _stage(records: Iterator[Mapping[str, Any]], target: Path, on_rows: Callable[[int], None]) -> int:
+def _stage(records: Iterator[Mapping[str, Any]], folder: Path, on_rows: Callable[[int], None]) -> int:
+    """Write the records as parts of about `PART_ROWS` rows; return their number."""
     rows = 0
-    with pq.ParquetWriter(target, _STAGED, compression="zstd") as writer:
-        while chunk := _chunk(records):
-            writer.write_table(pa.Table.from_pylist(chunk, _STAGED))
-            rows += len(chunk)
-            on_rows(rows)
+    while chunk := _chunk(records):
+        with pq.ParquetWriter(folder / f"records-{rows:012}.parquet", _STAGED, compression="zstd") as part:
+            in_part = 0
+            while chunk:
+                part.write_table(pa.Table.from_pylist(chunk, _STAGED))
+                in_part += len(chunk)
+                on_rows(rows + in_part)
+                chunk = _chunk(records) if in_part < PART_ROWS else []
+        rows += in_part
+    if not rows:
+        pq.write_table(_STAGED.empty_table(), folder / "records-0.parquet")
     return rows
+
+
+def _leave_out(path: Path, staging: Path, comparison: Comparison, landed: pa.Array) -> int:
+    """Leave the rows that say nothing new out of the staged parts; return their number, without those landed before.
+
+    Raises:
+        ComplaintsError: the file is no full export; names it.
+    """
+    parts = sorted(staging.glob("*.parquet"))
+    unchanged = {part: comparison.unchanged(part) for part in parts}
+    try:
+        comparison.check()
+    except ComplaintsError as error:
+        msg = f"{path.name} is no full export, and nothing of it was landed: {error}."
+        raise ComplaintsError(msg) from error
+    left_out = 0
+    for part, records in unchanged.items():
+        rows = pq.read_table(part)
+        ids = compute.binary_join_element_wise(
+            compute.utf8_slice_codeunits(rows["sha256"], 0, DIGEST_SHOWN),
+            rows["file"],
+            rows["number"].cast(pa.string()),
+            ":",
+        )
+        is_same = compute.and_not(compute.is_in(ids, value_set=records), compute.is_in(ids, value_set=landed))
+        pq.write_table(rows.filter(compute.invert(is_same)), part, compression="zstd")
+        left_out += compute.sum(is_same).as_py() or 0
+    return left_out
+
+
+def _landed(lake: Lake, sha256: str) -> pa.Array:
+    """Return the record ids of the file's rows that are in bronze: a killed load may have appended them."""
+    first = f"{sha256[:DIGEST_SHOWN]}:"  # prefix of the file's record ids, so that statistics skip other data files
+    rows = lake.read(COMPLAINTS).where(F.col("record_id").between(first, f"{first}\U0010ffff")).select("record_id")
+    return arrow(rows)["record_id"].combine_chunks()  # bounded: ids of one file
 
 
 def _chunk(records: Iterator[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -175,20 +247,19 @@ def _chunk(records: Iterator[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return chunk
 
 
-def _commit(lake: Lake, staging: Path, sha256: str) -> None:
-    """Append the staged records missing from bronze: a killed load may have appended them without recording it."""
+def _commit(lake: Lake, staging: Path, landed: pa.Array, sha256: str) -> None:
+    """Append the staged records that are missing from bronze."""
     rows = lake.spark.read.parquet(str(staging)).transform(landed_from_files)
-    first = f"{sha256[:DIGEST_SHOWN]}:"  # prefix of the file's record ids, so that statistics skip other data files
-    existing = lake.read(COMPLAINTS).where(F.col("record_id").between(first, f"{first}\U0010ffff"))
-    if not existing.isEmpty():
+    if len(landed):
+        first = f"{sha256[:DIGEST_SHOWN]}:"
+        existing = lake.read(COMPLAINTS).where(F.col("record_id").between(first, f"{first}\U0010ffff"))
         rows = rows.join(existing, "record_id", "left_anti")
-        if rows.isEmpty():
-            return
-    lake.append(rows, COMPLAINTS, mark("load", sha256))
+    if not (len(landed) and rows.isEmpty()):
+        lake.append(rows, COMPLAINTS, mark("load", sha256))
 
 
 def _record_load(lake: Lake, landed: LandedFile) -> None:
     file = {"file": landed.path.name, "bytes": landed.path.stat().st_size}
-    found = {"rows": landed.rows, "unknown_columns": landed.unknown_columns}
+    found = {"rows": landed.rows, "unknown_columns": landed.unknown_columns, "unchanged": landed.unchanged}
     row = lake.frame([{"sha256": landed.sha256, **file, **found}], FILES)
     lake.append(row.withColumn("loaded_at", F.current_timestamp()), FILES, mark("load", landed.sha256))

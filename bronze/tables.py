@@ -32,19 +32,20 @@ COMPLAINTS = Table(
 
 FILES = Table(
     name="bronze.files",
-    grain="one file that was loaded",
+    grain="one file that was loaded, and once more if it was loaded as a full export later",
     comment="Files whose rows are in bronze.complaints, by content: the same content is never landed twice.",
     columns=(
         Column("sha256", "string", "Digest of the file's bytes.", nullable=False),
         Column("file", "string", "Name under which it was loaded."),
         Column("bytes", "bigint", "Size of the file."),
-        Column("rows", "bigint", "Rows that it gave to bronze.complaints."),
+        Column("rows", "bigint", "Rows in it; those that said nothing new gave none to bronze.complaints."),
         Column("loaded_at", "timestamp", "When its last row was landed."),
         Column(
             "unknown_columns",
             "array<string>",
             "Its columns or keys that are no known field, at most 50 of them: only the payload has their values.",
         ),
+        Column("unchanged", "bigint", "Of a full export: rows that said nothing new and are not in bronze."),
     ),
 )
 

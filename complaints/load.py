@@ -25,9 +25,23 @@ SAMPLES = Path(__file__).resolve().parent.parent / "samples"
     is_flag=True,
     help="Load what arrived in the landing folder (setting lake.landing) since the last such load.",
 )
+@click.option(
+    "--snapshot",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Load a full export over what is there: only what is new or has changed is stored, and complaints that are "
+    "gone become withdrawn.",
+)
 @json_option
 @click.pass_obj
-def load(invocation: Invocation, /, paths: tuple[Path, ...], arrived: bool, as_json: bool) -> None:  # noqa: FBT001
+def load(
+    invocation: Invocation,
+    /,
+    paths: tuple[Path, ...],
+    arrived: bool,  # noqa: FBT001
+    snapshot: Path | None,
+    as_json: bool,  # noqa: FBT001
+) -> None:
     """Load CFPB export files into bronze and silver.
 
     PATH is a CSV or JSON file, plain, gzip or zip, or a folder of such files. Without PATH, the project's samples are
@@ -38,11 +52,20 @@ def load(invocation: Invocation, /, paths: tuple[Path, ...], arrived: bool, as_j
     Example:
         complaints load complaints.csv.zip narratives/
         complaints load samples --json
+        complaints load --snapshot complaints.csv.zip
     """
     if arrived and paths:
         msg = "--arrived loads the files in lake.landing and takes no PATH."
         raise click.UsageError(msg)
-    result = load_with_progress(invocation.settings(), None if arrived else paths or (SAMPLES,))
+    if snapshot and (paths or arrived):
+        msg = "--snapshot loads its FILE alone: it takes no PATH and no --arrived."
+        raise click.UsageError(msg)
+    settings = invocation.settings()
+    result = (
+        load_export_with_progress(settings, snapshot)
+        if snapshot
+        else load_with_progress(settings, None if arrived else paths or (SAMPLES,))
+    )
     if as_json:
         print_json(result.as_json())
     elif result.files or not result.errors:
@@ -78,9 +101,18 @@ def load_with_progress(settings: Settings, paths: tuple[Path, ...] | None) -> "L
         return load_arrivals(settings, show) if paths is None else load_files(settings, paths, show)
 
 
+def load_export_with_progress(settings: Settings, path: Path) -> "LoadResult":
+    """Load a full export with a progress bar."""
+    from streaming.batch.load import load_full_export
+
+    with progress_bar() as show:
+        return load_full_export(settings, path, show)
+
+
 def print_load(result: dict[str, Any]) -> None:
     """Print the result of a load as text."""
-    columns = ("rows", "silver", "quarantined", "duplicates", "outcomes")
+    is_compared = "unchanged" in result
+    columns = ("rows", "silver", "quarantined", "duplicates", *(["unchanged"] if is_compared else []), "outcomes")
     new = {name: counts for name, counts in result["files"].items() if not counts["known"]}
     if not result["files"]:
         click.echo("no new files")
@@ -91,6 +123,8 @@ def print_load(result: dict[str, Any]) -> None:
     elif new:
         rows = [(name, *(counts[column] for column in columns)) for name, counts in new.items()]
         print_grid(("file", *columns), [*rows, ("total", *(result[column] for column in columns))], numbers=True)
-        balanced = result["rows"] == result["silver"] + result["quarantined"] + result["duplicates"]
-        sign = "=" if balanced else "is NOT"
-        click.echo(f"rows {sign} silver + quarantined + duplicates; {result['seconds']:.0f} s")
+        places = [name for name in columns if name not in {"rows", "outcomes"}]
+        sign = "=" if result["rows"] == sum(result[name] for name in places) else "is NOT"
+        click.echo(f"rows {sign} {' + '.join(places)}; {result['seconds']:.0f} s")
+    if new and is_compared:
+        click.echo(f"{result['withdrawn']:,} complaints withdrawn, {result['returned']:,} returned")

@@ -124,6 +124,7 @@ class SilverSettings(Section):
     """Definitions used by silver."""
 
     successful_resolution: str = Field(min_length=1)
+    most_withdrawn_share: float = Field(ge=0, le=1)
 
 
 class MlSettings(Section):

@@ -187,6 +187,12 @@ class KnownComplaints:
             self._ids, self._rows = _merged(self._ids, self._rows, self._new_ids, self._new_rows)
             self._new_ids, self._new_rows = self._new_ids[:0], self._new_rows[:0]
 
+    def unchanged(self, keys: pa.Table) -> npt.NDArray[np.bool_]:
+        """Whether each row, with the columns of `silver.keys.keys`, reports only what is known; remembers nothing."""
+        batch = _Batch(keys, NOTHING_WRITTEN)
+        rows = self.rows_of(batch.ids)
+        return batch.are_in(self._entries[rows]) & (rows >= 0)
+
     def judge(self, keys: pa.Table, written: Written = NOTHING_WRITTEN) -> list[Verdict]:
         """Compare a batch with what is known, and remember what it brings.
 

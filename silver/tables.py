@@ -152,6 +152,24 @@ OUTCOME_REPORTS = Table(
     properties={"delta.appendOnly": "true", STATISTICS: "complaint_id,observed_at"},
 )
 
+_ABOUT_COLUMNS = tuple(c for c in OUTCOMES.columns if c.name in ABOUT and c.name != "complaint_is_synthetic")
+
+WITHDRAWALS = Table(
+    name="silver.withdrawals",
+    grain="one complaint that was missing from a full export for the first time, or was in one again",
+    comment="Complaints that the CFPB no longer publishes: of several rows of a complaint the latest counts.",
+    columns=(
+        Column("complaint_id", "bigint", "The complaint.", nullable=False),
+        Column("change", "string", "withdrawn or returned.", nullable=False),
+        *_ABOUT_COLUMNS,
+        Column("file", "string", "The full export that showed it."),
+        Column("sha256", "string", "Digest of that file."),
+        Column("observed_at", "timestamp", "When that export was loaded."),
+    ),
+    cluster_by=("complaint_id",),
+    properties={"delta.appendOnly": "true", STATISTICS: "complaint_id,observed_at"},
+)
+
 QUARANTINE = Table(
     name="silver.quarantine",
     grain="one refused row of bronze",
@@ -205,4 +223,7 @@ EXPECTATIONS = Table(
     ),
 )
 
-TABLES = (COMPLAINTS, REVISIONS, NARRATIVES, OUTCOME_REPORTS, OUTCOMES, QUARANTINE, DUPLICATES, EXPECTATIONS)
+TABLES = (
+    *(COMPLAINTS, REVISIONS, NARRATIVES, OUTCOME_REPORTS, OUTCOMES, WITHDRAWALS),
+    *(QUARANTINE, DUPLICATES, EXPECTATIONS),
+)

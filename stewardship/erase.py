@@ -29,7 +29,16 @@ from lakehouse.tables.declaration import Table
 from lakehouse.tables.erasure import erase, forget
 from lakehouse.tables.lake import Lake, open_lake, writer_lock
 from ml.registry.registry import Registry
-from silver.tables import COMPLAINTS, DUPLICATES, NARRATIVES, OUTCOME_REPORTS, OUTCOMES, QUARANTINE, REVISIONS
+from silver.tables import (
+    COMPLAINTS,
+    DUPLICATES,
+    NARRATIVES,
+    OUTCOME_REPORTS,
+    OUTCOMES,
+    QUARANTINE,
+    REVISIONS,
+    WITHDRAWALS,
+)
 from stewardship.erasure_proof import prove, words_of
 from stewardship.leftovers import sweep
 from stewardship.locations import destinations, erasures, records_of
@@ -43,7 +52,7 @@ from streaming.queries.score import Publishing
 from streaming.queries.summarise import replace_consolidated
 from streaming.tables import TABLES
 
-BY_NUMBER = (COMPLAINTS, REVISIONS, NARRATIVES, OUTCOME_REPORTS, OUTCOMES, DUPLICATES, DECISIONS)
+BY_NUMBER = (COMPLAINTS, REVISIONS, NARRATIVES, OUTCOME_REPORTS, OUTCOMES, WITHDRAWALS, DUPLICATES, DECISIONS)
 BY_RECORD = (BRONZE, QUARANTINE)
 Notify = Callable[[str], None]
 

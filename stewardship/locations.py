@@ -68,6 +68,8 @@ STEPS = """
         SELECT 4, 'outcome', observed_at, record_id, coalesce(response_class, '')
         FROM silver.outcomes WHERE complaint_id = $id
         UNION ALL
+        SELECT 4, change, observed_at, '', concat('by ', file) FROM silver.withdrawals WHERE complaint_id = $id
+        UNION ALL
         SELECT 4, 'replayed', replayed_at, record_id, ''
         FROM silver.quarantine WHERE list_contains($records, record_id) AND replayed_at IS NOT NULL
         UNION ALL
@@ -89,10 +91,10 @@ class Step:
     """One step in a complaint's history.
 
     Attributes:
-        step: kafka, bronze, silver, quarantine, duplicate, revision, narrative, outcome, replayed, decision or
-            published.
+        step: kafka, bronze, silver, quarantine, duplicate, revision, narrative, outcome, withdrawn, returned, replayed,
+            decision or published.
         at: time in UTC; None if unknown.
-        record_id: the row of bronze that took this step.
+        record_id: the row of bronze that took this step; empty for what a full export lacked or had again.
         what: reasons, kind of duplicate, decision with its model, or location; never the complaint's text.
     """
 

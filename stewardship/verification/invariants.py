@@ -43,9 +43,10 @@ COLUMNS: dict[Table, tuple[str, ...]] = {
     silver.NARRATIVES: ("complaint_id",),
     silver.OUTCOMES: ("complaint_id",),
     silver.OUTCOME_REPORTS: ("record_id", "complaint_id"),
+    silver.WITHDRAWALS: ("complaint_id", "change", "observed_at"),
     silver.QUARANTINE: ("record_id", "replayed_at"),
     silver.DUPLICATES: ("record_id",),
-    bronze.FILES: ("sha256", "rows"),
+    bronze.FILES: ("sha256", "rows", "unchanged"),
     bronze.COMPLAINTS: ("record_id", "source", "topic", "partition", "offset", "kafka_timestamp", "replay_of"),
 }
 
@@ -114,7 +115,8 @@ _ONCE = """
 
 _FILES = f"""
     WITH noted AS (
-        SELECT left(sha256, {DIGEST_SHOWN}) AS digest, max("rows") AS "rows" FROM bronze.files GROUP BY digest
+        SELECT left(sha256, {DIGEST_SHOWN}) AS digest, max("rows" - coalesce(unchanged, 0)) AS "rows"
+        FROM bronze.files GROUP BY digest
     ), there AS (
         SELECT digest, count(*) AS "rows"
         FROM (SELECT regexp_extract(record_id, '{FROM_FILE}', 1) AS digest FROM bronze.complaints
@@ -212,6 +214,19 @@ _REVISIONS = f"""
     FROM found
 """  # noqa: S608
 
+_WITHDRAWALS = f"""
+    WITH events AS (
+        SELECT complaint_id, change, lag(change, 1, 'returned') OVER (PARTITION BY complaint_id ORDER BY observed_at)
+               AS before
+        FROM silver.withdrawals
+    )
+    SELECT 'twice' AS verdict, complaint_id::VARCHAR AS id, 1 AS n FROM events WHERE change = before
+    UNION ALL
+    SELECT CASE WHEN complaint_id IN (FROM erasing) THEN '{UNDER_WAY}' ELSE 'of no complaint in silver' END,
+           complaint_id::VARCHAR, 1
+    FROM silver.withdrawals ANTI JOIN silver.complaints USING (complaint_id)
+"""  # noqa: S608
+
 _PUBLISHED = f"""
     WITH buried AS (
         SELECT complaint_id, max(row(sent_ms, "offset")) AS at
@@ -225,9 +240,11 @@ _PUBLISHED = f"""
     ), decided AS (
         SELECT complaint_id, record_id, hash(record_id) AS record, scored_at, coalesce(version, 1) > 1 AS is_again
         FROM gold.decisions
+    ), strange AS (
+        SELECT complaint_id, differ, sent_ms FROM live ANTI JOIN decided USING (complaint_id, record)
     ), absent AS (  -- compaction removes the messages of decisions that were replaced
-        SELECT complaint_id, scored_at, is_again
-        FROM decided ANTI JOIN live USING (complaint_id, record) WHERE record_id NOT IN (FROM replaced)
+        SELECT complaint_id, scored_at, is_again FROM decided ANTI JOIN live USING (complaint_id, record)
+        WHERE record_id NOT IN (FROM replaced) AND complaint_id NOT IN (SELECT complaint_id FROM strange)
     ), seen AS (
         SELECT DISTINCT scored_at FROM decided SEMI JOIN live USING (complaint_id, record)
     )
@@ -235,8 +252,7 @@ _PUBLISHED = f"""
     UNION ALL
     SELECT CASE WHEN complaint_id IN (FROM erasing) THEN '{UNDER_WAY}' ELSE 'not as in gold' END,
            complaint_id::VARCHAR, 1
-    FROM live ANTI JOIN decided USING (complaint_id, record)
-    WHERE NOT differ AND sent_ms < (SELECT epoch_ms(started) FROM asked)
+    FROM strange WHERE NOT differ AND sent_ms < (SELECT epoch_ms(started) FROM asked)
     UNION ALL
     SELECT CASE WHEN complaint_id IN (FROM erasing)
                      OR scored_at >= CASE WHEN is_again THEN revising_since ELSE publishing_since END THEN '{UNDER_WAY}'
@@ -281,7 +297,10 @@ INVARIANTS = (
     ),
     Invariant("bronze", "each row of bronze is there once", _rows(bronze.COMPLAINTS), _ONCE),
     Invariant(
-        "files", "each loaded file's rows are in bronze", 'SELECT coalesce(sum("rows"), 0) FROM bronze.files', _FILES
+        "files",
+        "each loaded file's rows are in bronze",
+        'SELECT coalesce(sum("rows" - coalesce(unchanged, 0)), 0) FROM bronze.files',
+        _FILES,
     ),
     Invariant("replays", "each replayed row went once", _rows(bronze.COMPLAINTS, "replay_of IS NOT NULL"), _REPLAYS),
     Invariant("places", "each row of bronze is in one place of silver", _rows(bronze.COMPLAINTS), _PLACES),
@@ -297,6 +316,12 @@ INVARIANTS = (
     _unique("decisions", gold.DECISIONS, _TWICE.format(layer="gold")),
     Invariant("gold", "each complaint in silver is decided in gold", _rows(silver.COMPLAINTS), _DECISIONS),
     Invariant("revisions", "each revised complaint is decided again, once", _rows(silver.REVISIONS), _REVISIONS),
+    Invariant(
+        "withdrawals",
+        "a withdrawn complaint is in silver, and returns before it is withdrawn again",
+        _rows(silver.WITHDRAWALS),
+        _WITHDRAWALS,
+    ),
     Invariant(
         "minutes",
         "the minutes add up to the decisions",

@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,17 @@ from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 
 from bronze.land import DIGEST_SHOWN, FROM_FILE
-from bronze.load import LandedFile, files_of, land_file, skipped_in
+from bronze.load import Comparison, LandedFile, files_of, land_file, skipped_in
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
 from lakehouse.tables.declaration import Table
 from lakehouse.tables.lake import Lake, open_lake, writer_lock
+from silver.expectations import load_expectations
 from silver.fields import KNOWN_KEYS
 from silver.tables import COMPLAINTS, DUPLICATES, OUTCOMES, QUARANTINE
+from silver.withdrawals import RETURNED, WITHDRAWN
 from streaming.batch.arrivals import Arrivals
+from streaming.batch.full_export import FullExport
 from streaming.batch.processing_owner import streams
 from streaming.queries.definitions import Queries, Trigger
 from streaming.queries.supervisor import failure
@@ -54,6 +57,8 @@ class LoadResult:
         waiting: files that are still being written; the next load takes them.
         skipped: files in the given folders whose names don't end as those of CSV and JSON files do.
         seconds: from start to end, including Spark's startup.
+        withdrawn: of a full export, complaints that it lacks and earlier ones had; None for other loads.
+        returned: of a full export, complaints that were withdrawn and are in it again; None for other loads.
     """
 
     files: tuple[LandedFile, ...]
@@ -62,6 +67,8 @@ class LoadResult:
     waiting: tuple[Path, ...]
     skipped: tuple[Path, ...]
     seconds: float
+    withdrawn: int | None = None
+    returned: int | None = None
 
     @property
     def rows(self) -> int:
@@ -74,7 +81,8 @@ class LoadResult:
         Keys: rows, silver, quarantined, duplicates, outcomes, seconds, skipped. Of a file: the same rows, known,
         unknown_columns, warnings.
 
-        A file's key is its name, or its path if several have the same name. If only landed, only rows are included.
+        A file's key is its name, or its path if several have the same name. If only landed, only rows are included. Of
+        a full export also unchanged, withdrawn and returned.
         """
         names = Counter(file.path.name for file in self.files)
         files: dict[str, dict[str, Any]] = {}
@@ -85,10 +93,14 @@ class LoadResult:
                 "rows": 0 if file.is_known else file.rows,
                 **{name: counts.get(name, 0) for name in counted},
                 "known": file.is_known,
+                **({} if self.withdrawn is None else {"unchanged": file.unchanged or 0}),
                 "unknown_columns": list(file.unknown_columns),
                 "warnings": list(file.warnings),
             }
-        totals = {name: sum(counts[name] for counts in files.values()) for name in ("rows", *counted)}
+        compared = () if self.withdrawn is None else ("unchanged",)
+        totals = {name: sum(counts[name] for counts in files.values()) for name in ("rows", *counted, *compared)}
+        if self.withdrawn is not None:
+            totals |= {"withdrawn": self.withdrawn, "returned": self.returned or 0}
         skipped = [str(path) for path in self.skipped]
         return {**totals, "seconds": round(self.seconds, 1), "skipped": skipped, "files": files}
 
@@ -110,6 +122,27 @@ def load_files(settings: Settings, paths: Iterable[Path], on_progress: OnProgres
     return _load(settings, lambda lake: _land(lake, files, skipped, on_progress), on_progress)
 
 
+def load_full_export(settings: Settings, path: Path, on_progress: OnProgress) -> LoadResult:
+    """Land what is new or has changed in a full export, record which complaints it lacks, and refine.
+
+    Raises:
+        ComplaintsError: the file doesn't exist, another process writes the lake, or refining failed.
+    """
+    if not path.is_file():
+        msg = f"There is no file {path}: --snapshot takes one file, a full export."
+        raise ComplaintsError(msg)
+    exports: list[FullExport] = []
+
+    def land(lake: Lake) -> Landed:
+        refining = Queries(lake).refining(load_expectations(lake.spark))
+        export = FullExport(lake, refining, lambda rows: on_progress(f"comparing {path.name}", rows, None))
+        exports.append(export)
+        return _land(lake, [path], [], on_progress, export)
+
+    result = _load(settings, land, on_progress, is_compared=True)
+    return replace(result, withdrawn=exports[0].counts[WITHDRAWN], returned=exports[0].counts[RETURNED])
+
+
 def load_arrivals(settings: Settings, on_progress: OnProgress) -> LoadResult:
     """Load the files that have arrived in the landing folder since the last call.
 
@@ -124,18 +157,22 @@ def load_arrivals(settings: Settings, on_progress: OnProgress) -> LoadResult:
     return _load(settings, lambda lake: _land_arrivals(lake, on_progress), on_progress)
 
 
-def _load(settings: Settings, land: Callable[[Lake], Landed], on_progress: OnProgress) -> LoadResult:
+def _load(
+    settings: Settings, land: Callable[[Lake], Landed], on_progress: OnProgress, *, is_compared: bool = False
+) -> LoadResult:
     began = time.monotonic()
     lock = writer_lock(settings)
     try:
         lake = open_lake(lock, settings)
         on_progress("creating tables", 0, None)
         lake.create(TABLES)
+        if is_compared and not streams(settings):  # with silver, which must have all of bronze
+            refine(lake, lambda done: on_progress("refining", done, None))
         since = lake.spark.sql("SELECT current_timestamp()").first()[0]  # type: ignore[index]
         landed = land(lake)
         counts = None
         if not streams(settings):
-            expected = sum(file.rows for file in landed.files if not file.is_known)
+            expected = sum(file.rows - (file.unchanged or 0) for file in landed.files if not file.is_known)
             refine(lake, lambda done: on_progress("refining", done, expected or None))
             counts = _counts(lake, landed.files, since)
     finally:
@@ -164,18 +201,24 @@ def _path(uri: str) -> Path:
     return Path("/" + uri.partition(":")[2].lstrip("/"))
 
 
-def _land(lake: Lake, files: Iterable[Path], skipped: list[Path], on_progress: OnProgress) -> Landed:
+def _land(
+    lake: Lake,
+    files: Iterable[Path],
+    skipped: list[Path],
+    on_progress: OnProgress,
+    comparison: Comparison | None = None,
+) -> Landed:
     landed = Landed([], [], skipped=skipped)
     for path in files:
         try:
-            landed.files.append(_land_file(lake, on_progress, path))
+            landed.files.append(_land_file(lake, on_progress, path, comparison))
         except ComplaintsError as error:
             landed.errors.append(str(error))
     return landed
 
 
-def _land_file(lake: Lake, on_progress: OnProgress, path: Path) -> LandedFile:
-    return land_file(lake, path, KNOWN_KEYS, partial(_report_rows, on_progress, path.name))
+def _land_file(lake: Lake, on_progress: OnProgress, path: Path, comparison: Comparison | None = None) -> LandedFile:
+    return land_file(lake, path, KNOWN_KEYS, partial(_report_rows, on_progress, path.name), comparison)
 
 
 def _report_rows(on_progress: OnProgress, name: str, rows: int) -> None:

@@ -14,9 +14,8 @@ import complaints
 from complaints import print_grid, print_json
 from complaints.cells import as_json, as_text, short_number
 from complaints.model import score_with_progress
-from gold.tables import DECISIONS
 from lakehouse.settings import Settings
-from silver.tables import COMPLAINTS
+from lakehouse.sql.query import Result
 
 Printed = Callable[[], list[str]]
 
@@ -179,7 +178,7 @@ def test_the_bar_of_a_scoring_knows_how_many_complaints_wait(
         on_progress("summarizing", 1)
         return 3
 
-    monkeypatch.setattr("lakehouse.sql.query.row_counts", lambda *_: {COMPLAINTS: 10, DECISIONS: 4})
+    monkeypatch.setattr("lakehouse.sql.query.query", lambda *_: Result(("undecided",), [(6,)]))
     monkeypatch.setattr("streaming.batch.backlog.score_backlog", scored)
     monkeypatch.setattr("complaints.model.progress_bar", lambda: nullcontext(lambda *step: shown.append(step)))
     assert score_with_progress(settings) == 3

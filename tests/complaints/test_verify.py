@@ -31,7 +31,7 @@ def test_a_broken_lake_fails_and_names_the_broken_invariant(run: Run, trained: T
     answer = run("--root", settings.folder, "verify")
     assert answer.code == 1
     assert "each loaded file's rows are in bronze:\n    BROKEN: 2 lost: " in answer.out
-    assert answer.out.splitlines()[-1].startswith("1 of 14 invariants are BROKEN; ")
+    assert answer.out.splitlines()[-1].startswith("1 of 16 invariants are BROKEN; ")
     found = json.loads(run("--root", settings.folder, "verify", "--json").out)
     assert (found["holds"], found["invariants"]["files"]["broken"]) == (False, {"lost": 2})
 

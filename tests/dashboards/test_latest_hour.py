@@ -28,8 +28,8 @@ def tables() -> Iterator[duckdb.DuckDBPyConnection]:
             connection.execute(f"CREATE SCHEMA {schema}")
         for table in served(TABLES):
             connection.execute(f"CREATE TABLE {table.name} AS {empty(table)}")
-            for view in table.views:
-                connection.execute(f"CREATE VIEW {view.name} AS {view.sql.format(table=table.name)}")
+            for own in table.views:
+                connection.execute(f"CREATE VIEW {own.name} AS {own.sql.format(table=table.name)}")
         for signature, body in MACROS.items():
             connection.execute(f"CREATE MACRO {signature} AS {body}")
         for view in views():

@@ -176,9 +176,9 @@ def test_after_an_erasure_no_file_contains_its_text_and_the_counts_still_balance
 
     done = erase_complaint(settings, MINE, lambda _: None)
     assert dict(done.rows) == {
-        "silver.complaints": 1, "silver.narratives": 0, "silver.outcome_reports": 1, "silver.outcomes": 1,
-        "silver.duplicates": 2,
-        "gold.decisions": 1, "bronze.complaints": 6, "silver.quarantine": 3,
+        "silver.complaints": 1, "silver.revisions": 1, "silver.narratives": 0, "silver.outcome_reports": 1,
+        "silver.outcomes": 1, "silver.withdrawals": 0, "silver.duplicates": 2,
+        "gold.decisions": 2, "bronze.complaints": 6, "silver.quarantine": 3,
     }  # fmt: skip
     assert files_with(settings.folder, WORDS) == []
     assert balance(settings) == (0, bronze, 0)

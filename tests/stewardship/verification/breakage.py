@@ -194,6 +194,13 @@ def lose_a_deadline(settings: Settings) -> None:
     rewrite(settings, gold.DECISIONS, f"SELECT * REPLACE ({later}) FROM before")
 
 
+def withdraw_a_complaint_twice(settings: Settings) -> None:
+    number = one(settings, "SELECT min(complaint_id) FROM silver.complaints")
+    columns = ", ".join(f"NULL AS {name}" for name in silver.WITHDRAWALS.column_names[2:-1])
+    event = f"SELECT {number}::BIGINT AS complaint_id, 'withdrawn' AS change, {columns}, now() AS observed_at"
+    rewrite(settings, silver.WITHDRAWALS, f"{event} UNION ALL {event}")
+
+
 def lose_a_sum(table: Table) -> Callable[[Settings], None]:
     return lambda settings: rewrite(settings, table, "FROM before ORDER BY ALL OFFSET 1")
 
@@ -223,6 +230,7 @@ BREAKS: dict[Callable[[Settings], None], tuple[str, str, int]] = {
     revise_a_complaint_without_deciding_it_again: ("revisions", "not decided again", 1),
     revise_a_complaint_that_no_row_repeats: ("revisions", "not among the duplicates", 1),
     lose_a_deadline: ("revisions", "due later than before", 1),
+    withdraw_a_complaint_twice: ("withdrawals", "twice", 1),
     lose_a_sum(gold.BY_MINUTE): ("minutes", "with other sums", 1),
     lose_a_sum(gold.BY_DAY): ("days", "with other sums", 1),
 }

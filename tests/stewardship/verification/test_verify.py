@@ -114,6 +114,7 @@ def test_every_row_of_a_loaded_and_streamed_lake_is_counted_and_nothing_is_broke
         "decisions": 452,
         "gold": 451,
         "revisions": 1,
+        "withdrawals": 0,
         "minutes": 452,
         "days": 452,
         "published": 452,

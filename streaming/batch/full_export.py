@@ -1,0 +1,124 @@
+"""Compare a full export with silver: which rows say nothing new, and which complaints are missing from it.
+
+Reads staged file records, silver.complaints, quarantine and withdrawals, and what is known of each complaint; writes
+silver.withdrawals. Rows that say nothing new never reach bronze.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyarrow import compute
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from bronze.land import landed_from_files
+from lakehouse.errors import ComplaintsError
+from lakehouse.spark.arrow import arrow
+from lakehouse.spark.held import held
+from lakehouse.step import Step
+from lakehouse.tables.commits import mark
+from lakehouse.tables.lake import Lake
+from silver.keys import keys
+from silver.known_complaints import NOTHING_WRITTEN
+from silver.tables import COMPLAINTS, QUARANTINE, WITHDRAWALS
+from silver.withdrawals import RETURNED, WITHDRAWN, changes, withdrawn
+from streaming.queries.stored_rows import StoredRows
+
+NOTHING = pa.table({"record_id": pa.array([], pa.string())})
+Ids = npt.NDArray[np.int64]
+
+
+class FullExport:
+    """One full export: compared part by part, then recorded (`bronze.load.Comparison`).
+
+    Memory grows with the complaints in silver (see `silver.known_complaints`) and in the export: 8 bytes each.
+
+    Args:
+        lake: the lake; silver must have all of bronze.
+        refining: the step from bronze rows to refined rows.
+        on_rows: called with the number of rows compared so far.
+    """
+
+    def __init__(self, lake: Lake, refining: Step, on_rows: Callable[[int], None]) -> None:
+        self._lake = lake
+        self._refining = refining
+        self._on_rows = on_rows
+        self._known = StoredRows(lake).known(NOTHING, NOTHING_WRITTEN, lake.spark)
+        self._ids: list[Ids] = []
+        self._newest = 0  # latest date of receipt, in days since 1970
+        self._rows = 0
+        self.counts = {WITHDRAWN: 0, RETURNED: 0}
+
+    def unchanged(self, part: Path) -> pa.Array:
+        """Return the record ids of a staged part's rows that say nothing new.
+
+        Such a row reports nothing that isn't known of its complaint, or was refused before and still waits.
+        """
+        bronze = self._lake.spark.read.parquet(str(part)).transform(landed_from_files)
+        with held(bronze.transform(self._refining).withColumn("refined_at", F.current_timestamp())) as rows:
+            found = arrow(rows.transform(keys))  # bounded: a part's ids, hashes and broken rules; no text
+            is_known = self._known.unchanged(found)
+            records = found["record_id"].combine_chunks()
+            same = [records.filter(pa.array(is_known))]
+            is_refused = ~is_known & ~found["is_usable"].to_numpy()
+            if is_refused.any():
+                same.append(self._refused_before(rows))
+        self._ids.append(np.unique(found["complaint_id"].to_numpy()))
+        self._newest = max(self._newest, compute.max(found["received"]).as_py() or 0)
+        self._rows += found.num_rows
+        self._on_rows(self._rows)
+        return pa.concat_arrays(same)
+
+    def _refused_before(self, rows: DataFrame) -> pa.Array:
+        waiting = self._lake.read(QUARANTINE).where("replayed_at IS NULL").select("payload").distinct()
+        refused = rows.where("payload IS NOT NULL").join(waiting, "payload", "left_semi").select("record_id")
+        found: pa.Array = arrow(refused)["record_id"].combine_chunks()  # bounded: ids of a part's refused rows
+        return found.cast(pa.string())
+
+    def check(self) -> None:
+        """Reject a file that lacks too much of what silver has.
+
+        Raises:
+            ComplaintsError: more than `silver.most_withdrawn_share` of the complaints it should have are missing.
+        """
+        missing = self._missing().count()
+        share, most = missing / max(1, self._expected().count()), self._lake.settings.silver.most_withdrawn_share
+        if share > most:
+            msg = (
+                f"it has {self._rows:,} rows and lacks {missing:,} complaints that are here, {share:.1%} of those it "
+                f"should have; a full export may lack {most:.1%} (silver.most_withdrawn_share): load it without "
+                "--snapshot, or raise the setting"
+            )
+            raise ComplaintsError(msg)
+
+    def _expected(self) -> DataFrame:
+        """The complaints that a full export of its day has: received by then, and not generated."""
+        newest = F.date_from_unix_date(F.lit(self._newest))
+        received = self._lake.read(COMPLAINTS).where(F.col("date_received") <= newest).where("is_synthetic IS NULL")
+        gone = self._lake.read(WITHDRAWALS).transform(withdrawn).select("complaint_id")
+        return received.join(gone, "complaint_id", "left_anti")
+
+    def _missing(self) -> DataFrame:
+        known, _ = self._known.content
+        return self._expected().join(self._frame(np.setdiff1d(known, self._present())), "complaint_id", "left_semi")
+
+    def _present(self) -> Ids:
+        return np.unique(np.concatenate(self._ids)) if self._ids else np.zeros(0, np.int64)
+
+    def _frame(self, ids: Ids) -> DataFrame:
+        return self._lake.spark.createDataFrame(pa.table({"complaint_id": ids}).to_pandas(), "complaint_id bigint")
+
+    def record(self, sha256: str, file: str) -> None:
+        """Append which complaints went missing or came back; what is recorded already is not repeated."""
+        gone = self._lake.read(WITHDRAWALS).transform(withdrawn)
+        present = self._present()
+        known, _ = self._known.content
+        returned = gone.join(self._frame(np.intersect1d(known, present)), "complaint_id", "left_semi")
+        events = {WITHDRAWN: self._missing(), RETURNED: returned}
+        with held(changes(events, sha256, file)) as rows:
+            self.counts |= {row.change: row["count"] for row in rows.groupBy("change").count().collect()}  # bounded: 2
+            if any(self.counts.values()):
+                self._lake.append(rows, WITHDRAWALS, mark("load", sha256))
