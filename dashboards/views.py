@@ -19,6 +19,7 @@ SCHEMA = "serving"
 # Tables outside gold that views read, with the columns that they read; None for all. No payloads and no narratives.
 BESIDE_GOLD: Mapping[str, frozenset[str] | None] = {
     "silver.outcomes": None,
+    "silver.withdrawals": None,
     "silver.quarantine": frozenset({"ingested_at", "refined_at"}),
     "silver.expectations": None,
 }
