@@ -24,6 +24,13 @@ def test_a_measurement_is_stored_with_its_chart_and_its_table(path: Path, tmp_pa
     assert stored.with_suffix(".md").read_text(encoding="utf-8") == "| a |\n"
 
 
+def test_a_metric_that_json_does_not_have_is_stored_as_null(tmp_path: Path) -> None:
+    content = json.loads(next(path for path in MEASURED if path.stem == "drain").read_text(encoding="utf-8"))
+    figures = {**content["figures"], "rates": [float("nan"), float("inf")]}
+    stored = Bench("drain", figures, content["series"]).store(tmp_path)
+    assert json.loads(stored.read_text(encoding="utf-8"))["figures"]["rates"] == [None, None]
+
+
 def test_the_drain_rate_counts_scored_rows() -> None:
     assert drain_metrics(1_000, 900, 30.04) == {"backlog": 1_000, "drained_s": 30.0, "rows_per_minute": 1_798}
 
