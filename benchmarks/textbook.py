@@ -21,6 +21,7 @@ from benchmarks.bench import FOLDER, TICK_SECONDS, Bench, Watcher, generator_of,
 from bronze.land import landed_from_kafka
 from gold.decide import load_decisions
 from gold.decisions import decisions
+from gold.latency import since_kafka_ms
 from lakehouse.settings import Settings
 from lakehouse.setup.jars import spark_jars
 from lakehouse.setup.java import find_java
@@ -174,9 +175,8 @@ class _Textbook:
     def waited(self) -> DataFrame:
         """Milliseconds from a complaint's Kafka timestamp until the file with its decision was complete."""
         gold = self.spark.read.format("delta").load(self.path("gold"))
-        visible = F.col("_metadata.file_modification_time")
-        elapsed = F.unix_millis(visible) - F.unix_millis("kafka_timestamp")
-        return gold.select("kafka_timestamp", elapsed.alias("waited_ms"))
+        waited = F.expr(since_kafka_ms("_metadata.file_modification_time"))
+        return gold.select("kafka_timestamp", waited.alias("waited_ms"))
 
 
 def _measured(

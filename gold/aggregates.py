@@ -7,6 +7,7 @@ appended, so the cost depends only on the new decisions; every measure is combin
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from gold.latency import latency_ms
 from gold.tables import BY_DAY, BY_MINUTE
 from lakehouse.tables.declaration import Table
 
@@ -37,7 +38,7 @@ NEEDED = (  # columns of a decision
 def by_minute(decisions: DataFrame) -> DataFrame:
     """Compute the increments of gold.complaints_by_minute for these decisions."""
     arrived = F.coalesce("kafka_timestamp", "ingested_at")
-    latency = F.unix_millis("scored_at") - F.unix_millis("kafka_timestamp")
+    latency = F.expr(latency_ms())
     return (
         decisions.groupBy(F.date_trunc("minute", arrived).alias("minute"), *KEYS[BY_MINUTE][1:])
         .agg(

@@ -18,6 +18,6 @@ SELECT
     d.probability,
     d.scored_with,
     d.model_version,
-    (unix_millis(d.scored_at) - unix_millis(d.kafka_timestamp)) / 60000.0 AS minutes_in_queue,
+    latency_ms(d.scored_at, d.kafka_timestamp) / 1000.0 AS latency_s,
     CASE WHEN d.is_synthetic THEN 'synthetic' ELSE 'received' END AS origin
 FROM gold.decisions AS d

@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from bronze import tables as bronze
 from gold import tables as gold
+from gold.latency import since_kafka_ms
 from lakehouse.tables.declaration import Table
 from lakehouse.tables.lake import Lake
 from silver import tables as silver
@@ -127,9 +128,8 @@ def end_to_end(lake: Lake, span: Span, score_query: str, since: datetime) -> Wai
     Commit times come from the table's history; commits that upkeep has removed from it are left out.
     """
     commits = _commit_times(lake, score_query, span.began_at)
-    elapsed = F.unix_millis("visible_at") - F.unix_millis("kafka_timestamp")
     decisions = span.rows(lake, gold.DECISIONS).join(F.broadcast(commits), on="batch_id")
-    return waits(decisions.select("kafka_timestamp", elapsed.alias("waited_ms")), since)
+    return waits(decisions.select("kafka_timestamp", F.expr(since_kafka_ms("visible_at")).alias("waited_ms")), since)
 
 
 def waits(waited: DataFrame, since: datetime) -> Waits:
