@@ -37,6 +37,7 @@ MACROS = {
 # What several views derive in the same way: the SQL that a call with some columns stands for.
 DEFINITIONS: Mapping[str, Callable[..., str]] = {
     "latency_ms": latency_ms,
+    "origin": lambda is_synthetic: f"CASE WHEN {is_synthetic} THEN 'synthetic' ELSE 'received' END",
 }
 CALL = re.compile(rf"\b({'|'.join(DEFINITIONS)})\(([^()]*)\)")
 TYPES = {"string": "VARCHAR", "binary": "BLOB", "timestamp": "TIMESTAMPTZ"}

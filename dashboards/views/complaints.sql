@@ -19,5 +19,5 @@ SELECT
     d.scored_with,
     d.model_version,
     latency_ms(d.scored_at, d.kafka_timestamp) / 1000.0 AS latency_s,
-    CASE WHEN d.is_synthetic THEN 'synthetic' ELSE 'received' END AS origin
+    origin(d.is_synthetic) AS origin
 FROM gold.decisions AS d

@@ -23,6 +23,6 @@ SELECT
     d.model_name,
     d.model_version,
     latency_ms(d.scored_at, d.kafka_timestamp) / 1000.0 AS latency_s,
-    CASE WHEN d.is_synthetic THEN 'synthetic' ELSE 'received' END AS origin,
+    origin(d.is_synthetic) AS origin,
     d.scored_at > (SELECT max(l.scored_at) FROM gold.decisions AS l) - INTERVAL 1 HOUR AS in_latest_hour
 FROM gold.decisions AS d

@@ -14,6 +14,8 @@ def test_a_definition_is_called_by_several_views_and_replaced_by_its_sql(name: s
 
 def test_a_call_takes_the_columns_of_its_view() -> None:
     sql = {view.name: view.sql for view in views()}
+    origin = "CASE WHEN o.complaint_is_synthetic THEN 'synthetic' ELSE 'received' END AS origin"
+    assert origin in sql["serving.resolutions"]
     assert (
         "(unix_millis(d.scored_at) - unix_millis(d.kafka_timestamp)) / 1000.0 AS latency_s" in sql["serving.decisions"]
     )
