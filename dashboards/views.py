@@ -13,6 +13,7 @@ from typing import Any
 
 from gold.latency import latency_ms
 from lakehouse.settings import Settings
+from lakehouse.sql.duckdb_types import duckdb_type
 from lakehouse.sql.query import restrictions, select_all
 from lakehouse.tables.declaration import Table
 from lakehouse.tables.stores import table_path
@@ -40,7 +41,6 @@ DEFINITIONS: Mapping[str, Callable[..., str]] = {
     "origin": lambda is_synthetic: f"CASE WHEN {is_synthetic} THEN 'synthetic' ELSE 'received' END",
 }
 CALL = re.compile(rf"\b({'|'.join(DEFINITIONS)})\(([^()]*)\)")
-TYPES = {"string": "VARCHAR", "binary": "BLOB", "timestamp": "TIMESTAMPTZ"}
 
 
 @dataclass(frozen=True)
@@ -113,14 +113,3 @@ def described(settings: Settings, tables: Iterable[Table]) -> Mapping[str, Any]:
 def _empty(table: Table) -> str:
     columns = ", ".join(f'CAST(NULL AS {duckdb_type(column.type)}) AS "{column.name}"' for column in table.columns)
     return f"SELECT {columns} WHERE false"
-
-
-def duckdb_type(spark: str) -> str:
-    """A Spark SQL type in DuckDB's syntax: ``array<struct<a:int>>`` is ``STRUCT("a" int)[]``."""
-    spark = spark.strip()
-    if inner := re.fullmatch(r"array<(.*)>", spark):
-        return f"{duckdb_type(inner[1])}[]"
-    if inner := re.fullmatch(r"struct<(.*)>", spark):
-        fields = (field.split(":", 1) for field in re.split(r",(?![^<]*>)", inner[1]))
-        return "STRUCT(" + ", ".join(f'"{name.strip()}" {duckdb_type(type_)}' for name, type_ in fields) + ")"
-    return TYPES.get(spark, spark)

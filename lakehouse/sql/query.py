@@ -21,12 +21,12 @@ from lakehouse.errors import ComplaintsError
 from lakehouse.guard.sql_guard import Guard
 from lakehouse.guard.sql_limits import LimitError, stopped_after, too_long
 from lakehouse.settings import Settings
+from lakehouse.sql.duckdb_types import duckdb_type
 from lakehouse.tables.declaration import Table
 from lakehouse.tables.stores import table_path
 
 ROWS_AT_ONCE = 2_048  # DuckDB's own unit of work
 UNITS = {"m": "MiB", "g": "GiB"}
-TYPES = {"string": "VARCHAR", "timestamp": "TIMESTAMPTZ", "int": "INTEGER"}  # DuckDB's names, where they differ
 
 
 @dataclass(frozen=True)
@@ -240,14 +240,8 @@ def _select_present(connection: duckdb.DuckDBPyConnection, settings: Settings, t
 def declared_or_null(table: Table, columns: Sequence[str], described: Sequence[Sequence[Any]]) -> str:
     """The SELECT list of columns of a table; null for those that its description by DuckDB does not have."""
     present = {name for name, *_ in described}
-    types = {column.name: _duckdb_type(column.type) for column in table.columns}
+    types = {column.name: duckdb_type(column.type) for column in table.columns}
     return ", ".join(f'"{name}"' if name in present else f'NULL::{types[name]} AS "{name}"' for name in columns)
-
-
-def _duckdb_type(declared: str) -> str:
-    if declared.startswith("array<"):
-        return f"{_duckdb_type(declared[len('array<') : -1])}[]"
-    return TYPES.get(declared, declared)
 
 
 def _scan(settings: Settings, table: Table) -> str:
