@@ -22,6 +22,7 @@ from benchmarks.chart import chart
 from benchmarks.gold_rows import nothing_to_multiply
 from gold.tables import DECISIONS
 from lakehouse.errors import ComplaintsError
+from lakehouse.json_values import as_json
 from lakehouse.settings import Settings
 from lakehouse.spark.session import start_session
 from lakehouse.tables.lake import Lake
@@ -59,7 +60,7 @@ class Bench:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"bench-{self.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
         content = {"bench": self.name, "figures": self.figures, "series": self.series}
-        path.write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")
+        path.write_text(as_json(content, indent=1) + "\n", encoding="utf-8")
         chart(content, path.with_suffix(".png"))
         if self.table:
             path.with_suffix(".md").write_text(self.table, encoding="utf-8")

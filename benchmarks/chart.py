@@ -46,6 +46,8 @@ def _stream(figure: Figure, content: Mapping[str, Any]) -> None:
     times, memory, disk = figure.subplots(3, 1, sharex=True, height_ratios=(4, 1, 1))
     for query, color in COLORS.items():
         ours = [batch for batch in series["batches"] if batch["query"] == query]
+        if not ours:
+            continue  # the textbook pipeline has fewer queries
         at, took = minutes(batch["started_at"] for batch in ours), [batch["batch_ms"] for batch in ours]
         times.plot(at, took, ".", markersize=2, alpha=0.4, color=color)
         times.plot(*_medians(at, took), color=color, label=f"{query}, median per minute")

@@ -21,6 +21,7 @@ from benchmarks.bench import FOLDER, TICK_SECONDS, Bench, Watcher, generator_of,
 from bronze.land import landed_from_kafka
 from gold.decide import load_decisions
 from gold.decisions import decisions
+from gold.latency import since_kafka_ms
 from lakehouse.settings import Settings
 from lakehouse.setup.jars import spark_jars
 from lakehouse.setup.java import find_java
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from pyspark.sql.streaming.query import StreamingQuery
 
 TRIGGER = "2 seconds"
-LAYERS = {"ingest": "bronze", "refine": "silver", "score": "gold"}
+LAYERS = {"ingest": "bronze", "refine": "silver", "score": "gold"}  # the queries, each with the layer it writes
 DRAIN_SECONDS = 120.0  # that the queries get to finish after the last message
 
 
@@ -86,6 +87,7 @@ def _default_session(settings: Settings) -> SparkSession:
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
         "spark.sql.shuffle.partitions": str(settings.spark.cores),
@@ -174,9 +176,8 @@ class _Textbook:
     def waited(self) -> DataFrame:
         """Milliseconds from a complaint's Kafka timestamp until the file with its decision was complete."""
         gold = self.spark.read.format("delta").load(self.path("gold"))
-        visible = F.col("_metadata.file_modification_time")
-        elapsed = F.unix_millis(visible) - F.unix_millis("kafka_timestamp")
-        return gold.select("kafka_timestamp", elapsed.alias("waited_ms"))
+        waited = F.expr(since_kafka_ms("_metadata.file_modification_time"))
+        return gold.select("kafka_timestamp", waited.alias("waited_ms"))
 
 
 def _measured(
@@ -218,7 +219,7 @@ def _figures(
         "gold": found.complaints,
         "rate_per_minute": round(sent.rate_per_minute, 1),
         "end_to_end_ms": {name: round(value) for name, value in found.milliseconds.items()},
-        "queries": query_times(list(pipeline.batches.values()), since, until),
+        "queries": query_times(list(pipeline.batches.values()), since, until, LAYERS),
         "cpu_s_per_1000": round(pipeline.usage.cpu_seconds(since, until) / thousands, 2) if thousands > 0 else 0.0,
         "others_cores": round(pipeline.usage.others_cores(since), 2),
         "warm_up_s": warm_up,

@@ -12,9 +12,10 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table as Grid
 
-from complaints.cells import as_json, as_text
+from complaints.cells import as_text
 from complaints.records import record_lines
 from lakehouse.errors import ComplaintsError
+from lakehouse.json_values import as_json
 from lakehouse.logs import log_to_file
 from lakehouse.privacy import restrict_to_owner
 from lakehouse.settings import Settings, load_settings, refuse_outside_workspace

@@ -1,11 +1,9 @@
-"""Values as people read them in a terminal, and as JSON."""
+"""Values as people read them in a terminal."""
 
-import base64
-import json
 import math
-from collections.abc import Iterable, Mapping
-from decimal import Decimal
-from typing import Any
+from collections.abc import Mapping
+
+from lakehouse.json_values import as_json
 
 WHOLE = 1000  # from here on, a number is shown without decimals
 _KEPT = "\n\t"  # control characters that lay out text
@@ -39,26 +37,3 @@ def short_number(value: float | None) -> str:
     if value is None or math.isnan(value):
         return ""
     return f"{value:,.0f}" if abs(value) >= WHOLE else f"{value:.3g}"
-
-
-def as_json(value: object, *, indent: int | None = None) -> str:
-    """Return a value as JSON: NaN and infinities, which JSON does not have, are null, and bytes are Base64."""
-    return json.dumps(_for_json(value), default=str, ensure_ascii=False, allow_nan=False, indent=indent)
-
-
-def _for_json(value: object) -> Any:  # noqa: ANN401 - whatever json.dumps accepts
-    match value:
-        case float() | Decimal():
-            return float(value) if math.isfinite(value) else None
-        case bytes() | bytearray():
-            return base64.b64encode(value).decode("ascii")
-        case Mapping():
-            return {_key(key): _for_json(below) for key, below in value.items()}
-        case Iterable() if not isinstance(value, str):
-            return [_for_json(below) for below in value]
-        case _:
-            return value
-
-
-def _key(key: object) -> str | int | float | bool | None:
-    return key if isinstance(key, str | int | float | bool | None) else str(key)

@@ -8,8 +8,8 @@ from itertools import islice
 import click
 
 from complaints import Invocation, json_option, print_grid, print_records
-from complaints.cells import as_json as to_json
 from complaints.tables import print_tables
+from lakehouse.json_values import as_json as to_json
 
 MAX_ROWS = 100
 # DuckDB would list the tables of its own schema, which has none.

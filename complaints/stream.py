@@ -18,8 +18,8 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from complaints import Function, Invocation, json_option, print_json, terminal
-from complaints.cells import as_json
 from complaints.load import SAMPLES
+from lakehouse.json_values import as_json
 
 if TYPE_CHECKING:
     from lakehouse.settings import Settings

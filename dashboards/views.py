@@ -1,16 +1,20 @@
 """What Superset reads: the gold tables, outcomes, and views over them that name and derive what charts show.
 
-The views in `views/*.sql` are Spark SQL, so that a SQL warehouse runs them unchanged; DuckDB runs them with the macros
-defined here. Superset's server builds its DuckDB file from what `described` returns.
+The views in `views/*.sql` are Spark SQL, in which a call of one of `DEFINITIONS` stands for its SQL. A SQL warehouse
+runs what `views` returns unchanged; DuckDB runs it with the macros defined here. Superset's server builds its DuckDB
+file from what `described` returns.
 """
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gold.latency import latency_ms
 from lakehouse.settings import Settings
-from lakehouse.sql.query import duckdb_type, restrictions, select_all
+from lakehouse.sql.duckdb_types import duckdb_type
+from lakehouse.sql.query import restrictions, select_all
 from lakehouse.tables.declaration import Table
 from lakehouse.tables.stores import table_path
 
@@ -32,6 +36,12 @@ MACROS = {
     "try_element_at(l, i)": "list_extract(l, i)",
     "percentile(x, p)": "quantile_cont(x, p)",
 }
+# What several views derive in the same way: the SQL that a call with some columns stands for.
+DEFINITIONS: Mapping[str, Callable[..., str]] = {
+    "latency_ms": latency_ms,
+    "origin": lambda is_synthetic: f"CASE WHEN {is_synthetic} THEN 'synthetic' ELSE 'received' END",
+}
+CALL = re.compile(rf"\b({'|'.join(DEFINITIONS)})\(([^()]*)\)")
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,7 @@ class View:
 
 
 def views() -> tuple[View, ...]:
-    """Every view of `views/*.sql`, by name."""
+    """Every view of `views/*.sql`, by name, with the SQL of `DEFINITIONS` in it."""
     return tuple(_read(path) for path in sorted(FOLDER.glob("*.sql")))
 
 
@@ -52,7 +62,11 @@ def _read(path: Path) -> View:
     lines = path.read_text(encoding="utf-8").strip().splitlines()
     comment = [line.removeprefix("--").strip() for line in lines if line.startswith("--")]
     sql = "\n".join(line for line in lines if not line.startswith("--"))
-    return View(f"{SCHEMA}.{path.stem}", " ".join(comment), sql)
+    return View(f"{SCHEMA}.{path.stem}", " ".join(comment), CALL.sub(_defined, sql))
+
+
+def _defined(call: re.Match[str]) -> str:
+    return DEFINITIONS[call[1]](*re.split(r",\s*", call[2]))
 
 
 def served(tables: Iterable[Table]) -> list[Table]:

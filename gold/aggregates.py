@@ -8,6 +8,7 @@ replaces another takes that one out of the sums, so each complaint is counted on
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from gold.latency import latency_ms
 from gold.tables import BY_DAY, BY_MINUTE, REPLACED
 from lakehouse.tables.declaration import Table
 
@@ -40,7 +41,7 @@ SIGN = "_sign"  # 1 for a decision, -1 for one that was replaced
 def by_minute(decisions: DataFrame) -> DataFrame:
     """Compute the increments of gold.complaints_by_minute for these decisions."""
     arrived = F.coalesce("kafka_timestamp", "ingested_at")
-    latency = F.unix_millis("scored_at") - F.unix_millis("kafka_timestamp")
+    latency = F.expr(latency_ms())
     is_new = F.col(SIGN) > 0
     return (
         decisions.transform(_with_replaced)

@@ -6,7 +6,6 @@ The context of an event (its query, its batch) is set around the work, as in Jav
 that logs does not need to know it.
 """
 
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TextIO
 
+from lakehouse.json_values import as_json
 from lakehouse.settings import Settings
 
 PACKAGES = (
@@ -56,7 +56,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             event["error"] = self.formatException(record.exc_info)
-        return json.dumps(event, default=str, ensure_ascii=False)
+        return as_json(event)
 
 
 def notifier(settings: Settings, stream: TextIO, say: Callable[[str], None]) -> Callable[[str], None]:

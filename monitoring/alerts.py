@@ -1,6 +1,5 @@
 """Alert rules as code (`conf/alerts.yaml`): evaluated on the tables and Kafka, returned or sent to a webhook."""
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from lakehouse.errors import ComplaintsError
+from lakehouse.json_values import as_json
 from lakehouse.rules.files import Rule, read_rules
 from lakehouse.settings import CONF
 from lakehouse.web import PostError, post
@@ -122,7 +122,7 @@ def send(alerts: Iterable[Alert], webhook: str) -> None:
     """
     alerts = list(alerts)
     text = "\n".join(str(alert) for alert in alerts)
-    body = json.dumps({"text": text, "alerts": [asdict(alert) for alert in alerts]}).encode()
+    body = as_json({"text": text, "alerts": [asdict(alert) for alert in alerts]}).encode()
     try:
         post(webhook, body, {"Content-Type": "application/json"}, seconds=WEBHOOK_SECONDS)
     except PostError as error:

@@ -6,6 +6,7 @@ Needs no Spark and never waits for the stream.
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from gold.latency import latency_ms
 from lakehouse.settings import Settings
 from lakehouse.sql.query import Result
 from monitoring.lake_sql import lake_query
@@ -35,14 +36,14 @@ THROUGHPUT = View(
     "SELECT max(started_at) FROM gold.stream_health",
 )
 LATENCY = View(
-    """
+    f"""
     SELECT date_trunc('minute', kafka_timestamp) AS minute, count(*) AS decisions,
            quantile_disc(waited, 0.5) AS p50_ms, quantile_disc(waited, 0.95) AS p95_ms,
            quantile_disc(waited, 0.99) AS p99_ms, max(waited) AS max_ms
-    FROM (SELECT kafka_timestamp, date_diff('millisecond', kafka_timestamp, scored_at) AS waited
+    FROM (SELECT kafka_timestamp, {latency_ms(millis="epoch_ms")} AS waited
           FROM gold.decisions WHERE kafka_timestamp BETWEEN $since AND $until)
     GROUP BY minute ORDER BY minute
-    """,
+    """,  # noqa: S608 - constants
     "SELECT max(kafka_timestamp) FROM gold.decisions",
 )
 DECIDED = "SELECT max(scored_at) FROM gold.decisions"

@@ -4,7 +4,7 @@ Reads refined rows and verdicts on those that repeat a complaint (`silver.known_
 which new information a row brings; may add a reason. Grain: one bronze row.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
 import pandas as pd
@@ -28,11 +28,14 @@ ROWS_OF = {
     OUTCOME_REPORTS: "brings_outcome",
 }
 PLACES: dict[Destination, Table] = {"complaints": COMPLAINTS, "duplicates": DUPLICATES, "quarantine": QUARANTINE}
-# The fields of `silver.known_complaints.Verdict`.
-VERDICT = (
-    "record_id string, destination string, is_placed boolean, kind string, changed int, version int, "
-    "is_complete boolean, brings_revision boolean, brings_narrative boolean, brings_outcome boolean, received int"
-)
+_SQL_TYPES: Mapping[object, str] = {
+    str: "string",
+    str | None: "string",
+    Destination: "string",
+    bool: "boolean",
+    int: "int",
+}
+VERDICT = ", ".join(f"{each.name} {_SQL_TYPES[each.type]}" for each in fields(Verdict))
 
 
 def routed(rows: DataFrame, verdicts: DataFrame) -> DataFrame:
@@ -40,8 +43,8 @@ def routed(rows: DataFrame, verdicts: DataFrame) -> DataFrame:
 
     Args:
         rows: refined rows.
-        verdicts: rows of `VERDICT`: where a row goes that repeats a complaint, or where it is already. A row without
-            one is new: usable, refused, or a narrative whose complaint is unknown.
+        verdicts: rows with the fields of `Verdict`: where a row goes that repeats a complaint, or where it is already.
+            A row without one is new: usable, refused, or a narrative whose complaint is unknown.
 
     Returns:
         The rows with `destination` (complaints, duplicates, quarantine) and `is_placed` (it is there already); for
@@ -84,7 +87,7 @@ def _changed_fields(bits: Column) -> Column:
 
 
 def verdict_frame(spark: SparkSession, verdicts: Sequence[Verdict]) -> DataFrame:
-    """Return verdicts as rows of `VERDICT`."""
+    """Return verdicts as rows with the fields of `Verdict`."""
     columns = {each.name: [getattr(verdict, each.name) for verdict in verdicts] for each in fields(Verdict)}
     return spark.createDataFrame(pd.DataFrame(columns), VERDICT)
 

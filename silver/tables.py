@@ -33,6 +33,12 @@ FEATURES = (
     Column("questions", "int", "Question marks in the narrative."),
 )
 
+PLACE = (
+    Column("file", "string", "The file it came in; null from Kafka."),
+    Column("partition", "int", "Kafka partition."),
+    Column("offset", "bigint", "Kafka offset, or place in the file."),
+)
+
 INTAKE_COLUMNS = tuple(Column(f.name, f.type, f.meaning, nullable=f.name != "complaint_id") for f in INTAKE)
 
 COMPLAINTS = Table(
@@ -142,12 +148,7 @@ OUTCOME_REPORTS = Table(
     name="silver.outcome_reports",
     grain="one row of bronze that reported an outcome that was new or had changed",
     comment="What was reported about outcomes, as it arrived. The merge query brings it together in silver.outcomes.",
-    columns=(
-        *OUTCOMES.columns,
-        Column("file", "string", "The file it came in; null from Kafka."),
-        Column("partition", "int", "Kafka partition."),
-        Column("offset", "bigint", "Kafka offset, or place in the file."),
-    ),
+    columns=(*OUTCOMES.columns, *PLACE),
     cluster_by=("complaint_id",),
     properties={"delta.appendOnly": "true", STATISTICS: "complaint_id,observed_at"},
 )

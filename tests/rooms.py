@@ -52,7 +52,7 @@ KNOWS: dict[str, set[str]] = {
     },
     "stewardship": {*_LAKEHOUSE, "lakehouse/rules", *_LAYERS, *_MODEL, *_STREAM},
     "stewardship/verification": {*_LAKEHOUSE, *_LAYERS, "streaming/kafka", "streaming/queries"},
-    "dashboards": {"lakehouse", "lakehouse/rules", "lakehouse/setup", "lakehouse/sql", "lakehouse/tables"},
+    "dashboards": {"gold", "lakehouse", "lakehouse/rules", "lakehouse/setup", "lakehouse/sql", "lakehouse/tables"},
     "dashboards/server": set(),  # runs in Superset's own environment
     "deployment": {"lakehouse"},
     "benchmarks": {

@@ -21,8 +21,8 @@ SELECT
     w.change IS NOT NULL AND w.change = 'withdrawn' AS is_withdrawn,
     CASE WHEN w.change = 'withdrawn' THEN CAST(w.observed_at AS DATE) END AS withdrawn_on,
     d.model_version,
-    (unix_millis(d.scored_at) - unix_millis(d.kafka_timestamp)) / 60000.0 AS minutes_in_queue,
-    CASE WHEN d.is_synthetic THEN 'synthetic' ELSE 'received' END AS origin
+    latency_ms(d.scored_at, d.kafka_timestamp) / 1000.0 AS latency_s,
+    origin(d.is_synthetic) AS origin
 FROM gold.current_decisions AS d
 LEFT JOIN (
     SELECT e.complaint_id, max_by(e.change, e.observed_at) AS change, max(e.observed_at) AS observed_at

@@ -24,8 +24,7 @@ SELECT
     coalesce(d.version, 1) AS intake_version,
     d.model_name,
     d.model_version,
-    (unix_millis(d.scored_at) - unix_millis(d.kafka_timestamp)) / 1000.0 AS latency_s,
-    (unix_millis(d.scored_at) - unix_millis(d.kafka_timestamp)) / 60000.0 AS minutes_in_queue,
-    CASE WHEN d.is_synthetic THEN 'synthetic' ELSE 'received' END AS origin,
+    latency_ms(d.scored_at, d.kafka_timestamp) / 1000.0 AS latency_s,
+    origin(d.is_synthetic) AS origin,
     d.scored_at > (SELECT max(l.scored_at) FROM gold.decisions AS l) - INTERVAL 1 HOUR AS in_latest_hour
 FROM gold.decisions AS d

@@ -14,7 +14,7 @@ counted AS (
         m.probability_sum,
         m.latency_ms_sum,
         m.latency_ms_max,
-        CASE WHEN m.is_synthetic THEN 'synthetic' ELSE 'received' END AS origin
+        origin(m.is_synthetic) AS origin
     FROM summarised AS m
     UNION ALL
     SELECT
@@ -27,9 +27,9 @@ counted AS (
         CASE WHEN d.urgency = 'high' THEN 1 ELSE 0 END,
         CASE WHEN d.scored_with = 'structure' THEN 1 ELSE 0 END,
         d.probability,
-        coalesce((unix_millis(d.scored_at) - unix_millis(d.kafka_timestamp)) * 1e0, 0e0),
-        coalesce((unix_millis(d.scored_at) - unix_millis(d.kafka_timestamp)) * 1e0, 0e0),
-        CASE WHEN d.is_synthetic THEN 'synthetic' ELSE 'received' END
+        coalesce(latency_ms(d.scored_at, d.kafka_timestamp) * 1e0, 0e0),
+        coalesce(latency_ms(d.scored_at, d.kafka_timestamp) * 1e0, 0e0),
+        origin(d.is_synthetic)
     FROM gold.decisions AS d
     WHERE d.batch_id > (SELECT coalesce(max(s.scored_batch), -1) FROM summarised AS s)
 )

@@ -15,5 +15,5 @@ SELECT
     o.is_monetary_relief,
     o.processing_days AS resolution_days,
     o.successful_resolution,
-    CASE WHEN o.complaint_is_synthetic THEN 'synthetic' ELSE 'received' END AS origin
+    origin(o.complaint_is_synthetic) AS origin
 FROM silver.outcomes AS o

@@ -7,7 +7,6 @@ Works while a stream runs. On Databricks the tables are queried through a SQL wa
 
 import importlib.resources
 import os
-import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -22,17 +21,12 @@ from lakehouse.errors import ComplaintsError
 from lakehouse.guard.sql_guard import Guard
 from lakehouse.guard.sql_limits import LimitError, stopped_after, too_long
 from lakehouse.settings import Settings
+from lakehouse.sql.duckdb_types import duckdb_type
 from lakehouse.tables.declaration import Table
 from lakehouse.tables.stores import table_path
 
 ROWS_AT_ONCE = 2_048  # DuckDB's own unit of work
 UNITS = {"m": "MiB", "g": "GiB"}
-TYPES = {
-    "string": "VARCHAR",
-    "binary": "BLOB",
-    "timestamp": "TIMESTAMPTZ",
-    "int": "INTEGER",
-}  # DuckDB's names, where they differ
 
 
 @dataclass(frozen=True)
@@ -252,17 +246,6 @@ def declared_or_null(table: Table, columns: Sequence[str], described: Sequence[S
     present = {name for name, *_ in described}
     types = {column.name: duckdb_type(column.type) for column in table.columns}
     return ", ".join(f'"{name}"' if name in present else f'NULL::{types[name]} AS "{name}"' for name in columns)
-
-
-def duckdb_type(spark: str) -> str:
-    """A Spark SQL type in DuckDB's syntax: ``array<struct<a:int>>`` is ``STRUCT("a" int)[]``."""
-    spark = spark.strip()
-    if inner := re.fullmatch(r"array<(.*)>", spark):
-        return f"{duckdb_type(inner[1])}[]"
-    if inner := re.fullmatch(r"struct<(.*)>", spark):
-        fields = (field.split(":", 1) for field in re.split(r",(?![^<]*>)", inner[1]))
-        return "STRUCT(" + ", ".join(f'"{name.strip()}" {duckdb_type(type_)}' for name, type_ in fields) + ")"
-    return TYPES.get(spark, spark)
 
 
 def _scan(settings: Settings, table: Table) -> str:

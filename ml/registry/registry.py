@@ -1,6 +1,7 @@
 """The MLflow registry: log a trained pipeline, move the `champion` alias, check and load a version."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from lakehouse.errors import ComplaintsError
 from ml.registry.artifact import REMEDY, digests, reason, refuse_unfit
 from ml.registry.provenance import code_version
 from ml.registry.relocation import location
+from ml.registry.spark_path import spark_path
 from ml.registry.versions import CHALLENGER, CHAMPION, VersionReader
 from ml.scoring.scoring import Model
 
@@ -175,11 +177,16 @@ class Registry(VersionReader):
         """
         self.check(version)
         try:
-            fitted = mlflow.spark.load_model(f"models:/{self.name}/{version}", dfs_tmpdir=self._dfs_tmp)
+            with self._source(version) as source:
+                fitted = mlflow.spark.load_model(source, dfs_tmpdir=self._dfs_tmp)
         except Exception as error:
             msg = f"{self._label(version)} can't be loaded ({reason(error)}): {REMEDY}."
             raise ComplaintsError(msg) from error
         return Model(self.name, version, fitted)
+
+    def _source(self, version: str) -> AbstractContextManager[str]:
+        """Return from where Spark loads a version."""
+        return spark_path(self._files(version)) if self._has_file else nullcontext(f"models:/{self.name}/{version}")
 
     def attach(self, version: str, folder: Path, name: str) -> None:
         """Store a folder's files as artifacts of the run that produced a version."""

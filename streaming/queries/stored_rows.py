@@ -22,7 +22,7 @@ from lakehouse.tables.lake import Lake
 from silver.keys import complaint_keys, narrative_keys, report_keys, revision_keys
 from silver.known_complaints import KnownComplaints, Written
 from silver.routing import PLACES
-from silver.tables import COMPLAINTS, NARRATIVES, OUTCOME_REPORTS, OUTCOMES, REVISIONS
+from silver.tables import COMPLAINTS, NARRATIVES, OUTCOME_REPORTS, OUTCOMES, PLACE, REVISIONS
 from streaming.queries import known_snapshot
 from streaming.queries.known_snapshot import GROWTH, LEAST_COMPLAINTS, Snapshot
 
@@ -137,7 +137,7 @@ class StoredRows:
     def _reports(self, table: Table, own: DataFrame, spark: SparkSession, since: int | None = None) -> pa.Table:
         rows = self._others(table, own, spark, since)
         if table is OUTCOMES:
-            rows = rows.withColumns({name: F.lit(None).cast(type_) for name, type_ in _PLACE.items()})
+            rows = rows.withColumns({column.name: F.lit(None).cast(column.type) for column in PLACE})
         return arrow(report_keys(rows))
 
     def _others(self, table: Table, own: DataFrame, spark: SparkSession, since: int | None) -> DataFrame:
@@ -153,9 +153,6 @@ class StoredRows:
             rows = {table.name: self._rows[table.name] for table in READ}
             known_snapshot.save(self._lake.settings, Snapshot(known, micros, rows))
             self._saved = len(known)
-
-
-_PLACE = {"file": "string", "partition": "int", "offset": "bigint"}
 
 
 def _own(found: pa.Table, spark: SparkSession) -> DataFrame:

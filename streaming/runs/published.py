@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from gold.latency import since_kafka_ms
 from streaming.runs.report import Span
 
 _NEEDED = "record_id string, kafka_timestamp timestamp"
@@ -48,5 +49,5 @@ def published(spark: SparkSession, kafka: Mapping[str, str], stretch: Stretch, s
     decision = F.from_json(F.col("value").cast("string"), _NEEDED)
     decided = messages.select(decision.alias("decision"), F.col("timestamp").alias("published_at"))
     ours = decided.select("decision.*", "published_at").where(span.holds())
-    waited = F.unix_millis(F.min("published_at")) - F.unix_millis("kafka_timestamp")
+    waited = F.expr(since_kafka_ms("min(published_at)"))
     return ours.groupBy("record_id", "kafka_timestamp").agg(waited.alias("waited_ms"))

@@ -1,6 +1,6 @@
 """The report of a run: row counts by layer, and latencies."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from bronze import tables as bronze
 from gold import tables as gold
+from gold.latency import since_kafka_ms
 from lakehouse.tables.declaration import Table
 from lakehouse.tables.lake import Lake
 from silver import tables as silver
@@ -86,13 +87,15 @@ def counts(lake: Lake, span: Span) -> Counts:
     return Counts(**distinct, doubled=doubled)
 
 
-def query_times(batches: Sequence[BatchHealth], since: datetime, until: datetime) -> dict[str, dict[str, Any]]:
-    """Return, by query, count, mean rows and duration percentiles of the batches started in a period.
+def query_times(
+    batches: Sequence[BatchHealth], since: datetime, until: datetime, queries: Iterable[str] = QUERIES
+) -> dict[str, dict[str, Any]]:
+    """Return, for each of these queries, count, mean rows and duration percentiles of its batches started in a period.
 
     `parts_ms` holds the median of each part of a batch.
     """
     times: dict[str, dict[str, Any]] = {}
-    for query in QUERIES:
+    for query in queries:
         ours = [batch for batch in batches if batch.query == query and since <= batch.started_at <= until]
         times[query] = {
             "batches": len(ours),
@@ -131,9 +134,8 @@ def end_to_end(lake: Lake, span: Span, score_query: str, since: datetime) -> Wai
     Commit times come from the table's history; commits that upkeep has removed from it are left out.
     """
     commits = _commit_times(lake, score_query, span.began_at)
-    elapsed = F.unix_millis("visible_at") - F.unix_millis("kafka_timestamp")
     decisions = span.rows(lake, gold.DECISIONS).join(F.broadcast(commits), on="batch_id")
-    return waits(decisions.select("kafka_timestamp", elapsed.alias("waited_ms")), since)
+    return waits(decisions.select("kafka_timestamp", F.expr(since_kafka_ms("visible_at")).alias("waited_ms")), since)
 
 
 def waits(waited: DataFrame, since: datetime) -> Waits:

@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from benchmarks.bench import Bench, batch_metrics, drain_metrics, growth_metrics
+from benchmarks.chart import _stream
 
 MEASURED = sorted((Path(__file__).resolve().parent.parent / "measured").glob("*.json"))
 
@@ -22,6 +24,24 @@ def test_a_measurement_is_stored_with_its_chart_and_its_table(path: Path, tmp_pa
     assert json.loads(stored.read_text(encoding="utf-8")) == content
     assert stored.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     assert stored.with_suffix(".md").read_text(encoding="utf-8") == "| a |\n"
+
+
+def test_the_chart_names_only_the_queries_that_ran() -> None:
+    content = json.loads(next(path for path in MEASURED if path.stem == "stream").read_text(encoding="utf-8"))
+    batches = [batch for batch in content["series"]["batches"] if batch["query"] in ("ingest", "score")]
+    figure = Figure()
+    _stream(figure, {**content, "series": {**content["series"], "batches": batches}})
+    legend = figure.axes[0].get_legend()
+    assert legend
+    named = {text.get_text().partition(",")[0] for text in legend.get_texts()}
+    assert named == {"ingest", "score", "warm-up"}
+
+
+def test_a_metric_that_json_does_not_have_is_stored_as_null(tmp_path: Path) -> None:
+    content = json.loads(next(path for path in MEASURED if path.stem == "drain").read_text(encoding="utf-8"))
+    figures = {**content["figures"], "rates": [float("nan"), float("inf")]}
+    stored = Bench("drain", figures, content["series"]).store(tmp_path)
+    assert json.loads(stored.read_text(encoding="utf-8"))["figures"]["rates"] == [None, None]
 
 
 def test_the_drain_rate_counts_scored_rows() -> None:

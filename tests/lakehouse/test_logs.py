@@ -60,6 +60,15 @@ def test_each_json_event_has_its_context(settings: Settings) -> None:
 
 
 @pytest.mark.usefixtures("_restored_logging")
+def test_a_json_event_has_null_for_a_number_that_json_does_not_have(settings: Settings) -> None:
+    output = io.StringIO()
+    with about(rate=float("nan"), eta=float("inf")):
+        notifier(with_json(settings), output, print)("Streaming.")
+    (event,) = lines(output)
+    assert (event["rate"], event["eta"]) == (None, None)
+
+
+@pytest.mark.usefixtures("_restored_logging")
 def test_a_json_error_has_its_traceback_in_one_line(settings: Settings) -> None:
     output = io.StringIO()
     notifier(with_json(settings), output, print)

@@ -239,6 +239,16 @@ def test_a_webhook_receives_text_and_data(webhook: tuple[str, list[Any]]) -> Non
     assert message["alerts"][0]["value"] == 30_000
 
 
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_a_webhook_receives_null_for_a_value_that_json_does_not_have(
+    webhook: tuple[str, list[Any]], value: float
+) -> None:
+    url, received = webhook
+    send([Alert("lag", value, 20_000, fires=True, says="Keep up.")], url)
+    (message,) = received
+    assert message["alerts"][0]["value"] is None
+
+
 def test_an_unreachable_webhook_is_reported() -> None:
     with pytest.raises(ComplaintsError, match="COMPLAINTS_ALERTS__WEBHOOK"):
         send([Alert("lag", 1, 0, fires=True, says="x")], "http://127.0.0.1:9/hook")

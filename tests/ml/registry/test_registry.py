@@ -11,7 +11,7 @@ from ml.registry.provenance import signature
 from ml.registry.registry import Registry
 from ml.scoring.scoring import scored
 from silver.tables import COMPLAINTS
-from tests.conftest import Trained
+from tests.conftest import Trained, copied
 
 
 def test_a_registered_champion_returns_identical_probabilities(trained: Trained, lake: Lake) -> None:
@@ -54,3 +54,11 @@ def test_the_registry_is_the_lakes_own_whatever_was_set_before(
     registry.log(trained.model.fitted, parameters={}, metrics={}, signature=signature(trained.lake.read(COMPLAINTS)))
     assert [version.number for version in registry.versions()] == ["1"]
     assert not (tmp_path / "elsewhere.db").exists()
+
+
+@pytest.mark.parametrize("name", ["my lake", "lake,2026", "lake [100%]"])
+def test_a_model_is_stored_and_loaded_in_a_folder_with_any_name(trained: Trained, tmp_path: Path, name: str) -> None:
+    registry = Registry(copied(trained.lake.settings, tmp_path / name))
+    complaints = trained.lake.read(COMPLAINTS)
+    stored = registry.log(registry.champion().fitted, parameters={}, metrics={}, signature=signature(complaints))
+    assert complaints.limit(3).transform(scored(registry.load(stored))).count() == 3

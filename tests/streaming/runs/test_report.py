@@ -29,6 +29,7 @@ def test_percentiles_cover_the_batches_between_the_warm_up_and_the_last_message(
     assert metrics(times["score"]) == {"batches": 100, "p50_ms": 51, "p95_ms": 96, "p99_ms": 100, "max_ms": 100}
     assert metrics(times["ingest"]) == {"batches": 1, "p50_ms": 40, "p95_ms": 40, "p99_ms": 40, "max_ms": 40}
     assert metrics(times["refine"]) == {"batches": 0, "p50_ms": 0, "p95_ms": 0, "p99_ms": 0, "max_ms": 0}
+    assert list(query_times(batches, later, end, ("score",))) == ["score"]
     assert times["score"]["rows_per_batch"] == 10
     assert times["score"]["parts_ms"] == {"offsets": 1, "planning": 2, "execution": 3, "commit": 4}
 
