@@ -14,6 +14,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 
+from bronze import tables as bronze
 from bronze.land import DIGEST_SHOWN, FROM_FILE
 from bronze.load import Comparison, LandedFile, files_of, land_file, skipped_in
 from lakehouse.errors import ComplaintsError
@@ -27,6 +28,7 @@ from silver.withdrawals import RETURNED, WITHDRAWN
 from streaming.batch.arrivals import Arrivals
 from streaming.batch.full_export import FullExport
 from streaming.batch.processing_owner import streams
+from streaming.queries.checkpoints import running_progress
 from streaming.queries.definitions import Queries, Trigger
 from streaming.queries.supervisor import failure
 from streaming.tables import TABLES
@@ -166,7 +168,8 @@ def _load(
         lake = open_lake(lock, settings)
         on_progress("creating tables", 0, None)
         lake.create(TABLES)
-        if is_compared and not streams(settings):  # with silver, which must have all of bronze
+        # It is compared with silver, which must have all of bronze.
+        if is_compared and not streams(settings) and not _is_refined(lake):
             refine(lake, lambda done: on_progress("refining", done, None))
         since = lake.spark.sql("SELECT current_timestamp()").first()[0]  # type: ignore[index]
         landed = land(lake)
@@ -230,6 +233,15 @@ def refine(lake: Lake, on_rows: Callable[[int], None]) -> None:
     queries, done = Queries(lake), Trigger(until_done=True)
     follow(queries.refine(done), on_rows)
     follow(queries.merge(done), lambda _: None)
+
+
+def _is_refined(lake: Lake) -> bool:
+    """Whether the refine query's checkpoint says that it has read all of bronze; False where that isn't known."""
+    if not lake.settings.platform.tables_are_files:
+        return False
+    read = running_progress(lake.settings, "refine").read
+    next_version = lake.version(bronze.COMPLAINTS) + 1
+    return read is not None and not read["isStartingVersion"] and int(read["reservoirVersion"]) >= next_version
 
 
 def follow(query: StreamingQuery, on_rows: Callable[[int], None]) -> None:
