@@ -58,14 +58,12 @@ class FullExport:
         Such a row reports nothing that isn't known of its complaint, or was refused before and still waits.
         """
         bronze = self._lake.spark.read.parquet(str(part)).transform(landed_from_files)
-        with held(bronze.transform(self._refining).withColumn("refined_at", F.current_timestamp())) as rows:
-            found = arrow(rows.transform(keys))  # bounded: a part's ids, hashes and broken rules; no text
-            is_known = self._known.unchanged(found)
-            records = found["record_id"].combine_chunks()
-            same = [records.filter(pa.array(is_known))]
-            is_refused = ~is_known & ~found["is_usable"].to_numpy()
-            if is_refused.any():
-                same.append(self._refused_before(rows))
+        rows = bronze.transform(self._refining)  # not held: what isn't compared, such as features, isn't computed
+        found = arrow(rows.transform(keys))  # bounded: a part's ids, hashes and broken rules; no text
+        is_known = self._known.unchanged(found)
+        same = [found["record_id"].combine_chunks().filter(pa.array(is_known))]
+        if (~is_known & ~found["is_usable"].to_numpy()).any():
+            same.append(self._refused_before(rows))
         self._ids.append(np.unique(found["complaint_id"].to_numpy()))
         self._newest = max(self._newest, compute.max(found["received"]).as_py() or 0)
         self._rows += found.num_rows
