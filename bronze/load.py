@@ -16,11 +16,10 @@ import pyarrow.parquet as pq
 from pyarrow import compute
 from pyspark.sql import functions as F
 
-from bronze.files import SUFFIXES, digest, is_system_file, open_members
+from bronze.files import SUFFIXES, Member, digest, is_system_file, open_members
 from bronze.land import DIGEST_SHOWN, landed_from_files
 from bronze.tables import COMPLAINTS, FILES
 from lakehouse.errors import ComplaintsError
-from lakehouse.spark.arrow import arrow
 from lakehouse.tables.commits import mark
 from lakehouse.tables.lake import STAGING, Lake
 
@@ -158,13 +157,7 @@ def land_file(
         return LandedFile(path, sha256, int(known.rows), is_known=True)
     staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=lake.settings.folder))
     try:
-        records = (
-            {"number": r.number, "line": r.line, "payload": r.payload, "payload_bytes": r.payload_bytes,
-             "source": r.source, "file": member.name, "sha256": sha256}
-            for member in members
-            for r in member.records()
-        )  # fmt: skip
-        rows = _stage(records, staging, on_rows)
+        rows = _stage(_records(members, sha256), staging, on_rows)
         if state_of(path) != state:
             msg = f"{path.name} was changed while it was read, so nothing of it was landed: load it once complete."
             raise ComplaintsError(msg)
@@ -181,6 +174,13 @@ def land_file(
     file = LandedFile(path, sha256, rows, is_known=False, unknown_columns=names, warnings=tuple(warnings))
     _record_load(lake, replace(file, unchanged=left_out))
     return file if left_out is None else replace(file, unchanged=left_out + len(landed))
+
+
+def _records(members: Iterable[Member], sha256: str) -> Iterator[Mapping[str, Any]]:
+    for member in members:
+        for r in member.records():
+            place = {"source": r.source, "file": member.name, "sha256": sha256}
+            yield {"number": r.number, "line": r.line, "payload": r.payload, "payload_bytes": r.payload_bytes} | place
 
 
 def _stage(records: Iterator[Mapping[str, Any]], folder: Path, on_rows: Callable[[int], None]) -> int:
@@ -232,7 +232,7 @@ def _landed(lake: Lake, sha256: str) -> pa.Array:
     """Return the record ids of the file's rows that are in bronze: a killed load may have appended them."""
     first = f"{sha256[:DIGEST_SHOWN]}:"  # prefix of the file's record ids, so that statistics skip other data files
     rows = lake.read(COMPLAINTS).where(F.col("record_id").between(first, f"{first}\U0010ffff")).select("record_id")
-    return arrow(rows)["record_id"].combine_chunks()  # bounded: ids of one file
+    return pa.array([row.record_id for row in rows.collect()], pa.string())  # bounded: ids of one file
 
 
 def _chunk(records: Iterator[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

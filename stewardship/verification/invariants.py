@@ -318,7 +318,7 @@ INVARIANTS = (
     Invariant("revisions", "each revised complaint is decided again, once", _rows(silver.REVISIONS), _REVISIONS),
     Invariant(
         "withdrawals",
-        "a withdrawn complaint is in silver, and returns before it is withdrawn again",
+        "a complaint is withdrawn, and returns, in turn",
         _rows(silver.WITHDRAWALS),
         _WITHDRAWALS,
     ),

@@ -51,8 +51,8 @@ def test_rows_come_with_their_columns_and_timestamps_in_utc(settings: Settings) 
     result = query(settings, TABLES, "SELECT * FROM bronze.files ORDER BY sha256; -- the end")
     assert list(result.columns) == FILES.column_names
     assert list(result.rows) == [
-        ("a", "one.csv", 10, 2, datetime(2026, 1, 2, 3, 4, 5, 678901), None),  # noqa: DTZ001 - naive, in UTC
-        ("b", None, None, None, None, None),
+        ("a", "one.csv", 10, 2, datetime(2026, 1, 2, 3, 4, 5, 678901), None, None),  # noqa: DTZ001 - naive, in UTC
+        ("b", None, None, None, None, None, None),
     ]
 
 

@@ -24,7 +24,16 @@ from lakehouse.tables.declaration import Table
 from lakehouse.tables.lake import USER_METADATA, Lake
 from silver import tables as silver
 from silver.expectations import load_expectations
-from silver.tables import COMPLAINTS, DUPLICATES, EXPECTATIONS, NARRATIVES, OUTCOME_REPORTS, OUTCOMES, QUARANTINE
+from silver.tables import (
+    COMPLAINTS,
+    DUPLICATES,
+    EXPECTATIONS,
+    NARRATIVES,
+    OUTCOME_REPORTS,
+    OUTCOMES,
+    QUARANTINE,
+    REVISIONS,
+)
 from streaming.batch.load import refine as refine_and_merge
 from streaming.queries.definitions import Queries
 from streaming.queries.merge import MergeBatch
@@ -38,7 +47,7 @@ GOOD = {
     "State": "FL",
 }
 NAMES = {"narrative": "Consumer complaint narrative", "response": "Company response to consumer"}
-WRITTEN = (COMPLAINTS, NARRATIVES, OUTCOME_REPORTS, QUARANTINE, DUPLICATES, EXPECTATIONS)
+WRITTEN = (COMPLAINTS, REVISIONS, NARRATIVES, OUTCOME_REPORTS, QUARANTINE, DUPLICATES, EXPECTATIONS)
 
 
 def complaint(number: object, **changes: object) -> str:
