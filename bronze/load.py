@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import compute
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from bronze.files import SUFFIXES, Member, digest, is_system_file, open_members
@@ -157,13 +158,15 @@ def land_file(
         return LandedFile(path, sha256, int(known.rows), is_known=True)
     staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=lake.settings.folder))
     try:
-        rows = _stage(_records(members, sha256), staging, on_rows)
+        rows = _stage(_records(members, sha256), staging, on_rows, PART_ROWS if comparison else None)
         if state_of(path) != state:
             msg = f"{path.name} was changed while it was read, so nothing of it was landed: load it once complete."
             raise ComplaintsError(msg)
-        landed = _landed(lake, sha256)
-        left_out = None if comparison is None else _leave_out(path, staging, comparison, landed)
-        _commit(lake, staging, landed, sha256)
+        existing = _landed(lake, sha256)
+        landed = existing.count()
+        left_out = None if comparison is None else _leave_out(path, staging, comparison, existing if landed else None)
+        if left_out is None or landed + left_out < rows:
+            _commit(lake, staging, existing if landed else None, sha256)
         if comparison is not None:
             comparison.record(sha256, path.name)
     finally:
@@ -173,7 +176,7 @@ def land_file(
     names = tuple(unknown)[:UNKNOWN_NAMES]
     file = LandedFile(path, sha256, rows, is_known=False, unknown_columns=names, warnings=tuple(warnings))
     _record_load(lake, replace(file, unchanged=left_out))
-    return file if left_out is None else replace(file, unchanged=left_out + len(landed))
+    return file if left_out is None else replace(file, unchanged=left_out + landed)
 
 
 def _records(members: Iterable[Member], sha256: str) -> Iterator[Mapping[str, Any]]:
@@ -183,56 +186,67 @@ def _records(members: Iterable[Member], sha256: str) -> Iterator[Mapping[str, An
             yield {"number": r.number, "line": r.line, "payload": r.payload, "payload_bytes": r.payload_bytes} | place
 
 
-def _stage(records: Iterator[Mapping[str, Any]], folder: Path, on_rows: Callable[[int], None]) -> int:
-    """Write the records as parts of about `PART_ROWS` rows; return their number."""
-    rows = 0
-    while chunk := _chunk(records):
+def _stage(
+    records: Iterator[Mapping[str, Any]], folder: Path, on_rows: Callable[[int], None], part_rows: int | None
+) -> int:
+    """Write the records to one file, or as parts of about `part_rows` rows; return their number."""
+    rows, chunk = 0, _chunk(records)
+    while chunk or not rows:
+        end = rows + part_rows if part_rows else None
         with pq.ParquetWriter(folder / f"records-{rows:012}.parquet", _STAGED, compression="zstd") as part:
-            in_part = 0
-            while chunk:
+            while chunk and (end is None or rows < end):
                 part.write_table(pa.Table.from_pylist(chunk, _STAGED))
-                in_part += len(chunk)
-                on_rows(rows + in_part)
-                chunk = _chunk(records) if in_part < PART_ROWS else []
-        rows += in_part
-    if not rows:
-        pq.write_table(_STAGED.empty_table(), folder / "records-0.parquet")
+                rows += len(chunk)
+                on_rows(rows)
+                chunk = _chunk(records)
+        if not rows:
+            break
     return rows
 
 
-def _leave_out(path: Path, staging: Path, comparison: Comparison, landed: pa.Array) -> int:
+def _leave_out(path: Path, staging: Path, comparison: Comparison, existing: DataFrame | None) -> int:
     """Leave the rows that say nothing new out of the staged parts; return their number, without those landed before.
+
+    The parts become one file again, so that the rows keep their order.
 
     Raises:
         ComplaintsError: the file is no full export; names it.
     """
-    parts = sorted(staging.glob("*.parquet"))
-    unchanged = {part: comparison.unchanged(part) for part in parts}
+    unchanged = {part: comparison.unchanged(part) for part in sorted(staging.glob("*.parquet"))}
     try:
         comparison.check()
     except ComplaintsError as error:
         msg = f"{path.name} is no full export, and nothing of it was landed: {error}."
         raise ComplaintsError(msg) from error
     left_out = 0
-    for part, records in unchanged.items():
-        rows = pq.read_table(part)
-        ids = compute.binary_join_element_wise(
-            compute.utf8_slice_codeunits(rows["sha256"], 0, DIGEST_SHOWN),
-            rows["file"],
-            rows["number"].cast(pa.string()),
-            ":",
-        )
-        is_same = compute.and_not(compute.is_in(ids, value_set=records), compute.is_in(ids, value_set=landed))
-        pq.write_table(rows.filter(compute.invert(is_same)), part, compression="zstd")
-        left_out += compute.sum(is_same).as_py() or 0
+    with pq.ParquetWriter(staging / "kept.parquet", _STAGED, compression="zstd") as kept:
+        for part, records in unchanged.items():
+            rows = pq.read_table(part)
+            ids = _record_ids(rows)
+            landed = pa.array([], pa.string()) if existing is None else _among(existing, ids)
+            is_same = compute.and_not(compute.is_in(ids, value_set=records), compute.is_in(ids, value_set=landed))
+            kept.write_table(rows.filter(compute.invert(is_same)), row_group_size=STAGED_ROWS)
+            left_out += compute.sum(is_same).as_py() or 0
+            part.unlink()
     return left_out
 
 
-def _landed(lake: Lake, sha256: str) -> pa.Array:
+def _record_ids(staged: pa.Table) -> pa.ChunkedArray:
+    """Return the ids that `landed_from_files` gives the rows."""
+    digests = compute.utf8_slice_codeunits(staged["sha256"], 0, DIGEST_SHOWN)
+    return compute.binary_join_element_wise(digests, staged["file"], staged["number"].cast(pa.string()), ":")
+
+
+def _landed(lake: Lake, sha256: str) -> DataFrame:
     """Return the record ids of the file's rows that are in bronze: a killed load may have appended them."""
     first = f"{sha256[:DIGEST_SHOWN]}:"  # prefix of the file's record ids, so that statistics skip other data files
-    rows = lake.read(COMPLAINTS).where(F.col("record_id").between(first, f"{first}\U0010ffff")).select("record_id")
-    return pa.array([row.record_id for row in rows.collect()], pa.string())  # bounded: ids of one file
+    return lake.read(COMPLAINTS).where(F.col("record_id").between(first, f"{first}\U0010ffff")).select("record_id")
+
+
+def _among(existing: DataFrame, ids: pa.ChunkedArray) -> pa.Array:
+    own = existing.sparkSession.createDataFrame(pa.table({"record_id": ids}).to_pandas(), "record_id string")
+    rows = existing.join(F.broadcast(own), "record_id", "left_semi").collect()  # bounded: ids of a part
+    return pa.array([row.record_id for row in rows], pa.string())
 
 
 def _chunk(records: Iterator[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -247,15 +261,14 @@ def _chunk(records: Iterator[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return chunk
 
 
-def _commit(lake: Lake, staging: Path, landed: pa.Array, sha256: str) -> None:
+def _commit(lake: Lake, staging: Path, existing: DataFrame | None, sha256: str) -> None:
     """Append the staged records that are missing from bronze."""
     rows = lake.spark.read.parquet(str(staging)).transform(landed_from_files)
-    if len(landed):
-        first = f"{sha256[:DIGEST_SHOWN]}:"
-        existing = lake.read(COMPLAINTS).where(F.col("record_id").between(first, f"{first}\U0010ffff"))
+    if existing is not None:
         rows = rows.join(existing, "record_id", "left_anti")
-    if not (len(landed) and rows.isEmpty()):
-        lake.append(rows, COMPLAINTS, mark("load", sha256))
+        if rows.isEmpty():
+            return
+    lake.append(rows, COMPLAINTS, mark("load", sha256))
 
 
 def _record_load(lake: Lake, landed: LandedFile) -> None:

@@ -65,7 +65,8 @@ class FullExport:
         if (~is_known & ~found["is_usable"].to_numpy()).any():
             same.append(self._refused_before(rows))
         self._ids.append(np.unique(found["complaint_id"].to_numpy()))
-        self._newest = max(self._newest, compute.max(found["received"]).as_py() or 0)
+        usable = found.filter(found["is_usable"])  # a refused row may have any date
+        self._newest = max(self._newest, compute.max(usable["received"]).as_py() or 0)
         self._rows += found.num_rows
         self._on_rows(self._rows)
         return pa.concat_arrays(same)
@@ -93,9 +94,10 @@ class FullExport:
             raise ComplaintsError(msg)
 
     def _expected(self) -> DataFrame:
-        """The complaints that a full export of its day has: received by then, and not generated."""
-        newest = F.date_from_unix_date(F.lit(self._newest))
-        received = self._lake.read(COMPLAINTS).where(F.col("date_received") <= newest).where("is_synthetic IS NULL")
+        """The complaints that the export should have: received until its newest day, if it has one; not generated."""
+        received = self._lake.read(COMPLAINTS).where("is_synthetic IS NULL")
+        if self._newest:
+            received = received.where(F.col("date_received") <= F.date_from_unix_date(F.lit(self._newest)))
         gone = self._lake.read(WITHDRAWALS).transform(withdrawn).select("complaint_id")
         return received.join(gone, "complaint_id", "left_anti")
 

@@ -96,6 +96,10 @@ def test_a_file_that_lacks_too_much_is_no_full_export(lake: Lake, write: Write) 
         "without --snapshot, or raise the setting."
     )
     assert lake.read(WITHDRAWALS).isEmpty()
+    archive = write("archive.csv", {})
+    archive.write_text("Complaint ID,Consumer complaint narrative\n1,Why?\n", encoding="utf-8")
+    result = load_full_export(lake.settings, archive, lambda *_: None)
+    assert "it has 1 rows and lacks 99 complaints" in result.errors[0]
     assert lake.read(FILES).count() == 1
     assert lake.read(BRONZE).count() == 100
 
@@ -106,7 +110,8 @@ def test_complaints_that_arrived_after_the_export_or_were_generated_are_not_miss
     made = lake.read(COMPLAINTS).where("complaint_id = 5").withColumn("is_synthetic", F.lit(col=True))
     lake.append(made.withColumn("complaint_id", F.lit(500).cast("bigint")), COMPLAINTS, "test:0")
     older = {number: row for number, row in rows.items() if number < 30 and number != 3}
-    assert counts(load(lake.settings, write("older.csv", older))) == (28, 0, 0, 0, 28, 1, 0)
+    older[9] |= {"Date received": "2090-01-01"}  # refused, so it says nothing about the export's day
+    assert counts(load(lake.settings, write("older.csv", older))) == (28, 0, 1, 0, 27, 1, 0)
     assert [number for number, *_ in events(lake)] == [3]
 
 
