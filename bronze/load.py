@@ -156,9 +156,28 @@ def land_file(
     known = (before if comparison is None else before.where("unchanged IS NOT NULL")).first()
     if known is not None:
         return LandedFile(path, sha256, int(known.rows), is_known=True)
+    rows, left_out, landed = _land_rows(lake, path, _records(members, sha256), sha256, on_rows, state, comparison)
+    unknown = dict.fromkeys(name[:NAME_CHARACTERS] for member in members for name in member.unknown_names)
+    warnings += [warning for member in members for warning in member.warnings]
+    names = tuple(unknown)[:UNKNOWN_NAMES]
+    file = LandedFile(path, sha256, rows, is_known=False, unknown_columns=names, warnings=tuple(warnings))
+    _record_load(lake, replace(file, unchanged=left_out))
+    return file if left_out is None else replace(file, unchanged=left_out + landed)
+
+
+def _land_rows(
+    lake: Lake,
+    path: Path,
+    records: Iterator[Mapping[str, Any]],
+    sha256: str,
+    on_rows: Callable[[int], None],
+    state: FileState | None,
+    comparison: Comparison | None,
+) -> tuple[int, int | None, int]:
+    """Stage and commit the rows; return their number, those left out (None without comparison), and landed before."""
     staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=lake.settings.folder))
     try:
-        rows = _stage(_records(members, sha256), staging, on_rows, PART_ROWS if comparison else None)
+        rows = _stage(records, staging, on_rows, PART_ROWS if comparison else None)
         if state_of(path) != state:
             msg = f"{path.name} was changed while it was read, so nothing of it was landed: load it once complete."
             raise ComplaintsError(msg)
@@ -171,12 +190,7 @@ def land_file(
             comparison.record(sha256, path.name)
     finally:
         shutil.rmtree(staging)
-    unknown = dict.fromkeys(name[:NAME_CHARACTERS] for member in members for name in member.unknown_names)
-    warnings += [warning for member in members for warning in member.warnings]
-    names = tuple(unknown)[:UNKNOWN_NAMES]
-    file = LandedFile(path, sha256, rows, is_known=False, unknown_columns=names, warnings=tuple(warnings))
-    _record_load(lake, replace(file, unchanged=left_out))
-    return file if left_out is None else replace(file, unchanged=left_out + landed)
+    return rows, left_out, landed
 
 
 def _records(members: Iterable[Member], sha256: str) -> Iterator[Mapping[str, Any]]:
