@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import reduce
-from operator import and_
+from operator import and_, or_
 from pathlib import Path
 from typing import Any
 
@@ -195,14 +195,21 @@ class _Erasing:
         if find(self._lake, table, self._mark) is not None:
             return
         decisions = self._lake.read(DECISIONS).where(F.col("complaint_id") == self._id)
-        increments = decisions.transform(INCREMENTS[table]).transform(consolidated, table)
-        keys = increments.select(*(F.col(key).cast("string") for key in KEYS[table])).first()
-        if keys is None:
+        increments = decisions.transform(INCREMENTS[table])
+        # bounded: one row per version of the complaint
+        found = increments.select(*(F.col(key).cast("string") for key in KEYS[table])).collect()
+        if not found:
             return
         types = {field.name: field.dataType for field in table.schema}
-        same = reduce(and_, (F.col(key).eqNullSafe(F.lit(keys[key]).cast(types[key])) for key in KEYS[table]))
+        same = reduce(
+            or_,
+            (
+                reduce(and_, (F.col(key).eqNullSafe(F.lit(keys[key]).cast(types[key])) for key in KEYS[table]))
+                for keys in found
+            ),
+        )
         summed = [name for name in table.column_names if name not in (*KEYS[table], *GREATEST)]
-        negated = increments.withColumns({name: -F.col(name) for name in summed})
+        negated = increments.transform(consolidated, table).withColumns({name: -F.col(name) for name in summed})
         replace_consolidated(self._lake, table, same, self._mark, negated)
 
     def confirm(self) -> None:
