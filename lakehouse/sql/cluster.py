@@ -21,11 +21,9 @@ def cluster_query(lake: Lake, tables: Iterable[Table], statement: str) -> list[t
     Raises:
         ComplaintsError: the statement is invalid; the message includes Spark's error.
     """
-    identifiers = {
-        name: f"{lake.identifier(table).rpartition('.')[0]}.{name.partition('.')[2]}"
-        for table in tables
-        for name in table.queryable
-    }
+    tables = tuple(tables)
+    identifiers = {table.name: lake.identifier(table) for table in tables}
+    identifiers |= {v.name: f"({v.sql.format(table=identifiers[t.name])})" for t in tables for v in t.views}
     names = re.compile(rf"\b({'|'.join(re.escape(name) for name in identifiers)})\b")
     try:
         selected = names.sub(lambda found: identifiers[found[1]], statement)
