@@ -235,12 +235,14 @@ def _leave_out(path: Path, staging: Path, comparison: Comparison, existing: Data
     left_out = 0
     with pq.ParquetWriter(staging / "kept.parquet", _STAGED, compression="zstd") as kept:
         for part, records in unchanged.items():
-            rows = pq.read_table(part)
-            ids = _record_ids(rows)
-            landed = pa.array([], pa.string()) if existing is None else _among(existing, ids)
-            is_same = compute.and_not(compute.is_in(ids, value_set=records), compute.is_in(ids, value_set=landed))
-            kept.write_table(rows.filter(compute.invert(is_same)), row_group_size=STAGED_ROWS)
-            left_out += compute.sum(is_same).as_py() or 0
+            staged = pq.ParquetFile(part)
+            for group in range(staged.num_row_groups):  # one in memory at a time
+                rows = staged.read_row_group(group)
+                ids = _record_ids(rows)
+                landed = pa.array([], pa.string()) if existing is None else _among(existing, ids)
+                is_same = compute.and_not(compute.is_in(ids, value_set=records), compute.is_in(ids, value_set=landed))
+                kept.write_table(rows.filter(compute.invert(is_same)))
+                left_out += compute.sum(is_same).as_py() or 0
             part.unlink()
     return left_out
 
@@ -259,7 +261,7 @@ def _landed(lake: Lake, sha256: str) -> DataFrame:
 
 def _among(existing: DataFrame, ids: pa.ChunkedArray) -> pa.Array:
     own = existing.sparkSession.createDataFrame(pa.table({"record_id": ids}).to_pandas(), "record_id string")
-    rows = existing.join(F.broadcast(own), "record_id", "left_semi").collect()  # bounded: ids of a part
+    rows = existing.join(F.broadcast(own), "record_id", "left_semi").collect()  # bounded: ids of a row group
     return pa.array([row.record_id for row in rows], pa.string())
 
 

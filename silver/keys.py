@@ -11,6 +11,13 @@ from silver.outcomes import NOT_FINAL, REPORTED, has_outcome, last_reported
 
 USABLE = "size(reasons) = 0 AND NOT bare_narrative"  # a bare narrative needs a complaint that is known
 
+READ = (  # the columns of refined rows that `keys` reads
+    *("record_id", "complaint_id", "file", "partition", "offset", "ingested_at", "arrived_at", "date_received"),
+    *("narrative", "response_class", "is_final", "bare_narrative", "reasons", "warnings"),
+    *(name for name in COMPARED if name != "date_received"),
+    *REPORTED,
+)
+
 
 def keys(rows: DataFrame) -> DataFrame:
     """Return what is compared of refined rows, what orders them, and the rules they broke.

@@ -27,12 +27,6 @@ OWN = tuple(  # columns that describe the row itself
 )
 
 
-def latest(revisions: DataFrame) -> DataFrame:
-    """Return each complaint's latest version among these revisions."""
-    row = F.struct(*(F.col(name) for name in revisions.columns))
-    return revisions.groupBy("complaint_id").agg(F.max_by(row, "version").alias("_row")).select("_row.*")
-
-
 def completed(complaints: DataFrame, earlier: DataFrame, narratives: DataFrame) -> Step:
     """Return the step that completes revisions.
 

@@ -28,7 +28,7 @@ FEATURES = (
     Column("redacted_share", "double", "Share of the narrative's characters that are redactions, 0 to 1."),
     Column("amounts", "int", "Amounts of money in the narrative, like {$100.00}."),
     Column("largest_amount", "double", "The largest of these amounts, in dollars; 0 without one."),
-    Column("capitals_share", "double", "Share of letters that are capitals, redactions aside, 0 to 1."),
+    Column("capitals_share", "double", "Share of letters that are capitals, without redactions, 0 to 1."),
     Column("exclamations", "int", "Exclamation marks in the narrative."),
     Column("questions", "int", "Question marks in the narrative."),
 )

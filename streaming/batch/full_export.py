@@ -5,6 +5,7 @@ silver.withdrawals. Rows that say nothing new never reach bronze.
 """
 
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,8 @@ from lakehouse.spark.held import held
 from lakehouse.step import Step
 from lakehouse.tables.commits import mark
 from lakehouse.tables.lake import Lake
-from silver.keys import keys
-from silver.known_complaints import NOTHING_WRITTEN
+from silver.keys import READ, keys
+from silver.known_complaints import NOTHING_WRITTEN, KnownComplaints
 from silver.tables import COMPLAINTS, QUARANTINE, WITHDRAWALS
 from silver.withdrawals import RETURNED, WITHDRAWN, changes, withdrawn
 from streaming.queries.stored_rows import StoredRows
@@ -46,11 +47,14 @@ class FullExport:
         self._lake = lake
         self._refining = refining
         self._on_rows = on_rows
-        self._known = StoredRows(lake).known(NOTHING, NOTHING_WRITTEN, lake.spark)
         self._ids: list[Ids] = []
         self._newest = 0  # latest date of receipt, in days since 1970
         self._rows = 0
         self.counts = {WITHDRAWN: 0, RETURNED: 0}
+
+    @cached_property
+    def _known(self) -> KnownComplaints:
+        return StoredRows(self._lake).known(NOTHING, NOTHING_WRITTEN, self._lake.spark)
 
     def unchanged(self, part: Path) -> pa.Array:
         """Return the record ids of a staged part's rows that say nothing new.
@@ -58,12 +62,14 @@ class FullExport:
         Such a row reports nothing that isn't known of its complaint, or was refused before and still waits.
         """
         bronze = self._lake.spark.read.parquet(str(part)).transform(landed_from_files)
-        rows = bronze.transform(self._refining)  # not held: what isn't compared, such as features, isn't computed
-        found = arrow(rows.transform(keys))  # bounded: a part's ids, hashes and broken rules; no text
-        is_known = self._known.unchanged(found)
-        same = [found["record_id"].combine_chunks().filter(pa.array(is_known))]
-        if (~is_known & ~found["is_usable"].to_numpy()).any():
-            same.append(self._refused_before(rows))
+        # What isn't compared, such as features, isn't computed. Unless the rest is held, Spark's optimizer puts the
+        # expression of each field into every key that uses it, and planning takes minutes.
+        with held(bronze.transform(self._refining).select(*READ, "payload")) as rows:
+            found = arrow(rows.transform(keys))  # bounded: a part's ids, hashes and broken rules; no text
+            is_known = self._known.unchanged(found)
+            same = [found["record_id"].combine_chunks().filter(pa.array(is_known))]
+            if (~is_known & ~found["is_usable"].to_numpy()).any():
+                same.append(self._refused_before(rows))
         self._ids.append(np.unique(found["complaint_id"].to_numpy()))
         usable = found.filter(found["is_usable"])  # a refused row may have any date
         self._newest = max(self._newest, compute.max(usable["received"]).as_py() or 0)

@@ -17,7 +17,8 @@ from lakehouse.step import Step
 from lakehouse.tables.commits import Guard
 from lakehouse.tables.declaration import Table
 from lakehouse.tables.lake import Lake
-from silver.revisions import completed, latest
+from silver.latest import latest
+from silver.revisions import completed
 from silver.tables import COMPLAINTS, NARRATIVES, REVISIONS
 from streaming.queries.score import Publishing, messages, publish
 
@@ -50,16 +51,14 @@ class ReviseBatch:
 
     def __call__(self, batch: DataFrame, batch_id: int) -> None:
         """Append and publish the decisions missing from the table; publish those already there again."""
-        with held(batch.transform(latest)) as revisions:
+        with held(batch.transform(latest("version"))) as revisions:
             if revisions.isEmpty():
                 return
             with held(self._decided(revisions)) as decided:
-                records = decided.select("record_id")
-                is_there = not revisions.join(records, "record_id", "left_semi").isEmpty()
-                with held(revisions.join(records, "record_id", "left_anti") if is_there else revisions) as missing:
-                    if is_there:
-                        own = F.broadcast(revisions.select("record_id"))
-                        self._publish(self._near(DECISIONS, revisions).join(own, "record_id", "left_semi"))
+                own = F.broadcast(revisions.select("record_id"))
+                if not decided.join(own, "record_id", "left_semi").isEmpty():
+                    self._publish(self._near(DECISIONS, revisions).join(own, "record_id", "left_semi"))
+                with held(revisions.transform(_not_decided(decided))) as missing:
                     if not missing.isEmpty():
                         self._decide(missing, decided, batch_id)
 
@@ -101,3 +100,16 @@ class ReviseBatch:
     def _publish(self, decisions: DataFrame) -> None:
         if self._publishing is not None:
             publish(decisions.transform(messages), self._publishing)
+
+
+def _not_decided(decided: DataFrame) -> Step:
+    """Keep revisions of which neither their own version nor a later one is decided.
+
+    An earlier version that was left out for a later one in its batch stays left out, also when batches are cut
+    otherwise after a checkpoint was moved away.
+    """
+    known = decided.select("complaint_id", F.col("version").alias("_decided"))
+    by = F.expr("_decided >= version")
+    return lambda revisions: revisions.join(
+        known, (revisions["complaint_id"] == known["complaint_id"]) & by, "left_anti"
+    )

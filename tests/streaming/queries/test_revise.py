@@ -25,7 +25,7 @@ from streaming.queries.score import Publishing
 from streaming.queries.supervisor import Gate, StoppingError
 from streaming.tables import TABLES
 from tests.conftest import Trained
-from tests.stream_fixtures import messages, with_topics
+from tests.stream_fixtures import killed_while_publishing, messages, with_topics
 from tests.streaming.queries.test_refine import archived, complaint, land, refine
 
 DONE = Trigger(until_done=True)
@@ -133,12 +133,8 @@ def test_a_killed_batch_is_decided_once_and_published_again_with_the_same_conten
     decide(lake, trained.model)
     arrive(lake, [complaint(1, Company="OTHER BANK"), complaint(2, State="CA")], 10)
 
-    def killed(*_: object) -> None:
-        msg = "killed while publishing"
-        raise InterruptedError(msg)
-
     with monkeypatch.context() as patch:
-        patch.setattr(module, "publish", killed)
+        patch.setattr(module, "publish", killed_while_publishing)
         with pytest.raises(ComplaintsError, match="InterruptedError"):
             follow(Queries(lake).revise(trained.model, publishing(lake), DONE), lambda _: None)
     stored = decisions(lake)
@@ -169,6 +165,20 @@ def test_moving_the_checkpoints_away_decides_nothing_twice(lake: Lake, trained: 
     )
     arrive(lake, [complaint(1, Company="A THIRD BANK"), complaint(1, Company="BANK")], 30)
     assert [row.version for row in lake.read(REVISIONS).orderBy("version").collect()] == [2, 3, 4]
+
+
+def test_a_version_left_out_for_a_later_one_stays_left_out_when_batches_are_cut_otherwise(
+    lake: Lake, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrive(lake, [complaint(1)], 0)
+    arrive(lake, [complaint(1, Company="OTHER BANK")], 10)
+    arrive(lake, [complaint(1, Company="A THIRD BANK")], 20)
+    decide(lake, trained.model)
+    assert [row.version for row in lake.read(DECISIONS).orderBy("version").collect()] == [1, 3]
+    shutil.rmtree(lake.checkpoint("revise"))
+    monkeypatch.setattr("streaming.queries.definitions.MERGED_FILES", 1)
+    decide(lake, trained.model)
+    assert [row.version for row in lake.read(DECISIONS).orderBy("version").collect()] == [1, 3]
 
 
 def test_a_revision_waits_for_the_decision_that_it_replaces(lake: Lake, trained: Trained) -> None:

@@ -23,7 +23,7 @@ from streaming.queries.definitions import Queries, Trigger, spark_kafka_options
 from streaming.queries.score import Publishing, ScoreBatch
 from streaming.tables import TABLES
 from tests.conftest import Trained, copy_of
-from tests.stream_fixtures import messages, with_topics
+from tests.stream_fixtures import killed_while_publishing, messages, with_topics
 
 
 def test_a_batch_run_twice_is_stored_once_and_published_twice_as_it_was_stored(
@@ -81,12 +81,8 @@ def test_scoring_without_a_stream_first_publishes_what_a_killed_stream_had_store
     lake.create(TABLES)
     publishing = Publishing(kafka.predictions.name, spark_kafka_options(lake, shared_broker.bootstrap_servers))
 
-    def killed(*_: object) -> None:
-        msg = "killed while publishing"
-        raise InterruptedError(msg)
-
     with monkeypatch.context() as patch:
-        patch.setattr(module, "publish", killed)
+        patch.setattr(module, "publish", killed_while_publishing)
         with pytest.raises(ComplaintsError, match="InterruptedError"):
             follow(Queries(lake).score(trained.model, publishing, Trigger(until_done=True)), lambda _: None)
     stored = {row.complaint_id for row in lake.read(DECISIONS).select("complaint_id").collect()}
