@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
@@ -31,6 +32,7 @@ from silver.expectations import Expectation
 from silver.standardize import load_taxonomy
 from silver.tables import EXPECTATIONS
 from streaming.batch.backlog import score_backlog
+from streaming.batch.full_export import compared
 from streaming.batch.load import load_files
 from streaming.batch.quality_assessment import assessment
 from streaming.queries.definitions import Queries
@@ -146,6 +148,8 @@ def _steps_planned_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("streaming.queries.definitions.Planned", plan_of)
+        patch.setattr("streaming.batch.load.compared", cache(compared))
+        patch.setattr("streaming.batch.load.planned", lambda step, _: plan_of(step))
         patch.setattr("streaming.queries.refine.planned", lambda step, _: plan_of(step))
         patch.setattr("stewardship.replay.planned", lambda step, _: plan_of(step))
         patch.setattr(Queries, "refining", refining)

@@ -32,6 +32,11 @@ NOTHING = pa.table({"record_id": pa.array([], pa.string())})
 Ids = npt.NDArray[np.int64]
 
 
+def compared(refining: Step) -> Step:
+    """Return the step from bronze rows to what is compared of them; features aren't, so they aren't computed."""
+    return lambda bronze: bronze.transform(refining).select(*READ, "payload")
+
+
 class FullExport:
     """One full export: compared part by part, then recorded (`bronze.load.Comparison`).
 
@@ -39,13 +44,13 @@ class FullExport:
 
     Args:
         lake: the lake; silver must have all of bronze.
-        refining: the step from bronze rows to refined rows.
+        comparing: the step `compared`, planned once for all parts.
         on_rows: called with the number of rows compared so far.
     """
 
-    def __init__(self, lake: Lake, refining: Step, on_rows: Callable[[int], None]) -> None:
+    def __init__(self, lake: Lake, comparing: Step, on_rows: Callable[[int], None]) -> None:
         self._lake = lake
-        self._refining = refining
+        self._comparing = comparing
         self._on_rows = on_rows
         self._ids: list[Ids] = []
         self._newest = 0  # latest date of receipt, in days since 1970
@@ -62,9 +67,9 @@ class FullExport:
         Such a row reports nothing that isn't known of its complaint, or was refused before and still waits.
         """
         bronze = self._lake.spark.read.parquet(str(part)).transform(landed_from_files)
-        # What isn't compared, such as features, isn't computed. Unless the rest is held, Spark's optimizer puts the
-        # expression of each field into every key that uses it, and planning takes minutes.
-        with held(bronze.transform(self._refining).select(*READ, "payload")) as rows:
+        # Held, or Spark's optimizer puts the expression of each field into every key that uses it: planning would take
+        # minutes.
+        with held(self._comparing(bronze)) as rows:
             found = arrow(rows.transform(keys))  # bounded: a part's ids, hashes and broken rules; no text
             is_known = self._known.unchanged(found)
             same = [found["record_id"].combine_chunks().filter(pa.array(is_known))]

@@ -19,6 +19,7 @@ from bronze.land import DIGEST_SHOWN, FROM_FILE
 from bronze.load import Comparison, LandedFile, files_of, land_file, skipped_in
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
+from lakehouse.spark.planned import planned
 from lakehouse.tables.declaration import Table
 from lakehouse.tables.lake import Lake, open_lake, writer_lock
 from silver.expectations import load_expectations
@@ -26,7 +27,7 @@ from silver.fields import KNOWN_KEYS
 from silver.tables import COMPLAINTS, DUPLICATES, OUTCOMES, QUARANTINE
 from silver.withdrawals import RETURNED, WITHDRAWN
 from streaming.batch.arrivals import Arrivals
-from streaming.batch.full_export import FullExport
+from streaming.batch.full_export import FullExport, compared
 from streaming.batch.processing_owner import streams
 from streaming.queries.checkpoints import running_progress
 from streaming.queries.definitions import Queries, Trigger
@@ -137,7 +138,9 @@ def load_full_export(settings: Settings, path: Path, on_progress: OnProgress) ->
 
     def land(lake: Lake) -> Landed:
         refining = Queries(lake).refining(load_expectations(lake.spark))
-        export = FullExport(lake, refining, lambda rows: on_progress(f"comparing {path.name}", rows, None))
+        export = FullExport(
+            lake, planned(compared(refining), settings), lambda rows: on_progress(f"comparing {path.name}", rows, None)
+        )
         exports.append(export)
         return _land(lake, [path], [], on_progress, export)
 
@@ -241,7 +244,9 @@ def _is_refined(lake: Lake) -> bool:
         return False
     read = running_progress(lake.settings, "refine").read
     next_version = lake.version(bronze.COMPLAINTS) + 1
-    return read is not None and not read["isStartingVersion"] and int(read["reservoirVersion"]) >= next_version
+    if read is None:
+        return lake.read(bronze.COMPLAINTS).isEmpty()
+    return not read["isStartingVersion"] and int(read["reservoirVersion"]) >= next_version
 
 
 def follow(query: StreamingQuery, on_rows: Callable[[int], None]) -> None:
