@@ -201,18 +201,19 @@ class KnownComplaints:
             written: which of them silver has already.
 
         Returns:
-            A verdict on each row that is not simply new, refused or a narrative without a complaint.
+            A verdict on each row that is not simply new, refused or a narrative without a complaint, and on each new
+            one that silver has a part of.
         """
         batch = _Batch(keys, written)
         rows = self.rows_of(batch.ids)
         _, inverse, counts = np.unique(batch.ids, return_inverse=True, return_counts=True)
         is_plain = batch.is_usable & (rows < 0) & (counts[inverse] == 1)
         self.add(batch.ids[is_plain], batch.entries[is_plain])
-        verdicts = [verdict for at in _places(is_plain & batch.is_placed) if (verdict := batch.placed(at))]
+        verdicts = [verdict for at in _places(is_plain & batch.is_written) if (verdict := batch.first(at))]
         is_same = (rows >= 0) & (counts[inverse] == 1) & batch.are_in(self._entries[rows])
         verdicts += [batch.repeat(at, int(self._entries["received"][rows[at]]), "unchanged") for at in _places(is_same)]
         compared = np.flatnonzero((batch.is_usable | batch.is_bare) & ~is_plain & ~is_same)
-        for complaint_id, group in groupby(batch.in_order(compared), key=lambda at: int(batch.ids[at])):
+        for complaint_id, group in groupby(_in_order(keys, compared), key=lambda at: int(batch.ids[at])):
             verdicts += self._judge_complaint(batch, complaint_id, list(group))
         refused = _places(~(batch.is_usable | batch.is_bare) & batch.is_placed)
         return [*verdicts, *(Verdict(batch.record_ids[at], "quarantine", is_placed=True) for at in refused)]
@@ -229,7 +230,7 @@ class KnownComplaints:
             self.add(batch.ids[[first]], batch.entries[[first]])
             row = self._count - 1
             group.remove(first)
-            if verdict := batch.placed(first):
+            if verdict := batch.first(first):
                 verdicts.append(verdict)
         entry = self._entries[row : row + 1]
         return [*verdicts, *(batch.compared(at, entry) for at in group)]
@@ -239,7 +240,6 @@ class _Batch:
     """The rows of one batch, as arrays."""
 
     def __init__(self, keys: pa.Table, written: Written) -> None:
-        self._keys = keys
         self._written = written
         self.record_ids: list[str] = keys["record_id"].to_pylist()
         self.ids = _array(keys, "complaint_id")
@@ -249,14 +249,11 @@ class _Batch:
         self._arrived_at = _array(keys, "arrived_at")
         self.places = [written.places.get(record) for record in self.record_ids]
         self.is_placed = np.array([place is not None for place in self.places], bool)
+        self.is_written = self.is_placed | np.array([record in written.reports for record in self.record_ids], bool)
         if written.places:  # whatever the rules say now
             is_refused = np.array([place == "quarantine" for place in self.places], bool)
             self.is_usable = (self.is_usable | (self.is_placed & ~self.is_bare)) & ~is_refused
             self.is_bare = self.is_bare & ~is_refused
-
-    def in_order(self, which: Rows) -> list[int]:
-        """Return these rows ordered by complaint and arrival."""
-        return _in_order(self._keys, which)
 
     def are_in(self, known: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
         """Whether each row is usable or a narrative, and says nothing that is not in the known entry."""
@@ -273,14 +270,14 @@ class _Batch:
         is_placed = place is not None
         return Verdict(self.record_ids[at], place or "duplicates", is_placed, kind, received=received)
 
-    def placed(self, at: int) -> Verdict | None:
-        """Return the verdict on the first row of a complaint: None if it is new, and to be written."""
-        if self.places[at] is None:
+    def first(self, at: int) -> Verdict | None:
+        """Return the verdict on the first row of a complaint: None if silver has nothing of it yet."""
+        if not self.is_written[at]:
             return None
         record, entry = self.record_ids[at], self.entries[at]
+        is_placed = self.places[at] is not None
         brings = bool(entry["outcome"].any()) and record not in self._written.reports
-        received = int(entry["received"])
-        return Verdict(record, "complaints", is_placed=True, brings_outcome=brings, received=received)
+        return Verdict(record, "complaints", is_placed, brings_outcome=brings, received=int(entry["received"]))
 
     def compared(self, at: int, known: npt.NDArray[Any]) -> Verdict:
         """Compare a row with what is known of its complaint, and add to it what the row brings."""

@@ -165,6 +165,16 @@ def test_rows_that_are_in_silver_keep_their_place_and_only_what_is_missing_is_br
     }
 
 
+@pytest.mark.parametrize("repeated", [[], [row(1, 2)]], ids=["alone", "repeated"])
+def test_a_new_complaint_whose_outcome_is_reported_already_brings_it_no_second_time(
+    repeated: list[dict[str, Any]],
+) -> None:
+    written = Written(reports=frozenset(["in/0/1"]))
+    verdict = judged(KnownComplaints(), row(1, 1, response=6), *repeated, written=written)["in/0/1"]
+    assert (verdict.destination, verdict.is_placed, verdict.brings_outcome) == ("complaints", False, False)
+    assert verdict.kind is None
+
+
 def test_a_row_that_is_in_silver_stays_there_though_the_rules_refuse_it_now() -> None:
     written = Written({"in/0/1": "complaints"})
     (verdict,) = judged(KnownComplaints(), row(1, 1, is_usable=False), written=written).values()
