@@ -86,12 +86,12 @@ def _deployment(folder: Path, target: str | None) -> "Deployment":
 
 @databricks.command("run")
 @click.argument("job")
-@click.option("--no-wait", is_flag=True, help="Start the job and return at once.")
 @_common
-def run(job: str, no_wait: bool, target: str | None, folder: Path) -> None:  # noqa: FBT001
+def run(job: str, target: str | None, folder: Path) -> None:
     """Run a job of the deployment and wait for its end.
 
-    Prints the run's id and how it ended. Exits with 1 when the job fails.
+    Prints the run's id and how it ended. Exits with 1 when the job fails. Needs no Databricks CLI; with it, `databricks
+    bundle run` has more options.
 
     \b
     Example:
@@ -102,8 +102,6 @@ def run(job: str, no_wait: bool, target: str | None, folder: Path) -> None:  # n
     deployment = _deployment(folder, target)
     started = start(deployment, job)
     click.echo(f"run {started}")
-    if no_wait:
-        return
     with terminal().status(job) as shown:
         ended = wait(deployment, started, shown.update)
     click.echo(f"{job} {ended.description}")
