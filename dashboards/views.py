@@ -104,7 +104,7 @@ def described(settings: Settings, tables: Iterable[Table]) -> Mapping[str, Any]:
             *({"name": view.name, "sql": view.sql} for view in views()),
         ],
         "served": [
-            *(name for table in below if table.layer == "gold" for name in table.queryable),
+            *(name for table in below for name in table.queryable if name.startswith("gold.")),
             *(view.name for view in views()),
         ],
         "settings": restrictions(settings, folders.values(), settings.folder / "superset" / "spill"),

@@ -1,6 +1,6 @@
 """The silver tables. Intake and outcome are separate, so nothing known later can reach the model."""
 
-from lakehouse.tables.declaration import STATISTICS, SYNTHETIC, Column, Table
+from lakehouse.tables.declaration import STATISTICS, SYNTHETIC, Column, Table, View
 from silver.fields import INTAKE, OUTCOME
 
 RECORD = Column("record_id", "string", "The row of bronze.complaints it was read from.", nullable=False)
@@ -169,6 +169,18 @@ WITHDRAWALS = Table(
     ),
     cluster_by=("complaint_id",),
     properties={"delta.appendOnly": "true", STATISTICS: "complaint_id,observed_at"},
+    views=(
+        View(
+            name="gold.withdrawals_by_day",
+            comment="Complaints that are withdrawn now, by the keys of gold.complaints_by_day in their first intake.",
+            sql="SELECT w.complaint_received AS date_received, w.complaint_product AS product_family, "
+            "coalesce(w.complaint_issue, '') AS issue, coalesce(w.complaint_company, '') AS company, "
+            "coalesce(w.complaint_state, '') AS state, count(*) AS withdrawn FROM {table} AS w "
+            "WHERE w.change = 'withdrawn' AND w.observed_at = "
+            "(SELECT max(l.observed_at) FROM {table} AS l WHERE l.complaint_id = w.complaint_id) "
+            "GROUP BY 1, 2, 3, 4, 5",
+        ),
+    ),
 )
 
 QUARANTINE = Table(

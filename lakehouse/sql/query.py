@@ -59,6 +59,7 @@ def open_views(settings: Settings, tables: Iterable[Table]) -> duckdb.DuckDBPyCo
         except duckdb.BinderException:  # an earlier version of the project created the table
             connection.execute(f"CREATE VIEW {table.name} AS {_select_present(connection, settings, table)}")
         for view in table.views:
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {view.layer}")
             connection.execute(f"CREATE VIEW {view.name} AS {view.sql.format(table=table.name)}")
     scratch = settings.folder / "scratch"
     scratch.mkdir(exist_ok=True)

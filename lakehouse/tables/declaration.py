@@ -41,6 +41,11 @@ class View:
     comment: str
     sql: str
 
+    @property
+    def layer(self) -> str:
+        """The schema's name; it may be a later layer than the table's."""
+        return self.name.split(".")[0]
+
 
 @dataclass(frozen=True, eq=False)
 class Table:

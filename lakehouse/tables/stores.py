@@ -118,9 +118,9 @@ class CatalogStore:
         return spark.catalog.tableExists(self.identifier(table))
 
     def create_views(self, spark: SparkSession, table: Table) -> None:
-        """Create or replace them in the table's schema."""
+        """Create or replace them in the schemas of their layers."""
         for view in table.views:
-            schema, name = getattr(self._schemas, table.layer), view.name.split(".")[1]
+            schema, name = getattr(self._schemas, view.layer), view.name.split(".")[1]
             sql = view.sql.format(table=self.identifier(table))
             spark.sql(f"CREATE OR REPLACE VIEW {schema}.{name} COMMENT '{view.comment}' AS {sql}")
 

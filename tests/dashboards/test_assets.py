@@ -50,6 +50,7 @@ def test_every_dataset_has_the_columns_of_its_view(assets: Assets) -> None:
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {table.layer}")
         connection.execute(f"CREATE VIEW {table.name} AS {empty(table)}")
         for view in table.views:
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {view.layer}")
             connection.execute(f"CREATE VIEW {view.name} AS {view.sql.format(table=table.name)}")
     for signature, body in MACROS.items():
         connection.execute(f"CREATE MACRO {signature} AS {body}")

@@ -12,10 +12,12 @@ from bronze import load as landing
 from bronze.tables import COMPLAINTS as BRONZE
 from bronze.tables import FILES
 from lakehouse.settings import Settings
+from lakehouse.sql.query import query
 from lakehouse.tables.lake import Lake
 from silver.tables import COMPLAINTS, DUPLICATES, OUTCOMES, QUARANTINE, REVISIONS, WITHDRAWALS
 from streaming.batch.full_export import FullExport
 from streaming.batch.load import LoadResult, load_files, load_full_export
+from streaming.tables import TABLES
 
 TITLES = ("Complaint ID", "Date received", "Product", "Issue", "Company", "State", "Company response to consumer")
 Rows = dict[int, dict[str, str]]
@@ -59,6 +61,12 @@ def events(lake: Lake) -> list[tuple[int, str, str]]:
     return [(row.complaint_id, row.change, row.file) for row in rows]
 
 
+def by_day(lake: Lake) -> list[tuple[str, int]]:
+    rows = query(lake.settings, TABLES, "SELECT * FROM gold.withdrawals_by_day ORDER BY date_received").rows
+    assert all(row[1:5] == ("Mortgage", "Trouble", "BANK", "") for row in rows)
+    return [(str(row[0]), row[5]) for row in rows]
+
+
 def test_the_next_days_export_stores_only_what_is_new_or_has_changed(lake: Lake, write: Write) -> None:
     rows = complaints(100)
     refused = {900: {"Date received": "soon", "Product": "Mortgage"}}
@@ -76,11 +84,13 @@ def test_the_next_days_export_stores_only_what_is_new_or_has_changed(lake: Lake,
     assert [row.complaint_id for row in lake.read(REVISIONS).collect()] == [8]
     assert [row.complaint_id for row in lake.read(OUTCOMES).collect()] == [7]
     assert events(lake) == [(9, "withdrawn", "day2.csv"), (10, "withdrawn", "day2.csv")]
+    assert by_day(lake) == [("2023-05-01", 1), ("2023-05-02", 1)]
     assert {row.file: row.unchanged for row in lake.read(FILES).collect()} == {"day1.csv": 0, "day2.csv": 97}
 
     rows |= {9: complaints(9)[9]}
     assert counts(load(lake.settings, write("day3.csv", rows))) == (100, 0, 0, 0, 100, 0, 1)
     assert events(lake)[2:] == [(9, "returned", "day3.csv")]
+    assert by_day(lake) == [("2023-05-02", 1)]
     assert load(lake.settings, write("day3 again.csv", rows))["files"]["day3 again.csv"]["known"]
     assert lake.read(QUARANTINE).count() == 1
 
