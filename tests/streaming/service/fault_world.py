@@ -39,6 +39,7 @@ PROJECT = SAMPLES.parent
 COPIED = (*PACKAGES, "conf", "samples")
 EXIT_SECONDS = 60
 STREAMS = "Streaming from"
+MISSING_SHARE = 0.02  # of a full export: less than silver.most_withdrawn_share
 
 
 @dataclass
@@ -107,7 +108,7 @@ class World:
 
     def __post_init__(self) -> None:
         rows = read_rows([SAMPLES / "export-2017-snake-case.csv.gz"])
-        mix = Mix(malformed=0.1, duplicates=0.1, updated=0.1)
+        mix = Mix(malformed=0.1, duplicates=0.1, updated=0.1, revised=0.1, narrated=0.05)
         seed, first = self.dice.randrange(1 << 30), 100_000_000
         self.generator = Generator(rows, mix, seed=seed, first_id=first, start=date(2024, 3, 4))
         self.own_ids = iter(range(900_000_000, 1_000_000_000))
@@ -131,6 +132,8 @@ class World:
             "COMPLAINTS_STREAMING__MAX_ROWS_PER_BATCH": "500",
             "COMPLAINTS_STREAMING__INGEST_INTERVAL_MS": "300",
             "COMPLAINTS_STREAMING__SUMMARISE_INTERVAL_MS": "1000",
+            "COMPLAINTS_STREAMING__MERGE_INTERVAL_MS": "1000",
+            "COMPLAINTS_STREAMING__REVISE_INTERVAL_MS": "1000",
             "COMPLAINTS_STREAMING__UPKEEP_MINUTES": "1",
             "JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1",  # C1 only: these processes do not live long enough for C2
             "TZ": "Asia/Kathmandu",
@@ -235,4 +238,21 @@ Fault = Callable[[World], None]
 def new_file(world: World) -> Path:
     path = world.settings.folder.parent / f"file-{time.monotonic_ns()}.json"
     path.write_bytes(b"".join(world.complaint() + b"\n" for _ in range(world.dice.randint(1, 40))))
+    return path
+
+
+def new_full_export(world: World) -> Path:
+    """Write a full export: it lacks some complaints that silver has, changes a few, and has new ones."""
+    found = query(
+        world.settings,
+        TABLES,
+        "SELECT complaint_id, CAST(date_received AS VARCHAR) AS date_received, product, issue, company, state "
+        "FROM silver.complaints WHERE is_synthetic IS NULL ORDER BY complaint_id",
+    )
+    rows = [dict(zip(found.columns, row, strict=True)) for row in found.rows if world.dice.random() > MISSING_SHARE]
+    for row in world.dice.sample(rows, 20):
+        row["company"] = world.dice.choice(["ACME", "BANK"])
+    path = new_file(world)
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
     return path

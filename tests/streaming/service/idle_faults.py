@@ -1,6 +1,7 @@
 """Faults injected into a lake while no stream runs."""
 
 import time
+from pathlib import Path
 
 from lakehouse.sql.query import query
 from lakehouse.tables import maintenance
@@ -9,12 +10,12 @@ from stewardship.erase import erase_complaint
 from stewardship.quarantine import waiting
 from stewardship.replay import replay
 from streaming.batch.backlog import score_backlog
-from streaming.batch.load import load_files
+from streaming.batch.load import load_files, load_full_export
 from streaming.service.upkeep import run_upkeep
 from streaming.status import QUERIES
 from streaming.tables import TABLES
 from tests.stream_fixtures import wait_until
-from tests.streaming.service.fault_world import Fault, World, new_file
+from tests.streaming.service.fault_world import Fault, World, new_file, new_full_export
 
 RULE = """
   - id: drawn_company
@@ -69,13 +70,34 @@ def load(world: World) -> None:
 def kill_load(world: World) -> None:
     """Kill a load once it has started to land rows, then load the file again."""
     path = new_file(world)
-    process = world.command("load", str(path))
+    kill_command(world, 1.5, "load", str(path))
+    assert not load_files(world.settings, [path], lambda *_: None).errors
+
+
+def kill_command(world: World, most: float, *words: str) -> None:
+    """Kill a load at most some seconds after it has started to stage rows."""
+    process = world.command(*words)
     folder = world.settings.folder
     staged = ("staging-*", "*/staging-*")
     wait_until(lambda: process.ended or any(any(folder.glob(each)) for each in staged), "the load")
-    world.pause(1.5)
+    world.pause(most)
     process.kill()
-    assert not load_files(world.settings, [path], lambda *_: None).errors
+
+
+def load_export(world: World) -> None:
+    load_whole(world, new_full_export(world))
+
+
+def kill_export(world: World) -> None:
+    """Kill the load of a full export while it compares, lands or refines, then load it again."""
+    path = new_full_export(world)
+    kill_command(world, 25, "load", "--snapshot", str(path))
+    load_whole(world, path)
+
+
+def load_whole(world: World, path: Path) -> None:
+    result = load_full_export(world.settings, path, lambda *_: None)
+    assert not result.errors, result.errors
 
 
 def score(world: World) -> None:
@@ -94,5 +116,7 @@ RESTING: dict[str, Fault] = {
     "maintain": maintain,
     "load": load,
     "kill-load": kill_load,
+    "full-export": load_export,
+    "kill-export": kill_export,
     "score": score,
 }
