@@ -33,7 +33,8 @@ MAX_PAYLOAD_BYTES = 1 << 20  # fits a narrative of 100,000 characters, even if e
 OVERSIZED_SHOWN = 1_000  # characters of a larger payload that are passed on to quarantine
 
 _ID = r"^\d{1,18}$"
-_ID_OF_TABLES = r"^'?(\d{1,18}|\d{1,3}(,\d{3}){1,5})(\.0*)?$"  # as spreadsheets and data frames write whole numbers
+# As spreadsheets and data frames write whole numbers, and people write ids.
+_ID_OF_TABLES = r"^['#]?(\d{1,18}|\d{1,3}(,\d{3}){1,5})(\.0*)?$"
 
 _US_DATE = r"^(\d{1,2})/(\d{1,2})/(\d{4})(?: .*)?$"
 _SHORT_US_DATE = r"^(\d{1,2})/(\d{1,2})/(\d{2})(?: .*)?$"
@@ -100,7 +101,7 @@ def _typed(field: Field) -> Column:
     text = F.col(f"raw.{field.name}")
     match field.type:
         case "bigint":
-            digits = F.regexp_replace(text, r"'|,|\.0*$", "")
+            digits = F.regexp_replace(text, r"['#,]|\.0*$", "")
             return F.when(text.rlike(_ID), text.cast("bigint")).when(text.rlike(_ID_OF_TABLES), digits.cast("bigint"))
         case "date":
             return date_of(text)

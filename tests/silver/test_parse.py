@@ -152,6 +152,9 @@ def test_only_whole_numbers_of_at_most_18_digits_are_ids(landed: Landed) -> None
         "9" * 40: None,
         "3170000.0": 3170000,
         "'3170000": 3170000,
+        "#3170000": 3170000,
+        "##3170000": None,
+        "3170000#": None,
         "3,170,000": 3170000,
         "-5": None,
         "+5": None,
@@ -228,7 +231,7 @@ CHARACTERS = st.characters(exclude_categories=["Cs"])
 TEXTS = (
     st.text(CHARACTERS, min_size=1, max_size=30)
     .map(lambda text: text.strip(BLANKS))
-    .filter(lambda text: text.lower() not in MISSING)
+    .filter(lambda text: text.lower().strip('"') not in (*MISSING, "infinity", "-infinity"))
 )
 DATES = st.dates(dt.date(2011, 1, 1), dt.date(2099, 12, 31))
 DATE_FORMS = ("%Y-%m-%d", "%m/%d/%Y", "%m/%d/%y", "%Y-%m-%dT%H:%M:%S.000Z")
