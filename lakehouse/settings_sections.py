@@ -20,6 +20,7 @@ class StreamingSettings(Section):
     live: bool
     ingest_interval_ms: int = Field(ge=0, le=60_000)
     merge_interval_ms: int = Field(ge=0, le=3_600_000)
+    revise_interval_ms: int = Field(ge=0, le=3_600_000)
     summarise_interval_ms: int = Field(ge=0, le=600_000)
     max_rows_per_batch: int = Field(ge=1, le=1_000_000)
     accept_data_loss: bool

@@ -172,7 +172,7 @@ class LiveStream:
     def _start_scoring(self) -> None:
         publishing = Publishing(self._settings.kafka.predictions.name, self._kafka)
         interval = Trigger(interval_ms=self._settings.streaming.summarise_interval_ms)
-        revising = Trigger(interval_ms=self._settings.streaming.merge_interval_ms)
+        revising = Trigger(interval_ms=self._settings.streaming.revise_interval_ms)
         starts = {
             "score": lambda: self._queries.score(
                 self.active_models.champion, publishing, Trigger(), challenger=self.active_models.challenger

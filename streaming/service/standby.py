@@ -34,7 +34,12 @@ WARM_UP_COMPLAINTS = WARM_UP_RATE * WARM_UP_SECONDS // 60
 WARM_UP_MIX = Mix(malformed=0.01, duplicates=0.01, updated=0.01)
 SETTLE_SECONDS = 60.0  # maximum wait for the stream to score what was sent
 MIN_SCORED_SHARE = 0.9  # share of what was sent; the rest are duplicates, outcomes and quarantined rows
-WARM_UP_INTERVALS_MS = {"ingest_interval_ms": 5_000, "merge_interval_ms": 15_000, "summarise_interval_ms": 15_000}
+WARM_UP_INTERVALS_MS = {
+    "ingest_interval_ms": 5_000,
+    "merge_interval_ms": 15_000,
+    "revise_interval_ms": 15_000,
+    "summarise_interval_ms": 15_000,
+}
 
 
 def stand_by(

@@ -72,6 +72,8 @@ def start(settings: Settings, *options: str) -> Stream:
         "COMPLAINTS_KAFKA__PREDICTIONS__NAME": settings.kafka.predictions.name,
         "COMPLAINTS_STREAMING__MAX_ROWS_PER_BATCH": "60",
         "COMPLAINTS_STREAMING__SUMMARISE_INTERVAL_MS": "1000",
+        "COMPLAINTS_STREAMING__MERGE_INTERVAL_MS": "1000",
+        "COMPLAINTS_STREAMING__REVISE_INTERVAL_MS": "1000",
         "TZ": "Asia/Kathmandu",  # the host's time zone must not matter
     }
     with (settings.folder / "stream.log").open("ab") as log:
