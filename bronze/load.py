@@ -238,7 +238,7 @@ def _leave_out(path: Path, staging: Path, comparison: Comparison, existing: Data
             staged = pq.ParquetFile(part)
             for group in range(staged.num_row_groups):  # one in memory at a time
                 rows = staged.read_row_group(group)
-                ids = _record_ids(rows)
+                ids = record_ids(rows)
                 landed = pa.array([], pa.string()) if existing is None else _among(existing, ids)
                 is_same = compute.and_not(compute.is_in(ids, value_set=records), compute.is_in(ids, value_set=landed))
                 kept.write_table(rows.filter(compute.invert(is_same)))
@@ -247,7 +247,7 @@ def _leave_out(path: Path, staging: Path, comparison: Comparison, existing: Data
     return left_out
 
 
-def _record_ids(staged: pa.Table) -> pa.ChunkedArray:
+def record_ids(staged: pa.Table) -> pa.ChunkedArray:
     """Return the ids that `landed_from_files` gives the rows."""
     digests = compute.utf8_slice_codeunits(staged["sha256"], 0, DIGEST_SHOWN)
     return compute.binary_join_element_wise(digests, staged["file"], staged["number"].cast(pa.string()), ":")

@@ -130,7 +130,7 @@ class KnownComplaints:
 
     def include(self, complaints: pa.Table, narratives: pa.Table, revisions: pa.Table, reports: pa.Table) -> None:
         """Add complaints that are not known yet, and narratives, revisions and reports of known ones."""
-        ids, entries = _array(complaints, "complaint_id"), _entries(complaints)
+        ids, entries = _array(complaints, "complaint_id"), entries_of(complaints)
         is_new = self.rows_of(ids) < 0
         self.add(ids[is_new], entries[is_new])
         rows = self.rows_of(_array(narratives, "complaint_id"))
@@ -140,7 +140,7 @@ class KnownComplaints:
 
     def _apply_revisions(self, revisions: pa.Table) -> None:
         """Apply each complaint's revisions, in the order of their versions."""
-        rows, entries = self.rows_of(_array(revisions, "complaint_id")), _entries(revisions)
+        rows, entries = self.rows_of(_array(revisions, "complaint_id")), entries_of(revisions)
         for at in np.argsort(entries["version"], kind="stable"):
             if rows[at] >= 0:
                 _revise(self._entries[rows[at] : rows[at] + 1], entries[at : at + 1], int(entries["version"][at]))
@@ -154,7 +154,7 @@ class KnownComplaints:
     def _merge_reports(self, reports: pa.Table) -> None:
         """Merge each complaint's reports, in the order of their arrival."""
         rows = self.rows_of(_array(reports, "complaint_id"))
-        entries, arrived_at = _entries(reports), _array(reports, "arrived_at")
+        entries, arrived_at = entries_of(reports), _array(reports, "arrived_at")
         _, first, counts = np.unique(rows, return_index=True, return_counts=True)
         once = first[(counts == 1) & (rows[first] >= 0)]
         once = once[~self._entries["outcome"][rows[once]].any(axis=1)]
@@ -243,7 +243,7 @@ class _Batch:
         self._written = written
         self.record_ids: list[str] = keys["record_id"].to_pylist()
         self.ids = _array(keys, "complaint_id")
-        self.entries = _entries(keys)
+        self.entries = entries_of(keys)
         self.is_bare = _array(keys, "is_bare")
         self.is_usable = _array(keys, "is_usable")
         self._arrived_at = _array(keys, "arrived_at")
@@ -364,7 +364,7 @@ def _places(which: npt.NDArray[np.bool_]) -> list[int]:
     return [int(at) for at in np.flatnonzero(which)]
 
 
-def _entries(keys: pa.Table) -> npt.NDArray[Any]:
+def entries_of(keys: pa.Table) -> npt.NDArray[Any]:
     """Return the columns that `ENTRY` has as entries; those that the keys lack are 0."""
     entries = np.zeros(keys.num_rows, ENTRY)
     for name in keys.column_names:

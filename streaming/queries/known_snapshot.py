@@ -5,16 +5,12 @@ grown by a share, and a start adds the rows that were refined later. Whether tha
 numbers of rows; if they differ, it is read from silver again. The file holds ids and hashes, no text.
 """
 
-import json
 import shutil
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryFile
 
-import numpy as np
-
+from lakehouse.archive import read_archive, write_archive
 from lakehouse.settings import Settings
 from silver.known_complaints import KnownComplaints
 
@@ -40,38 +36,31 @@ class Snapshot:
 
 def save(settings: Settings, snapshot: Snapshot) -> None:
     """Write the snapshot, in place of an earlier one."""
-    path = _path(settings)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    # Written elsewhere first: a volume of a workspace can't be written in any order, as an archive is.
-    about = json.dumps({"format": FORMAT, "refined_at": snapshot.refined_at, "rows": dict(snapshot.rows)})
     ids, entries = snapshot.known.content
-    with TemporaryFile() as file:
-        np.savez(file, about=np.array(about), ids=ids, entries=entries)
-        file.seek(0)
-        with part.open("wb") as target:
-            shutil.copyfileobj(file, target)
-    part.replace(path)
+    about = {"refined_at": snapshot.refined_at, "rows": dict(snapshot.rows)}
+    write_archive(_path(settings), FORMAT, about, {"ids": ids, "entries": entries})
 
 
 def load(settings: Settings) -> Snapshot | None:
     """Return the last snapshot; None if there is none that can be read."""
-    try:
-        with np.load(_path(settings), allow_pickle=False) as arrays:
-            about = json.loads(str(arrays["about"]))
-            if about["format"] != FORMAT:
-                return None
-            known = KnownComplaints()
-            known.add(arrays["ids"], arrays["entries"])
-            return Snapshot(known, about["refined_at"], about["rows"])
-    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile):
+    found = read_archive(_path(settings), FORMAT)
+    if found is None:
         return None
+    about, arrays = found
+    known = KnownComplaints()
+    known.add(arrays["ids"], arrays["entries"])
+    return Snapshot(known, about["refined_at"], about["rows"])
 
 
 def remove(settings: Settings) -> None:
-    """Remove the snapshot, also one that was being written: the next start reads silver."""
-    shutil.rmtree(_path(settings).parent, ignore_errors=True)
+    """Remove the folder, also a file that was being written: the next start reads silver."""
+    shutil.rmtree(folder_of(settings), ignore_errors=True)
+
+
+def folder_of(settings: Settings) -> Path:
+    """The folder of what is known, as hashes: derived from silver, and removed by an erasure."""
+    return settings.folder / "known"
 
 
 def _path(settings: Settings) -> Path:
-    return settings.folder / "known" / "complaints.npz"
+    return folder_of(settings) / "complaints.npz"

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
 
@@ -14,6 +15,7 @@ from bronze.tables import FILES
 from lakehouse.settings import Settings
 from lakehouse.sql.query import query
 from lakehouse.tables.lake import Lake
+from silver.repeated_rows import Hashes
 from silver.tables import COMPLAINTS, DUPLICATES, OUTCOMES, QUARANTINE, REVISIONS, WITHDRAWALS
 from streaming.batch.full_export import FullExport
 from streaming.batch.load import LoadResult, load_files, load_full_export
@@ -67,7 +69,17 @@ def by_day(lake: Lake) -> list[tuple[str, int]]:
     return [(str(row[0]), row[5]) for row in rows]
 
 
-def test_the_next_days_export_stores_only_what_is_new_or_has_changed(lake: Lake, write: Write) -> None:
+def test_the_next_days_export_stores_only_what_is_new_or_has_changed(
+    lake: Lake, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[int] = []
+    compare = FullExport._compared
+
+    def counted(export: FullExport, rest: Path, records: pa.Array, hashes: Hashes) -> pa.Array:
+        parsed.append(len(records))
+        return compare(export, rest, records, hashes)
+
+    monkeypatch.setattr(FullExport, "_compared", counted)
     rows = complaints(100)
     refused = {900: {"Date received": "soon", "Product": "Mortgage"}}
     assert counts(load(lake.settings, write("day1.csv", rows | refused))) == (101, 100, 1, 0, 0, 0, 0)
@@ -93,6 +105,7 @@ def test_the_next_days_export_stores_only_what_is_new_or_has_changed(lake: Lake,
     assert by_day(lake) == [("2023-05-02", 1)]
     assert load(lake.settings, write("day3 again.csv", rows))["files"]["day3 again.csv"]["known"]
     assert lake.read(QUARANTINE).count() == 1
+    assert parsed == [101, len([7, 8, 101, 900]), len([9, 900])], "rows that repeat those of the day before are not"
 
 
 def test_a_file_that_lacks_too_much_is_no_full_export(lake: Lake, write: Write) -> None:
