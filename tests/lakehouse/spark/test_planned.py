@@ -7,6 +7,7 @@ from chispa import assert_df_equality
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from lakehouse.spark.held import held
 from lakehouse.spark.planned import Planned
 
 NUMBERS = "number bigint, word string"
@@ -85,3 +86,29 @@ def test_each_batch_is_joined_with_what_comes_with_it(spark: SparkSession) -> No
         expected = [(number, "a", f"verdict {number}"), (number + 10, "b", None)]
         assert sorted(map(tuple, planned(batch, own).collect())) == expected
     assert len(calls) == 1
+
+
+def test_functions_without_a_shuffle_are_applied_to_later_batches_as_they_are(spark: SparkSession) -> None:
+    def marked(rows: DataFrame) -> DataFrame:
+        lengths = F.transform(F.split("word", ""), F.length)  # no code is generated for a lambda
+        return rows.select("number", F.spark_partition_id().alias("partition"), F.size(lengths).alias("letters"))
+
+    batches, planned = Batches(spark), Planned(marked)
+    for rows in ([(1, "a"), (2, "bcd")], [(3, None), (4, "ef"), (5, "g")], [(6, "h")]):
+        for batch in (batches.of(*rows), batches.of(*rows).where("number > 0")):
+            assert_df_equality(planned(batch), marked(batch), ignore_row_order=True)
+        with held(batches.of(*rows)) as kept:
+            assert_df_equality(planned(kept), marked(kept), ignore_row_order=True)
+            assert_df_equality(planned(kept), marked(kept), ignore_row_order=True)
+    assert planned._template is not None
+    assert planned._template._chain is not None
+
+
+def test_a_step_with_a_shuffle_is_run_from_its_plan(spark: SparkSession) -> None:
+    batches = Batches(spark)
+    counting = Planned(lambda rows: rows.groupBy("word").agg(F.sum("number").alias("sum")))
+    for number in range(3):
+        found = counting(batches.of((number, "a"), (1, "a"), (7, "b"))).collect()
+        assert sorted(map(tuple, found)) == [("a", number + 1), ("b", 7)]
+    assert counting._template is not None
+    assert counting._template._chain is None
