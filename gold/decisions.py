@@ -34,23 +34,16 @@ def replacing(earlier: DataFrame) -> Step:
     """Return the step that links decisions on later versions to those they replace.
 
     Args:
-        earlier: rows of gold.decisions of the same complaints.
+        earlier: rows of gold.decisions: of each complaint the one that is replaced.
 
-    The returned step drops decisions without an earlier one. Of several earlier ones, the latest version is replaced.
-    The earliest due day stands, so that nobody loses a deadline by a revision.
+    The returned step drops decisions without an earlier one. The earlier due day stands, so that nobody loses a
+    deadline by a revision.
     """
     version = F.coalesce("version", F.lit(1))
     kept = F.struct(*((version if name == "version" else F.col(name)).alias(name) for name in REPLACED))
-    known = earlier.select("complaint_id", kept.alias("_earlier"))
-
-    def link(decisions: DataFrame) -> DataFrame:
-        mine = decisions.select("complaint_id", "record_id", "version")
-        before = known.join(F.broadcast(mine), "complaint_id").where("_earlier.version < version")
-        latest = before.groupBy("record_id").agg(F.max_by("_earlier", "_earlier.version").alias("_replaced"))
-        return (
-            decisions.join(F.broadcast(latest), "record_id")
-            .withColumns({"replaces": F.col("_replaced"), "due_on": F.least("due_on", "_replaced.due_on")})
-            .select(decisions.columns)
-        )
-
-    return link
+    replaced = F.broadcast(earlier.select("complaint_id", kept.alias("_replaced")))
+    return lambda decisions: (
+        decisions.join(replaced, "complaint_id")
+        .withColumns({"replaces": F.col("_replaced"), "due_on": F.least("due_on", "_replaced.due_on")})
+        .select(decisions.columns)
+    )

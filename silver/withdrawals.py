@@ -9,7 +9,6 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from silver.latest import latest
 from silver.tables import ABOUT, WITHDRAWALS
 
 WITHDRAWN, RETURNED = "withdrawn", "returned"
@@ -18,7 +17,9 @@ OWN = ("complaint_id", *(name for name in ABOUT if name in WITHDRAWALS.column_na
 
 def withdrawn(withdrawals: DataFrame) -> DataFrame:
     """Return the latest row of each complaint that is withdrawn now."""
-    return withdrawals.transform(latest("observed_at")).where(F.col("change") == WITHDRAWN)
+    row = F.struct(*(F.col(name) for name in withdrawals.columns))
+    latest = withdrawals.groupBy("complaint_id").agg(F.max_by(row, "observed_at").alias("_row")).select("_row.*")
+    return latest.where(F.col("change") == WITHDRAWN)
 
 
 def changes(events: Mapping[str, DataFrame], sha256: str, file: str) -> DataFrame:

@@ -4,27 +4,41 @@ A complaint whose intake was revised is scored and decided again. The new decisi
 made once that one is there. Grain: one complaint per batch, with its latest version.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
-from pyspark.sql import DataFrame
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from gold.decisions import replacing
 from gold.tables import DECISIONS, REPLACED
+from lakehouse.spark.arrow import arrow
 from lakehouse.spark.held import held
 from lakehouse.spark.per_batch import stamped
+from lakehouse.spark.planned import planned
 from lakehouse.step import Step
 from lakehouse.tables.commits import Guard
 from lakehouse.tables.declaration import Table
 from lakehouse.tables.lake import Lake
-from silver.latest import latest
 from silver.revisions import completed
 from silver.tables import COMPLAINTS, NARRATIVES, REVISIONS
 from streaming.queries.score import Publishing, messages, publish
 
 
+@dataclass(frozen=True)
+class Version:
+    """One version of a complaint's intake: the row that reported it, and whether that reports all that is known."""
+
+    version: int
+    record_id: str
+    is_complete: bool = True
+
+
 class ReviseBatch:
     """Decides one batch of revised complaints again; Spark calls it for each batch of the query.
+
+    Which version of each complaint is decided is compared on the driver, by ids: as joins that took most of the time.
 
     Args:
         lake: the lake.
@@ -48,68 +62,93 @@ class ReviseBatch:
         self._scoring = scoring
         self._publishing = publishing
         self._on_undecided = on_undecided
+        self._messages = planned(messages, lake.settings)
 
     def __call__(self, batch: DataFrame, batch_id: int) -> None:
         """Append and publish the decisions missing from the table; publish those already there again."""
-        with held(batch.transform(latest("version"))) as revisions:
-            if revisions.isEmpty():
+        with held(batch) as revisions:
+            found = arrow(revisions.select("complaint_id", "version", "record_id", "is_complete"))  # bounded: ids
+            latest = _latest(found)
+            if not latest:
                 return
-            with held(self._decided(revisions)) as decided:
-                own = F.broadcast(revisions.select("record_id"))
-                if not decided.join(own, "record_id", "left_semi").isEmpty():
-                    self._publish(self._near(DECISIONS, revisions).join(own, "record_id", "left_semi"))
-                with held(revisions.transform(_not_decided(decided))) as missing:
-                    if not missing.isEmpty():
-                        self._decide(missing, decided, batch_id)
+            with held(self._decisions(latest, batch.sparkSession)) as stored:
+                decided = _decided(stored)
+                records = {each.record_id for each in decided.values()}
+                if own := [each.record_id for each in latest.values() if each.record_id in records]:
+                    again = self._near(DECISIONS, latest, batch.sparkSession)
+                    self._publish(again.join(_frame(own, batch.sparkSession), "record_id", "left_semi"))
+                # Neither this version nor a later one: an earlier version that was left out for a later one in its
+                # batch stays left out, also when batches are cut otherwise after a checkpoint was moved away.
+                missing = {
+                    complaint: each
+                    for complaint, each in latest.items()
+                    if complaint not in decided or decided[complaint].version < each.version
+                }
+                if missing:
+                    self._decide(revisions, missing, self._earlier(missing, stored, decided), batch_id)
 
-    def _decide(self, revisions: DataFrame, decided: DataFrame, batch_id: int) -> None:
-        with held(self._whole(revisions)) as complaints, held(self._earlier(revisions, decided)) as earlier:
-            made = stamped(complaints.transform(self._scoring), "scored_at")
-            made = made.withColumn("batch_id", F.lit(None).cast("bigint")).transform(replacing(earlier))
-            with held(made.select(DECISIONS.column_names)) as decisions:
-                self._lake.append(decisions, DECISIONS, self._guard.mark(batch_id))
-                self._publish(decisions)
+    def _decide(self, revisions: DataFrame, missing: dict[int, Version], earlier: DataFrame, batch_id: int) -> None:
+        own = _frame([each.record_id for each in missing.values()], revisions.sparkSession)
+        complaints = self._whole(revisions.join(own, "record_id", "left_semi"), missing)
+        made = stamped(complaints.transform(self._scoring), "scored_at")
+        made = made.withColumn("batch_id", F.lit(None).cast("bigint")).transform(replacing(earlier))
+        with held(made.select(DECISIONS.column_names)) as decisions:
+            self._lake.append(decisions, DECISIONS, self._guard.mark(batch_id))
+            self._publish(decisions)
 
-    def _decided(self, revisions: DataFrame) -> DataFrame:
-        return self._near(DECISIONS, revisions).select("complaint_id", *REPLACED)
+    def _decisions(self, complaints: Collection[int], spark: SparkSession) -> DataFrame:
+        """Return what a later decision keeps of these complaints' decisions."""
+        return self._near(DECISIONS, complaints, spark).select("complaint_id", *REPLACED)
 
-    def _earlier(self, revisions: DataFrame, decided: DataFrame) -> DataFrame:
-        """Return the decisions on earlier versions, once each complaint has one."""
-        while undecided := revisions.join(decided, "complaint_id", "left_anti").count():
+    def _earlier(self, missing: dict[int, Version], stored: DataFrame, decided: dict[int, Version]) -> DataFrame:
+        """Return the latest decision on each complaint, once each has one."""
+        while undecided := len(missing.keys() - decided.keys()):
             self._on_undecided(undecided)
-            decided = self._decided(revisions)
-        return decided
+            stored = self._decisions(missing, stored.sparkSession)
+            decided = _decided(stored)
+        replaced = [decided[complaint].record_id for complaint in missing]
+        return stored.join(_frame(replaced, stored.sparkSession), "record_id", "left_semi")
 
-    def _whole(self, revisions: DataFrame) -> DataFrame:
+    def _whole(self, revisions: DataFrame, missing: dict[int, Version]) -> DataFrame:
         """Return the revisions as rows of silver.complaints with `version`; only incomplete ones read the tables."""
         columns = [*COMPLAINTS.column_names, "version"]
-        incomplete = revisions.where("NOT is_complete")
-        if incomplete.isEmpty():
+        incomplete = [complaint for complaint, each in missing.items() if not each.is_complete]
+        if not incomplete:
             return revisions.select(columns)
-        tables = (self._near(table, incomplete) for table in (COMPLAINTS, REVISIONS, NARRATIVES))
-        whole = incomplete.transform(completed(*tables))
+        tables = (
+            self._near(table, incomplete, revisions.sparkSession) for table in (COMPLAINTS, REVISIONS, NARRATIVES)
+        )
+        whole = revisions.where("NOT is_complete").transform(completed(*tables))
         return revisions.where("is_complete").select(columns).unionByName(whole)
 
-    def _near(self, table: Table, revisions: DataFrame) -> DataFrame:
+    def _near(self, table: Table, complaints: Collection[int], spark: SparkSession) -> DataFrame:
         """Return the table's rows of these complaints; file statistics skip files outside their range of ids."""
-        range_ = revisions.agg(F.min("complaint_id").alias("low"), F.max("complaint_id").alias("high")).first()
-        low, high = (0, -1) if range_ is None else (range_["low"], range_["high"])
-        rows = self._lake.read(table, spark=revisions.sparkSession).where(F.col("complaint_id").between(low, high))
-        return rows.join(F.broadcast(revisions.select("complaint_id")), "complaint_id", "left_semi")
+        own = spark.createDataFrame(pa.table({"complaint_id": list(complaints)}).to_pandas(), "complaint_id bigint")
+        rows = self._lake.read(table, spark=spark)
+        near = rows.where(F.col("complaint_id").between(min(complaints), max(complaints)))
+        return near.join(F.broadcast(own), "complaint_id", "left_semi")
 
     def _publish(self, decisions: DataFrame) -> None:
         if self._publishing is not None:
-            publish(decisions.transform(messages), self._publishing)
+            publish(decisions.transform(self._messages), self._publishing)
 
 
-def _not_decided(decided: DataFrame) -> Step:
-    """Keep revisions of which neither their own version nor a later one is decided.
+def _latest(found: pa.Table) -> dict[int, Version]:
+    """Return each complaint's latest version, by complaint id."""
+    latest: dict[int, Version] = {}
+    for row in found.to_pylist():
+        complaint, each = row.pop("complaint_id"), Version(**row)
+        if complaint not in latest or latest[complaint].version < each.version:
+            latest[complaint] = each
+    return latest
 
-    An earlier version that was left out for a later one in its batch stays left out, also when batches are cut
-    otherwise after a checkpoint was moved away.
-    """
-    known = decided.select("complaint_id", F.col("version").alias("_decided"))
-    by = F.expr("_decided >= version")
-    return lambda revisions: revisions.join(
-        known, (revisions["complaint_id"] == known["complaint_id"]) & by, "left_anti"
-    )
+
+def _decided(decisions: DataFrame) -> dict[int, Version]:
+    """Return the latest decided version of each complaint, by complaint id."""
+    version = F.coalesce("version", F.lit(1)).alias("version")
+    return _latest(arrow(decisions.select("complaint_id", version, "record_id")))  # bounded: ids
+
+
+def _frame(records: Collection[str], spark: SparkSession) -> DataFrame:
+    rows = spark.createDataFrame(pa.table({"record_id": list(records)}).to_pandas(), "record_id string")
+    return F.broadcast(rows)
