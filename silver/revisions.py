@@ -27,38 +27,37 @@ OWN = tuple(  # columns that describe the row itself
 )
 
 
-def completed(complaints: DataFrame, earlier: DataFrame, narratives: DataFrame) -> Step:
+def completed(complaints: DataFrame, earlier: DataFrame, narratives: DataFrame | None) -> Step:
     """Return the step that completes revisions.
 
     Args:
         complaints: rows of silver.complaints.
         earlier: rows of silver.revisions, with these revisions among them.
-        narratives: rows of silver.narratives.
+        narratives: rows of silver.narratives; None for revisions that all report their narrative, which is long to
+            read for all complaints.
 
     The returned step takes one revision per complaint and returns it with the columns of silver.complaints and
     `version`: each field from the latest version up to its own that reports it.
     """
+    own = OWN if narratives is not None else (*OWN, "narrative", *DERIVED["narrative"])
+    fields = [name for name in FIELDS if name not in own]
+    first = F.lit(1).alias("version")
+    values = ["complaint_id", *fields, *(derived for name in fields for derived in DERIVED.get(name, ()))]
+    versions = complaints.select(*values, first).unionByName(earlier.select(*values, "version"))
+    if narratives is not None:
+        text = narratives.select("complaint_id", "narrative", *DERIVED["narrative"], first)
+        versions = versions.unionByName(text, allowMissingColumns=True)
 
     def complete(revisions: DataFrame) -> DataFrame:
         wanted = F.broadcast(revisions.select("complaint_id", F.col("version").alias("_wanted")))
-        first = F.lit(1).alias("version")
-        values = ["complaint_id", *FIELDS, *(name for names in DERIVED.values() for name in names)]
-        parts = (
-            complaints.select(*values, first),
-            narratives.select("complaint_id", "narrative", *DERIVED["narrative"], first),
-            earlier.select(*values, "version"),
-        )
-        versions = parts[0]
-        for part in parts[1:]:
-            versions = versions.unionByName(part, allowMissingColumns=True)
         known = (
             versions.join(wanted, "complaint_id")
             .where("version <= _wanted")
             .groupBy("complaint_id")
-            .agg(*(_last(name, DERIVED.get(name, ())) for name in FIELDS))
+            .agg(*(_last(name, DERIVED.get(name, ())) for name in fields))
         )
-        found = revisions.select(*OWN).join(known, "complaint_id").select(*OWN, *(f"_{name}.*" for name in FIELDS))
-        return found.select(*COMPLAINTS.column_names, "version")
+        found = revisions.select(*own).join(F.broadcast(known), "complaint_id")
+        return found.select(*own, *(f"_{name}.*" for name in fields)).select(*COMPLAINTS.column_names, "version")
 
     return complete
 

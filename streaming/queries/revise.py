@@ -25,6 +25,9 @@ from silver.revisions import completed
 from silver.tables import COMPLAINTS, NARRATIVES, REVISIONS
 from streaming.queries.score import Publishing, messages, publish
 
+KEYS = ["complaint_id", "version", "record_id", "is_complete", "has_narrative"]  # of a revision
+LISTED = 1_000  # complaints that a filter lists; more are joined
+
 
 @dataclass(frozen=True)
 class Version:
@@ -33,6 +36,7 @@ class Version:
     version: int
     record_id: str
     is_complete: bool = True
+    has_narrative: bool = True
 
 
 class ReviseBatch:
@@ -67,8 +71,7 @@ class ReviseBatch:
     def __call__(self, batch: DataFrame, batch_id: int) -> None:
         """Append and publish the decisions missing from the table; publish those already there again."""
         with held(batch) as revisions:
-            found = arrow(revisions.select("complaint_id", "version", "record_id", "is_complete"))  # bounded: ids
-            latest = _latest(found)
+            latest = _latest(arrow(revisions.select(KEYS)))  # bounded: ids
             if not latest:
                 return
             with held(self._decisions(latest, batch.sparkSession)) as stored:
@@ -111,21 +114,25 @@ class ReviseBatch:
 
     def _whole(self, revisions: DataFrame, missing: dict[int, Version]) -> DataFrame:
         """Return the revisions as rows of silver.complaints with `version`; only incomplete ones read the tables."""
-        columns = [*COMPLAINTS.column_names, "version"]
-        incomplete = [complaint for complaint, each in missing.items() if not each.is_complete]
-        if not incomplete:
-            return revisions.select(columns)
-        tables = (
-            self._near(table, incomplete, revisions.sparkSession) for table in (COMPLAINTS, REVISIONS, NARRATIVES)
-        )
-        whole = revisions.where("NOT is_complete").transform(completed(*tables))
-        return revisions.where("is_complete").select(columns).unionByName(whole)
+        whole = revisions.where("is_complete").select(*COMPLAINTS.column_names, "version")
+        for has_narrative in (True, False):
+            own = [c for c, each in missing.items() if not each.is_complete and each.has_narrative == has_narrative]
+            if own:
+                complaints, earlier, narratives = (
+                    self._near(table, own, revisions.sparkSession) for table in (COMPLAINTS, REVISIONS, NARRATIVES)
+                )
+                step = completed(complaints, earlier, None if has_narrative else narratives)
+                mine = revisions.where("NOT is_complete").where(F.col("has_narrative") == has_narrative)
+                whole = whole.unionByName(mine.transform(step))
+        return whole
 
     def _near(self, table: Table, complaints: Collection[int], spark: SparkSession) -> DataFrame:
-        """Return the table's rows of these complaints; file statistics skip files outside their range of ids."""
-        own = spark.createDataFrame(pa.table({"complaint_id": list(complaints)}).to_pandas(), "complaint_id bigint")
+        """Return the table's rows of these complaints; statistics skip files, and pages for a few complaints."""
         rows = self._lake.read(table, spark=spark)
+        if len(complaints) <= LISTED:
+            return rows.where(F.expr(f"complaint_id IN ({', '.join(map(str, complaints))})"))
         near = rows.where(F.col("complaint_id").between(min(complaints), max(complaints)))
+        own = spark.createDataFrame(pa.table({"complaint_id": list(complaints)}).to_pandas(), "complaint_id bigint")
         return near.join(F.broadcast(own), "complaint_id", "left_semi")
 
     def _publish(self, decisions: DataFrame) -> None:

@@ -110,7 +110,11 @@ def test_nobody_loses_a_deadline_by_a_revision(lake: Lake, trained: Trained) -> 
     assert last.replaces.version == 3
 
 
-def test_what_a_revision_leaves_out_comes_from_earlier_versions(lake: Lake, trained: Trained) -> None:
+@pytest.mark.parametrize("listed", [0, 1_000], ids=["many", "few"])
+def test_what_a_revision_leaves_out_comes_from_earlier_versions(
+    lake: Lake, trained: Trained, monkeypatch: pytest.MonkeyPatch, listed: int
+) -> None:
+    monkeypatch.setattr(module, "LISTED", listed)
     arrive(lake, [complaint(1, Tags="Servicemember", ZIP_code="33009")], 0)
     arrive(lake, [archived(1, FRAUD)], 10)
     arrive(lake, [complaint(1, Company="OTHER BANK", State=None, Tags=None)], 20)
