@@ -74,6 +74,7 @@ LOCAL_CONF = {
     "spark.sql.files.minPartitionNum": "1",
     "spark.sql.files.openCostInBytes": "65536",
     "spark.sql.files.maxPartitionBytes": "4m",
+    "spark.sql.parquet.pushdown.inFilterThreshold": "1000",  # a few complaints are found without reading all pages
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",  # tasks of a VACUUM, 10,000 by default
     # The default, INT96, has no statistics, and DuckDB reads it ten times slower.
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
