@@ -4,7 +4,7 @@ Most rows of a full export are those of the day before, byte for byte. Of each r
 complaint's id, and a hash of what was known of the complaint once silver had the row. A row with the same payload says
 nothing new while that is still what is known, so it need not be parsed. 24 bytes a row; no text.
 
-A hash has 64 bits: of 3 million rows, one is taken for another once in 6 million exports.
+A hash has 64 bits: of 3 million rows, one is taken for another at most once in 2 million exports.
 """
 
 from collections.abc import Sequence

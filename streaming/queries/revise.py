@@ -42,7 +42,7 @@ class Version:
 class ReviseBatch:
     """Decides one batch of revised complaints again; Spark calls it for each batch of the query.
 
-    Which version of each complaint is decided is compared on the driver, by ids: as joins that took most of the time.
+    Versions are compared on the driver, by ids: joins with shuffles took most of the time of a batch.
 
     Args:
         lake: the lake.
