@@ -17,6 +17,7 @@ from typing import Any
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 from pyspark.sql import functions as F
+from pyspark.sql.types import BooleanType
 
 from bronze.tables import COMPLAINTS as BRONZE
 from bronze.tables import ERASURES
@@ -196,17 +197,16 @@ class _Erasing:
             return
         decisions = self._lake.read(DECISIONS).where(F.col("complaint_id") == self._id)
         increments = decisions.transform(INCREMENTS[table])
+        types = {field.name: field.dataType for field in table.schema}
+        # Spark refuses to overwrite by a Boolean column: rows that differ only there are combined and written as well.
+        keys = [key for key in KEYS[table] if types[key] != BooleanType()]
         # bounded: one row per version of the complaint
-        found = increments.select(*(F.col(key).cast("string") for key in KEYS[table])).collect()
+        found = increments.select(*(F.col(key).cast("string") for key in keys)).distinct().collect()
         if not found:
             return
-        types = {field.name: field.dataType for field in table.schema}
         same = reduce(
             or_,
-            (
-                reduce(and_, (F.col(key).eqNullSafe(F.lit(keys[key]).cast(types[key])) for key in KEYS[table]))
-                for keys in found
-            ),
+            (reduce(and_, (F.col(key).eqNullSafe(F.lit(row[key]).cast(types[key])) for key in keys)) for row in found),
         )
         summed = [name for name in table.column_names if name not in (*KEYS[table], *GREATEST)]
         negated = increments.transform(consolidated, table).withColumns({name: -F.col(name) for name in summed})

@@ -11,9 +11,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from kafka import KafkaProducer
-from pyspark.sql import SparkSession
+from pyspark.sql import Row, SparkSession
 
+from bronze.land import SYNTHETIC_HEADER
 from bronze.tables import COMPLAINTS as BRONZE
+from gold.aggregates import KEYS
 from gold.tables import BY_DAY, BY_MINUTE, DECISIONS, FIRST
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings, load_settings
@@ -35,7 +37,7 @@ from tests.conftest import Trained
 from tests.stream_fixtures import messages, with_topics
 
 WORDS = "Zanzibar lent me a harpsichord"  # in no other complaint
-MINE, OTHER = 7_000_001, 7_000_002
+MINE, OTHER, GENERATED = 7_000_001, 7_000_002, 7_000_003
 DONE = Trigger(until_done=True)
 
 
@@ -44,7 +46,7 @@ def complaint(number: int, **changed: str) -> dict[str, str]:
     return {"complaint_id": str(number), **usable, **changed}
 
 
-MESSAGES = (
+MESSAGES = (  # those of GENERATED have the header of the load generator
     json.dumps(complaint(MINE, complaint_what_happened=f"{WORDS}, and then some.")),
     json.dumps(complaint(OTHER, complaint_what_happened="They charged me twice.")),
     json.dumps(complaint(MINE, company_response="Closed with explanation", complaint_what_happened=f"{WORDS} again.")),
@@ -52,13 +54,16 @@ MESSAGES = (
     json.dumps(complaint(MINE, date_received="soon", complaint_what_happened=WORDS)),
     json.dumps(complaint(MINE + 10)),
     f'{json.dumps(complaint(MINE))[:-1]}, "reference": {"9" * 5000}}}',
+    json.dumps(complaint(GENERATED)),
+    json.dumps(complaint(GENERATED, issue="Other trouble")),
 )
 
 
 def send(settings: Settings, values: tuple[str, ...]) -> None:
     producer = KafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers)
     for value in values:
-        producer.send(settings.kafka.input.name, value.encode(), partition=0)
+        headers = [(SYNTHETIC_HEADER, b"true")] if str(GENERATED) in value else None
+        producer.send(settings.kafka.input.name, value.encode(), partition=0, headers=headers)
     producer.flush()
     producer.close()
 
@@ -102,13 +107,13 @@ def lake(streamed: Settings, spark: SparkSession, tmp_path: Path) -> Lake:
 
 
 def balance(settings: Settings) -> tuple[int, int, int]:
-    """Return three balances: bronze - silver's three tables, bronze + erasures, decisions - daily sums."""
+    """Return three balances: bronze - silver's three tables, bronze + erasures, decided - daily sums."""
     statement = """
         SELECT (SELECT count(*) FROM bronze.complaints) - (SELECT count(*) FROM silver.complaints)
                - (SELECT count(*) FROM silver.quarantine) - (SELECT count(*) FROM silver.duplicates),
                (SELECT count(*) FROM bronze.complaints) + (SELECT count(*) FROM bronze.erasures),
-               (SELECT count(*) FROM gold.decisions) - (SELECT coalesce(sum(complaints), 0)
-                                                        FROM gold.complaints_by_day)
+               (SELECT count(DISTINCT complaint_id) FROM gold.decisions) - (SELECT coalesce(sum(complaints), 0)
+                                                                             FROM gold.complaints_by_day)
     """
     ((*counts,),) = query(settings, TABLES, statement).rows
     return int(counts[0]), int(counts[1]), int(counts[2])
@@ -159,8 +164,8 @@ WENT = ("duplicate", "quarantine")
 
 
 def test_a_complaint_that_was_never_received_is_reported(streamed: Settings) -> None:
-    with pytest.raises(ComplaintsError, match=r"There is no complaint 7000003 in .*, nor in its quarantine"):
-        trace(streamed, 7_000_003)
+    with pytest.raises(ComplaintsError, match=r"There is no complaint 7000009 in .*, nor in its quarantine"):
+        trace(streamed, 7_000_009)
 
 
 def test_after_an_erasure_no_file_contains_its_text_and_the_counts_still_balance(
@@ -170,7 +175,7 @@ def test_after_an_erasure_no_file_contains_its_text_and_the_counts_still_balance
     purge = "ALTER TABLE delta.`{}` SET TBLPROPERTIES ('delta.enableDeletionVectors' = 'true')"
     lake.spark.sql(purge.format(lake.path(QUARANTINE)))  # so that deleted rows are only marked
     assert len(files_with(settings.folder, WORDS)) >= 3
-    send(settings, (json.dumps(complaint(OTHER + 1)), json.dumps(complaint(MINE))))
+    send(settings, (json.dumps(complaint(OTHER + 8)), json.dumps(complaint(MINE))))
     follow(Queries(lake).ingest(options(lake), DONE), lambda _: None)  # and no further, as if stopped here
     bronze, decided = lake.read(BRONZE).count(), lake.read(DECISIONS).where(FIRST).count()
 
@@ -182,7 +187,7 @@ def test_after_an_erasure_no_file_contains_its_text_and_the_counts_still_balance
     }  # fmt: skip
     assert files_with(settings.folder, WORDS) == []
     assert balance(settings) == (0, bronze, 0)
-    assert lake.read(DECISIONS).where(f"complaint_id IN ({OTHER}, {OTHER + 1})").count() == 2
+    assert lake.read(DECISIONS).where(f"complaint_id IN ({OTHER}, {OTHER + 8})").count() == 2
     for table in (BY_MINUTE, BY_DAY):
         assert lake.read(table).agg({"complaints": "sum"}).first()[0] == decided  # type: ignore[index]
         assert lake.read(table).where("complaints <= 0").count() == 0
@@ -196,6 +201,17 @@ def test_after_an_erasure_no_file_contains_its_text_and_the_counts_still_balance
     stream(lake, trained)
     assert lake.read(DECISIONS).where(f"complaint_id = {OTHER + 20}").count() == 1
     assert balance(settings) == (0, bronze + 2, 0)
+
+
+def test_a_generated_complaint_is_taken_out_of_the_sums_with_its_versions(lake: Lake) -> None:
+    def real() -> list[list[Row]]:
+        return [lake.read(table).where("is_synthetic IS NULL").sort(*KEYS[table]).collect() for table in KEYS]
+
+    before = real()
+    assert erase_complaint(lake.settings, GENERATED, lambda _: None).rows["gold.decisions"] == 2
+    assert all(lake.read(table).where("is_synthetic").isEmpty() for table in KEYS)
+    assert real() == before
+    assert balance(lake.settings)[0::2] == (0, 0)
 
 
 def published(settings: Settings, broker: Broker) -> list[tuple[bytes, bytes]]:
