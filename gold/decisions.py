@@ -30,19 +30,22 @@ def decisions(rules: DecisionRules) -> Step:
     return decide
 
 
-def replacing(earlier: DataFrame) -> Step:
-    """Return the step that links decisions on later versions to those they replace.
+def replacing(decisions: DataFrame, earlier: DataFrame) -> DataFrame:
+    """Link decisions on later versions to those they replace.
+
+    The earlier due day stands, so that nobody loses a deadline by a revision.
 
     Args:
+        decisions: rows as returned by `decisions`.
         earlier: rows of gold.decisions: of each complaint the one that is replaced.
 
-    The returned step drops decisions without an earlier one. The earlier due day stands, so that nobody loses a
-    deadline by a revision.
+    Returns:
+        The decisions that have an earlier one.
     """
     version = F.coalesce("version", F.lit(1))
     kept = F.struct(*((version if name == "version" else F.col(name)).alias(name) for name in REPLACED))
     replaced = F.broadcast(earlier.select("complaint_id", kept.alias("_replaced")))
-    return lambda decisions: (
+    return (
         decisions.join(replaced, "complaint_id")
         .withColumns({"replaces": F.col("_replaced"), "due_on": F.least("due_on", "_replaced.due_on")})
         .select(decisions.columns)

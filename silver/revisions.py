@@ -6,7 +6,6 @@ Reads rows of silver.revisions, complaints and narratives. Grain: one revision.
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from lakehouse.step import Step
 from silver.fields import INTAKE
 from silver.tables import COMPLAINTS, FEATURES, REVISIONS
 
@@ -27,39 +26,45 @@ OWN = tuple(  # columns that describe the row itself
 )
 
 
-def completed(complaints: DataFrame, earlier: DataFrame, narratives: DataFrame | None) -> Step:
-    """Return the step that completes revisions.
+def completed(
+    revisions: DataFrame, wanted: DataFrame, complaints: DataFrame, earlier: DataFrame, narratives: DataFrame
+) -> DataFrame:
+    """Complete revisions: each field comes from the latest version up to the revision's own that reports it.
 
     Args:
-        complaints: rows of silver.complaints.
+        revisions: rows of silver.revisions.
+        wanted: `record_id`, `complaint_id` and `version` of those to complete, one per complaint.
+        complaints: rows of silver.complaints, perhaps `without_narrative`.
         earlier: rows of silver.revisions, with these revisions among them.
-        narratives: rows of silver.narratives; None for revisions that all report their narrative, which is long to
-            read for all complaints.
+        narratives: rows of silver.narratives.
 
-    The returned step takes one revision per complaint and returns it with the columns of silver.complaints and
-    `version`: each field from the latest version up to its own that reports it.
+    Returns:
+        The wanted revisions with the columns of silver.complaints and `version`.
     """
-    own = OWN if narratives is not None else (*OWN, "narrative", *DERIVED["narrative"])
-    fields = [name for name in FIELDS if name not in own]
+    fields = [name for name in FIELDS if name not in OWN]
     first = F.lit(1).alias("version")
     values = ["complaint_id", *fields, *(derived for name in fields for derived in DERIVED.get(name, ()))]
+    text = narratives.select("complaint_id", "narrative", *DERIVED["narrative"], first)
     versions = complaints.select(*values, first).unionByName(earlier.select(*values, "version"))
-    if narratives is not None:
-        text = narratives.select("complaint_id", "narrative", *DERIVED["narrative"], first)
-        versions = versions.unionByName(text, allowMissingColumns=True)
+    # One task: these are few rows, and each task generates the code of the aggregates for itself.
+    versions = versions.unionByName(text, allowMissingColumns=True).coalesce(1)
+    until = F.broadcast(wanted.select("record_id", "complaint_id", F.col("version").alias("_until")))
+    known = (
+        versions.join(until, "complaint_id")
+        .where("version <= _until")
+        .groupBy("record_id")
+        .agg(*(_last(name, DERIVED.get(name, ())) for name in fields))
+    )
+    found = revisions.select(*OWN).join(F.broadcast(known), "record_id")
+    return found.select(*OWN, *(f"_{name}.*" for name in fields)).select(*COMPLAINTS.column_names, "version")
 
-    def complete(revisions: DataFrame) -> DataFrame:
-        wanted = F.broadcast(revisions.select("complaint_id", F.col("version").alias("_wanted")))
-        known = (
-            versions.join(wanted, "complaint_id")
-            .where("version <= _wanted")
-            .groupBy("complaint_id")
-            .agg(*(_last(name, DERIVED.get(name, ())) for name in fields))
-        )
-        found = revisions.select(*own).join(F.broadcast(known), "complaint_id")
-        return found.select(*own, *(f"_{name}.*" for name in fields)).select(*COMPLAINTS.column_names, "version")
 
-    return complete
+def without_narrative(complaints: DataFrame) -> DataFrame:
+    """Return complaints with nulls for the narrative, which takes long to read, and what is derived from it."""
+    types = {column.name: column.type for column in COMPLAINTS.columns}
+    return complaints.withColumns(
+        {name: F.lit(None).cast(types[name]) for name in ("narrative", *DERIVED["narrative"])}
+    )
 
 
 def _last(name: str, derived: tuple[str, ...]) -> Column:

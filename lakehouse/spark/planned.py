@@ -6,8 +6,8 @@ rows, differ between batches. So the physical plan of the first batch is stored,
 with its own leaves.
 
 Running a plan generates the source text of its code again, to find the compiled classes by it: a tenth of the work on
-such a batch. A step with one input and no shuffle is a chain of functions from partition to partition. Those of the
-first batch are stored too, and applied to the rows of each later batch.
+such a batch. A step that reads one input once, without a shuffle, is a chain of functions from partition to partition.
+Those of the first batch are stored too, and applied to the rows of each later batch.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,6 +20,7 @@ from lakehouse.spark.internals import is_tested
 
 MAPPED = "org.apache.spark.rdd.MapPartitionsRDD"
 HELD = "org.apache.spark.sql.execution.LogicalRDD"
+SCAN = "org.apache.spark.sql.execution.RDDScanExec"
 
 AnyStep = Callable[..., DataFrame]  # from one or more DataFrames
 
@@ -41,7 +42,7 @@ class Planned:
 
     def __init__(self, step: AnyStep) -> None:
         self._step = step
-        self._template: _Template | None = None
+        self._templates: dict[int, _Template] = {}  # by number of inputs
         self._is_plain: bool | None = None
 
     def __call__(self, *inputs: DataFrame) -> DataFrame:
@@ -51,9 +52,10 @@ class Planned:
         if self._is_plain:
             return self._step(*inputs)
         schemas = [rows._jdf.schema() for rows in inputs]
-        if self._template is None or not self._template.accepts(schemas):
-            self._template = _Template(self._step, inputs, schemas)
-        return self._template.rows(inputs)
+        template = self._templates.get(len(inputs))
+        if template is None or not template.accepts(schemas):
+            template = self._templates[len(inputs)] = _Template(self._step, inputs, schemas)
+        return template.rows(inputs)
 
 
 class _Template:
@@ -67,12 +69,12 @@ class _Template:
         self._executed = jvm.org.apache.spark.sql.execution.SQLExecutionRDD
         self._scan = jvm.org.apache.spark.sql.execution.RDDScanExec
         self._input_schemas = schemas
-        frames = [_frame(spark, _rows(rows), schema) for rows, schema in zip(inputs, schemas, strict=True)]
-        rows = step(*frames)
+        rows = [_rows(each) for each in inputs]
+        result = step(*(_frame(spark, own, schema) for own, schema in zip(rows, schemas, strict=True)))
         self._chain: _Chain | None = None
-        self._plan = rows._jdf.queryExecution().executedPlan()
-        self._leaves = _leaves(self._plan, len(inputs))
-        self._output_schema = rows._jdf.schema()
+        self._plan = result._jdf.queryExecution().executedPlan()
+        self._leaves = _leaves(self._plan, rows)
+        self._output_schema = result._jdf.schema()
 
     def accepts(self, schemas: Sequence[Any]) -> bool:
         """Whether these schemas are those that were planned for."""
@@ -86,14 +88,14 @@ class _Template:
             executed = self._chain.applied_to(rows[0])
         else:
             executed = self._execute(rows)
-            self._chain = _Chain.between(spark, rows[0], executed) if len(rows) == 1 else None
+            self._chain = _Chain.between(spark, rows[0], executed) if len(self._leaves) == 1 else None
         conf = spark._jsparkSession.sessionState().conf()
         return _frame(spark, self._executed(executed, conf), self._output_schema)
 
     def _execute(self, rows: Sequence[Any]) -> Any:  # noqa: ANN401 - an RDD of the JVM
         replaced = self._no_leaves
-        for old, own in zip(self._leaves, rows, strict=True):
-            leaf = self._scan(old.output(), own, old.name(), old.outputPartitioning(), old.outputOrdering())
+        for old, at in self._leaves:
+            leaf = self._scan(old.output(), rows[at], old.name(), old.outputPartitioning(), old.outputOrdering())
             replaced = replaced.updated(old, leaf)
         return self._plan.transform(replaced).execute()
 
@@ -143,14 +145,19 @@ def _frame(spark: Any, rows: Any, schema: Any) -> DataFrame:  # noqa: ANN401 - o
     return DataFrame(spark._jsparkSession.internalCreateDataFrame(rows, schema, False), spark)  # noqa: FBT003
 
 
-def _leaves(plan: Any, inputs: int) -> list[Any]:  # noqa: ANN401 - an object of the JVM
-    """Return the leaves of a plan, which are its inputs in order.
+def _leaves(plan: Any, rows: Sequence[Any]) -> list[tuple[Any, int]]:  # noqa: ANN401 - objects of the JVM
+    """Return the leaves of a plan, each with the number of the input whose rows it reads.
 
     Raises:
-        ValueError: the plan has more leaves, so the step reads more than its inputs.
+        ValueError: a leaf is none of the inputs, so the step reads more than those.
     """
     leaves = plan.collectLeaves()
-    if leaves.size() != inputs:
-        msg = f"a step that is planned once may only read its batch, but this one has {leaves.size()} sources"
-        raise ValueError(msg)
-    return [leaves.apply(at) for at in range(inputs)]
+    found = []
+    for leaf in (leaves.apply(at) for at in range(leaves.size())):
+        is_scan = leaf.getClass().getName() == SCAN
+        of = [at for at, own in enumerate(rows) if is_scan and leaf.rdd().equals(own)]
+        if not of:
+            msg = f"a step that is planned once may only read its batch, but this one also reads {leaf.nodeName()}"
+            raise ValueError(msg)
+        found.append((leaf, of[0]))
+    return found

@@ -23,7 +23,7 @@ from gold.decisions import decisions
 from lakehouse.errors import ComplaintsError
 from lakehouse.heap import heap_bytes
 from lakehouse.logs import about
-from lakehouse.spark.planned import Planned, planned
+from lakehouse.spark.planned import Planned
 from lakehouse.spark.session import kafka_security_package
 from lakehouse.step import Step
 from lakehouse.tables.commits import Guard
@@ -162,7 +162,7 @@ class Queries:
 
         `on_undecided` waits until the score query has decided an earlier version; without it the query fails then.
         """
-        scoring = planned(self.scoring(model), self._lake.settings)
+        scoring = self.scoring(model)
         rows = self._lake.read_stream(silver.REVISIONS, maxFilesPerTrigger=MERGED_FILES)
         return self._start(
             "revise",

@@ -4,9 +4,11 @@ A complaint whose intake was revised is scored and decided again. The new decisi
 made once that one is there. Grain: one complaint per batch, with its latest version.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -21,7 +23,7 @@ from lakehouse.step import Step
 from lakehouse.tables.commits import Guard
 from lakehouse.tables.declaration import Table
 from lakehouse.tables.lake import Lake
-from silver.revisions import completed
+from silver.revisions import completed, without_narrative
 from silver.tables import COMPLAINTS, NARRATIVES, REVISIONS
 from streaming.queries.score import Publishing, messages, publish
 
@@ -35,8 +37,8 @@ class Version:
 
     version: int
     record_id: str
+    has_narrative: bool
     is_complete: bool = True
-    has_narrative: bool = True
 
 
 class ReviseBatch:
@@ -63,10 +65,13 @@ class ReviseBatch:
     ) -> None:
         self._lake = lake
         self._guard = guard
-        self._scoring = scoring
         self._publishing = publishing
         self._on_undecided = on_undecided
         self._messages = planned(messages, lake.settings)
+        # Planned one by one: scoring, which is the longest, has one input and no shuffle.
+        self._whole = planned(_whole, lake.settings)
+        self._scored = planned(scoring, lake.settings)
+        self._replacing = planned(replacing, lake.settings)
 
     def __call__(self, batch: DataFrame, batch_id: int) -> None:
         """Append and publish the decisions missing from the table; publish those already there again."""
@@ -79,7 +84,7 @@ class ReviseBatch:
                 records = {each.record_id for each in decided.values()}
                 if own := [each.record_id for each in latest.values() if each.record_id in records]:
                     again = self._near(DECISIONS, latest, batch.sparkSession)
-                    self._publish(again.join(_frame(own, batch.sparkSession), "record_id", "left_semi"))
+                    self._publish(again.transform(_of(own)))
                 # Neither this version nor a later one: an earlier version that was left out for a later one in its
                 # batch stays left out, also when batches are cut otherwise after a checkpoint was moved away.
                 missing = {
@@ -88,13 +93,24 @@ class ReviseBatch:
                     if complaint not in decided or decided[complaint].version < each.version
                 }
                 if missing:
-                    self._decide(revisions, missing, self._earlier(missing, stored, decided), batch_id)
+                    known, decided = self._once_decided(missing, stored, decided)
+                    replaced = {complaint: decided[complaint] for complaint in missing}
+                    earlier = known.transform(_of([each.record_id for each in replaced.values()]))
+                    versions = self._versions(missing, replaced, batch.sparkSession)
+                    self._decide(revisions, missing, earlier, versions, batch_id)
 
-    def _decide(self, revisions: DataFrame, missing: dict[int, Version], earlier: DataFrame, batch_id: int) -> None:
-        own = _frame([each.record_id for each in missing.values()], revisions.sparkSession)
-        complaints = self._whole(revisions.join(own, "record_id", "left_semi"), missing)
-        made = stamped(complaints.transform(self._scoring), "scored_at")
-        made = made.withColumn("batch_id", F.lit(None).cast("bigint")).transform(replacing(earlier))
+    def _decide(
+        self,
+        revisions: DataFrame,
+        missing: dict[int, Version],
+        earlier: DataFrame,
+        versions: Sequence[DataFrame],
+        batch_id: int,
+    ) -> None:
+        keys = [(each.record_id, complaint, each.version) for complaint, each in missing.items()]
+        wanted = _frame(keys, "record_id string, complaint_id bigint, version int", revisions.sparkSession)
+        decided = self._replacing(self._scored(self._whole(revisions, wanted, *versions)), earlier)
+        made = stamped(decided, "scored_at").withColumn("batch_id", F.lit(None).cast("bigint"))
         with held(made.select(DECISIONS.column_names)) as decisions:
             self._lake.append(decisions, DECISIONS, self._guard.mark(batch_id))
             self._publish(decisions)
@@ -103,41 +119,50 @@ class ReviseBatch:
         """Return what a later decision keeps of these complaints' decisions."""
         return self._near(DECISIONS, complaints, spark).select("complaint_id", *REPLACED)
 
-    def _earlier(self, missing: dict[int, Version], stored: DataFrame, decided: dict[int, Version]) -> DataFrame:
-        """Return the latest decision on each complaint, once each has one."""
+    def _once_decided(
+        self, missing: dict[int, Version], stored: DataFrame, decided: dict[int, Version]
+    ) -> tuple[DataFrame, dict[int, Version]]:
+        """Return `_decisions` and the latest on each complaint, once each has one."""
         while undecided := len(missing.keys() - decided.keys()):
             self._on_undecided(undecided)
             stored = self._decisions(missing, stored.sparkSession)
             decided = _decided(stored)
-        replaced = [decided[complaint].record_id for complaint in missing]
-        return stored.join(_frame(replaced, stored.sparkSession), "record_id", "left_semi")
+        return stored, decided
 
-    def _whole(self, revisions: DataFrame, missing: dict[int, Version]) -> DataFrame:
-        """Return the revisions as rows of silver.complaints with `version`; only incomplete ones read the tables."""
-        whole = revisions.where("is_complete").select(*COMPLAINTS.column_names, "version")
-        for has_narrative in (True, False):
-            own = [c for c, each in missing.items() if not each.is_complete and each.has_narrative == has_narrative]
-            if own:
-                complaints, earlier, narratives = (
-                    self._near(table, own, revisions.sparkSession) for table in (COMPLAINTS, REVISIONS, NARRATIVES)
-                )
-                step = completed(complaints, earlier, None if has_narrative else narratives)
-                mine = revisions.where("NOT is_complete").where(F.col("has_narrative") == has_narrative)
-                whole = whole.unionByName(mine.transform(step))
-        return whole
+    def _versions(
+        self, missing: dict[int, Version], replaced: dict[int, Version], spark: SparkSession
+    ) -> list[DataFrame]:
+        """Return the versions of these complaints, for `completed`; nothing if each revision reports all there is."""
+        partial = [complaint for complaint, each in missing.items() if not each.is_complete]
+        if not partial:
+            return []
+        complaints, earlier, narratives = (
+            self._near(table, missing, spark) for table in (COMPLAINTS, REVISIONS, NARRATIVES)
+        )
+        if not any(replaced[complaint].has_narrative > missing[complaint].has_narrative for complaint in partial):
+            complaints = complaints.transform(without_narrative)
+        return [complaints, earlier, narratives]
 
     def _near(self, table: Table, complaints: Collection[int], spark: SparkSession) -> DataFrame:
         """Return the table's rows of these complaints; statistics skip files, and pages for a few complaints."""
         rows = self._lake.read(table, spark=spark)
-        if len(complaints) <= LISTED:
-            return rows.where(F.expr(f"complaint_id IN ({', '.join(map(str, complaints))})"))
+        if len(complaints) <= LISTED:  # read in one task, which leaves a core to other queries
+            return rows.where(F.expr(f"complaint_id IN ({', '.join(map(str, complaints))})")).coalesce(1)
         near = rows.where(F.col("complaint_id").between(min(complaints), max(complaints)))
-        own = spark.createDataFrame(pa.table({"complaint_id": list(complaints)}).to_pandas(), "complaint_id bigint")
+        own = _frame([(complaint,) for complaint in complaints], "complaint_id bigint", spark)
         return near.join(F.broadcast(own), "complaint_id", "left_semi")
 
     def _publish(self, decisions: DataFrame) -> None:
         if self._publishing is not None:
             publish(decisions.transform(self._messages), self._publishing)
+
+
+def _whole(revisions: DataFrame, wanted: DataFrame, *versions: DataFrame) -> DataFrame:
+    """Return the wanted revisions with the columns of silver.complaints and `version`; see `completed`."""
+    if versions:
+        return completed(revisions, wanted, *versions)
+    own = F.broadcast(wanted.select("record_id"))
+    return revisions.join(own, "record_id", "left_semi").select(*COMPLAINTS.column_names, "version")
 
 
 def _latest(found: pa.Table) -> dict[int, Version]:
@@ -153,9 +178,19 @@ def _latest(found: pa.Table) -> dict[int, Version]:
 def _decided(decisions: DataFrame) -> dict[int, Version]:
     """Return the latest decided version of each complaint, by complaint id."""
     version = F.coalesce("version", F.lit(1)).alias("version")
-    return _latest(arrow(decisions.select("complaint_id", version, "record_id")))  # bounded: ids
+    has_narrative = (F.col("scored_with") == "text").alias("has_narrative")
+    return _latest(arrow(decisions.select("complaint_id", version, "record_id", has_narrative)))  # bounded: ids
 
 
-def _frame(records: Collection[str], spark: SparkSession) -> DataFrame:
-    rows = spark.createDataFrame(pa.table({"record_id": list(records)}).to_pandas(), "record_id string")
-    return F.broadcast(rows)
+def _of(records: Collection[str]) -> Step:
+    """Return the step to the rows of these records."""
+
+    def own(rows: DataFrame) -> DataFrame:
+        wanted = _frame([(record,) for record in records], "record_id string", rows.sparkSession)
+        return rows.join(F.broadcast(wanted), "record_id", "left_semi")
+
+    return own
+
+
+def _frame(records: Sequence[tuple[Any, ...]], columns: str, spark: SparkSession) -> DataFrame:
+    return spark.createDataFrame(pd.DataFrame.from_records(records), columns)  # by Arrow, without Python workers

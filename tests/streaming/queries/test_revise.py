@@ -115,12 +115,13 @@ def test_what_a_revision_leaves_out_comes_from_earlier_versions(
     lake: Lake, trained: Trained, monkeypatch: pytest.MonkeyPatch, listed: int
 ) -> None:
     monkeypatch.setattr(module, "LISTED", listed)
-    arrive(lake, [complaint(1, Tags="Servicemember", ZIP_code="33009")], 0)
+    own = complaint(2, narrative=FRAUD, ZIP_code="33009")
+    arrive(lake, [complaint(1, Tags="Servicemember", ZIP_code="33009"), own], 0)
     arrive(lake, [archived(1, FRAUD)], 10)
-    arrive(lake, [complaint(1, Company="OTHER BANK", State=None, Tags=None)], 20)
+    arrive(lake, [complaint(1, Company="OTHER BANK", State=None, Tags=None), complaint(2, Company="OTHER BANK")], 20)
     arrive(lake, [archived(1, FRAUD + " Again."), complaint(1, Sub_product="FHA mortgage", Company=None)], 30)
     (*_, last) = lake.read(REVISIONS).orderBy("version").collect()
-    assert [row.version for row in lake.read(REVISIONS).orderBy("version").collect()] == [2, 3, 4]
+    assert [row.version for row in lake.read(REVISIONS).orderBy("version").collect()] == [2, 2, 3, 4]
     assert not last.is_complete
     assert lake.read(NARRATIVES).count() == 1
     decide(lake, trained.model)
@@ -128,6 +129,8 @@ def test_what_a_revision_leaves_out_comes_from_earlier_versions(
     assert (again.version, again.company, again.state, again.is_servicemember) == (4, "OTHER BANK", "FL", True)
     assert again.scored_with == "text"
     assert again.team == decisions(lake)["complaints-input/0/0"].team
+    assert (other := decisions(lake)["complaints-input/0/21"]).company == "OTHER BANK"
+    assert other.scored_with == decisions(lake)["complaints-input/0/1"].scored_with == "text"
 
 
 def test_a_killed_batch_is_decided_once_and_published_again_with_the_same_content(
