@@ -47,6 +47,9 @@ LOCAL_CONF = {
     "spark.ui.showConsoleProgress": "false",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
+    # After two minutes without a heartbeat, as when a laptop sleeps, Spark takes its only executor for lost, refuses
+    # its heartbeats from then on, and ten minutes later ends the process.
+    "spark.storage.blockManagerHeartbeatTimeoutMs": "365d",
     "spark.databricks.delta.snapshotPartitions": "1",
     "spark.databricks.delta.merge.materializeSource": "none",  # the source is in memory already
     # A log checkpoint delays its batch by a second or two: a running stream writes checkpoints outside its batches.
