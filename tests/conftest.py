@@ -133,14 +133,21 @@ def _tables_created_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 def _steps_planned_once() -> Iterator[None]:
     """Plan each step of a stream once per process: a plan takes seconds and depends on no lake.
 
-    The refine step depends on the rule files and a setting; any other step is cached by identity.
+    The refine step depends on the rule files and a setting, the scoring step on the models; any other step is cached by
+    identity.
     """
     planned: dict[Step, Planned] = {}
     refinings: dict[str, Step] = {}
-    make_refining = Queries.refining
+    scorings: dict[tuple[Model, Model | None], Step] = {}
+    make_refining, make_scoring = Queries.refining, Queries.scoring
 
     def plan_of(step: Step) -> Planned:
         return planned.setdefault(step, Planned(step))
+
+    def scoring(queries: Queries, model: Model, challenger: Model | None = None) -> Step:
+        if (model, challenger) not in scorings:
+            scorings[model, challenger] = make_scoring(queries, model, challenger)
+        return scorings[model, challenger]
 
     def refining(queries: Queries, expectations: tuple[Expectation, ...]) -> Step:
         rules = f"{load_taxonomy()} {expectations} {queries._lake.settings.silver}"
@@ -151,8 +158,10 @@ def _steps_planned_once() -> Iterator[None]:
         patch.setattr("streaming.batch.load.compared", cache(compared))
         patch.setattr("streaming.batch.load.planned", lambda step, _: plan_of(step))
         patch.setattr("streaming.queries.refine.planned", lambda step, _: plan_of(step))
+        patch.setattr("streaming.queries.revise.planned", lambda step, _: plan_of(step))
         patch.setattr("stewardship.replay.planned", lambda step, _: plan_of(step))
         patch.setattr(Queries, "refining", refining)
+        patch.setattr(Queries, "scoring", scoring)
         yield
 
 
