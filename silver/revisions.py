@@ -46,12 +46,12 @@ def completed(
     values = ["complaint_id", *fields, *(derived for name in fields for derived in DERIVED.get(name, ()))]
     text = narratives.select("complaint_id", "narrative", *DERIVED["narrative"], first)
     versions = complaints.select(*values, first).unionByName(earlier.select(*values, "version"))
-    # One task: these are few rows, and each task generates the code of the aggregates for itself.
-    versions = versions.unionByName(text, allowMissingColumns=True).coalesce(1)
+    versions = versions.unionByName(text, allowMissingColumns=True)
     until = F.broadcast(wanted.select("record_id", "complaint_id", F.col("version").alias("_until")))
     known = (
         versions.join(until, "complaint_id")
         .where("version <= _until")
+        .repartition(1)  # as few rows as revisions, and each task generates the code of the aggregates for itself
         .groupBy("record_id")
         .agg(*(_last(name, DERIVED.get(name, ())) for name in fields))
     )

@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 from bronze.land import landed_from_files
 from bronze.load import record_ids
 from lakehouse.errors import ComplaintsError
-from lakehouse.spark.arrow import arrow
+from lakehouse.spark.arrow import arrow, frame
 from lakehouse.spark.held import held
 from lakehouse.step import Step
 from lakehouse.tables.commits import mark
@@ -167,7 +167,7 @@ class FullExport:
         return np.unique(np.concatenate(self._ids)) if self._ids else np.zeros(0, np.int64)
 
     def _frame(self, ids: Ids) -> DataFrame:
-        return self._lake.spark.createDataFrame(pa.table({"complaint_id": ids}).to_pandas(), "complaint_id bigint")
+        return frame({"complaint_id": ids}, "complaint_id bigint", self._lake.spark)
 
     def record(self, sha256: str, file: str) -> None:
         """Append which complaints went missing or came back, unless that is recorded, and keep what the rows were."""

@@ -6,16 +6,14 @@ made once that one is there. Grain: one complaint per batch, with its latest ver
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from gold.decisions import replacing
 from gold.tables import DECISIONS, REPLACED
-from lakehouse.spark.arrow import arrow
+from lakehouse.spark.arrow import arrow, frame
 from lakehouse.spark.held import held
 from lakehouse.spark.per_batch import stamped
 from lakehouse.spark.planned import planned
@@ -107,8 +105,12 @@ class ReviseBatch:
         versions: Sequence[DataFrame],
         batch_id: int,
     ) -> None:
-        keys = [(each.record_id, complaint, each.version) for complaint, each in missing.items()]
-        wanted = _frame(keys, "record_id string, complaint_id bigint, version int", revisions.sparkSession)
+        keys: dict[str, Sequence[int | str]] = {
+            "record_id": [each.record_id for each in missing.values()],
+            "complaint_id": list(missing),
+            "version": [each.version for each in missing.values()],
+        }
+        wanted = frame(keys, "record_id string, complaint_id bigint, version int", revisions.sparkSession)
         decided = self._replacing(self._scored(self._whole(revisions, wanted, *versions)), earlier)
         made = stamped(decided, "scored_at").withColumn("batch_id", F.lit(None).cast("bigint"))
         with held(made.select(DECISIONS.column_names)) as decisions:
@@ -139,6 +141,7 @@ class ReviseBatch:
         complaints, earlier, narratives = (
             self._near(table, missing, spark) for table in (COMPLAINTS, REVISIONS, NARRATIVES)
         )
+        # A decision says whether there was a narrative.
         if not any(replaced[complaint].has_narrative > missing[complaint].has_narrative for complaint in partial):
             complaints = complaints.transform(without_narrative)
         return [complaints, earlier, narratives]
@@ -149,7 +152,7 @@ class ReviseBatch:
         if len(complaints) <= LISTED:  # read in one task, which leaves a core to other queries
             return rows.where(F.expr(f"complaint_id IN ({', '.join(map(str, complaints))})")).coalesce(1)
         near = rows.where(F.col("complaint_id").between(min(complaints), max(complaints)))
-        own = _frame([(complaint,) for complaint in complaints], "complaint_id bigint", spark)
+        own = frame({"complaint_id": list(complaints)}, "complaint_id bigint", spark)
         return near.join(F.broadcast(own), "complaint_id", "left_semi")
 
     def _publish(self, decisions: DataFrame) -> None:
@@ -186,11 +189,7 @@ def _of(records: Collection[str]) -> Step:
     """Return the step to the rows of these records."""
 
     def own(rows: DataFrame) -> DataFrame:
-        wanted = _frame([(record,) for record in records], "record_id string", rows.sparkSession)
+        wanted = frame({"record_id": records}, "record_id string", rows.sparkSession)
         return rows.join(F.broadcast(wanted), "record_id", "left_semi")
 
     return own
-
-
-def _frame(records: Sequence[tuple[Any, ...]], columns: str, spark: SparkSession) -> DataFrame:
-    return spark.createDataFrame(pd.DataFrame.from_records(records), columns)  # by Arrow, without Python workers

@@ -123,7 +123,8 @@ def decision(batch: int, seconds: float) -> dict[str, object]:
     """A decision of a batch that started now, on a message that arrived `seconds` earlier."""
     filler = {"string": "low", "bigint": batch, "double": 0.5, "boolean": False}
     values = {column.name: filler.get(column.type) for column in DECISIONS.columns}
-    times = {"scored_at": NOW + timedelta(hours=1), "kafka_timestamp": NOW - timedelta(seconds=seconds)}
+    scored_at = datetime.now(UTC) + timedelta(hours=1)  # of this run, however long ago the module was imported
+    times = {"scored_at": scored_at, "kafka_timestamp": NOW - timedelta(seconds=seconds)}
     return {**values, **times, "batch_id": batch}
 
 
