@@ -56,6 +56,22 @@ def checkpoint_table(spark: SparkSession, path: Path) -> None:
 
 
 @dataclass(frozen=True)
+class TableState:
+    """A Delta table as of its latest commit: the id from its creation, and the commit's number."""
+
+    table_id: str
+    version: int
+
+
+def table_state(spark: SparkSession, path: Path) -> TableState:
+    """The state of a table; for its id the public API also reads the whole log, to count files."""
+    jvm = jvm_of(spark)
+    log = jvm.org.apache.spark.sql.delta.DeltaLog
+    snapshot = log.forTableWithSnapshot(spark._jsparkSession, jvm.org.apache.hadoop.fs.Path(str(path)))._2()
+    return TableState(str(snapshot.metadata().id()), int(snapshot.version()))
+
+
+@dataclass(frozen=True)
 class Analyzed:
     """The analyzed plan of a select: its Catalyst classes, and whether it is deterministic."""
 

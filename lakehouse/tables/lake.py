@@ -20,6 +20,7 @@ from pyspark.sql import functions as F
 
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
+from lakehouse.spark.internals import TableState, is_tested, table_state
 from lakehouse.spark.session import start_session
 from lakehouse.tables.declaration import Column, Table
 from lakehouse.tables.stores import CONSTRAINT, store_of, table_path
@@ -171,7 +172,16 @@ class Lake:
 
     def version(self, table: Table) -> int:
         """The number of the table's latest commit."""
-        return int(self.delta(table).history(1).select("version").first()[0])  # type: ignore[index]
+        return self.state(table).version
+
+    def state(self, table: Table) -> TableState:
+        """The table's id and the number of its latest commit."""
+        if self.settings.platform.tables_are_files and is_tested(self.spark):
+            return table_state(self.spark, self.path(table))
+        delta = self.delta(table)
+        (found,) = delta.detail().select("id").collect()  # bounded: one row
+        (last,) = delta.history(1).select("version").collect()  # bounded: one row
+        return TableState(found.id, last.version)
 
 
 def _sql(text: str) -> str:

@@ -35,14 +35,14 @@ class StoredRows:
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
         self._landed_until: int | None = None  # microseconds; rows that landed later are in no table
-        self._rows = Counter[str]()  # of the tables that `known` reads
+        self._rows = Counter[str]()  # by table
         self._saved = 0  # complaints in the last snapshot
 
     def may_have(self, found: pa.Table, spark: SparkSession) -> bool:
         """Whether silver may already have rows of a batch.
 
         That is whether a row landed no later than the newest one that silver had at the start. Only the first batch
-        reads the tables.
+        reads the tables; an empty silver has none.
 
         Args:
             found: the batch's `silver.keys.keys`.
@@ -50,14 +50,18 @@ class StoredRows:
         """
         first = compute.min(found["ingested_at"]).as_py()
         if self._landed_until is None:
+            parts = dict.fromkeys((*PLACES.values(), *READ))
+            self._rows = Counter({table.name: self._read(table, spark).count() for table in parts})  # by the log alone
+            if not any(self._rows.values()):
+                self._landed_until = first - 1
+                return False
             since = F.col("ingested_at") >= F.timestamp_micros(F.lit(first))
             landed = self._union(
                 PLACES.values(), lambda rows: rows.where(since).select(F.unix_micros("ingested_at").alias("at")), spark
             )
             last = landed.agg(F.max("at")).first()
             self._landed_until = max(first - 1, (last and last[0]) or 0)
-            parts = dict.fromkeys((*PLACES.values(), *READ))
-            return not self._union(parts, lambda rows: rows.select("record_id").limit(1), spark).isEmpty()
+            return True
         return bool(first <= self._landed_until)
 
     def _union(self, tables: Iterable[Table], step: Step, spark: SparkSession) -> DataFrame:
@@ -102,7 +106,6 @@ class StoredRows:
             REVISIONS: len(written.revisions),
             OUTCOME_REPORTS: len(written.reports),
         }
-        self._rows = Counter({table.name: self._read(table, spark).count() for table in own_rows})
         others = {table.name: self._rows[table.name] - number for table, number in own_rows.items()}
         snapshot = known_snapshot.load(self._lake.settings)
         known = None if snapshot is None else self._since(snapshot, own, others, spark)

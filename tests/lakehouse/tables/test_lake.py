@@ -1,5 +1,6 @@
 """The lake's tables are created as declared, appended to with a mark, and written by one process at a time."""
 
+import shutil
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ from pyspark.sql import SparkSession
 
 from lakehouse.errors import ComplaintsError
 from lakehouse.settings import Settings
+from lakehouse.tables import lake as module
 from lakehouse.tables.declaration import Column, Table
 from lakehouse.tables.lake import Lake, writer_lock
 
@@ -55,6 +57,21 @@ def test_a_table_is_created_with_columns_comments_constraints_and_properties(lak
             lake.append(lake.frame([record], THINGS), THINGS, "test:0")
     assert lake.read(THINGS).count() == 0
     assert spark.catalog.listTables() == [], "tables are accessed by path"
+
+
+def test_a_table_that_was_replaced_has_another_id_and_both_ways_find_it(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.create([THINGS])
+    lake.append(lake.frame([{"id": 1, "word": "one"}], THINGS), THINGS, "test:1")
+    first = lake.state(THINGS)
+    shutil.rmtree(lake.path(THINGS))
+    lake.create([THINGS])
+    second = lake.state(THINGS)
+    assert first.table_id != second.table_id
+    assert (first.version, second.version) == (1, 0)
+    monkeypatch.setattr(module, "is_tested", lambda _: False)
+    assert lake.state(THINGS) == second
 
 
 def test_creating_tables_again_changes_nothing(lake: Lake) -> None:
