@@ -13,7 +13,7 @@ import pytest
 from tests.progress import expected_seconds, file_of
 
 STREAMING, SPARK = "spark, streaming", "spark"
-STREAMS = ("tests/streaming/", "tests/stewardship/", "tests/monitoring/", "tests/databricks/")
+STREAMS = ("tests/streaming/", "tests/monitoring/", "tests/databricks/")
 CALLS_SPARK = {"spark", "lake"}  # a module's own `lake` hides the fixtures behind it
 LAKES = {"trained_lake", "scored_lake"}
 

@@ -35,7 +35,7 @@ class StoredRows:
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
         self._landed_until: int | None = None  # microseconds; rows that landed later are in no table
-        self._rows = Counter[str]()  # by table
+        self._rows = Counter[str]()  # by table; empty before they were counted
         self._saved = 0  # complaints in the last snapshot
 
     def may_have(self, found: pa.Table, spark: SparkSession) -> bool:
@@ -50,9 +50,7 @@ class StoredRows:
         """
         first = compute.min(found["ingested_at"]).as_py()
         if self._landed_until is None:
-            parts = dict.fromkeys((*PLACES.values(), *READ))
-            self._rows = Counter({table.name: self._read(table, spark).count() for table in parts})  # by the log alone
-            if not any(self._rows.values()):
+            if not any(self._count_rows(spark).values()):
                 self._landed_until = first - 1
                 return False
             since = F.col("ingested_at") >= F.timestamp_micros(F.lit(first))
@@ -63,6 +61,13 @@ class StoredRows:
             self._landed_until = max(first - 1, (last and last[0]) or 0)
             return True
         return bool(first <= self._landed_until)
+
+    def _count_rows(self, spark: SparkSession) -> Counter[str]:
+        """Return the number of rows of each table; Delta's log has it."""
+        if not self._rows:
+            tables = dict.fromkeys((*PLACES.values(), *READ))
+            self._rows = Counter({table.name: self._read(table, spark).count() for table in tables})
+        return self._rows
 
     def _union(self, tables: Iterable[Table], step: Step, spark: SparkSession) -> DataFrame:
         return reduce(DataFrame.unionByName, (self._read(table, spark).transform(step) for table in tables))
@@ -106,7 +111,8 @@ class StoredRows:
             REVISIONS: len(written.revisions),
             OUTCOME_REPORTS: len(written.reports),
         }
-        others = {table.name: self._rows[table.name] - number for table, number in own_rows.items()}
+        rows = self._count_rows(spark)
+        others = {table.name: rows[table.name] - number for table, number in own_rows.items()}
         snapshot = known_snapshot.load(self._lake.settings)
         known = None if snapshot is None else self._since(snapshot, own, others, spark)
         if known is None:

@@ -5,10 +5,12 @@ from pyspark.sql import functions as F
 
 from lakehouse.tables.commits import Guard
 from lakehouse.tables.lake import Lake
-from silver.known_complaints import KnownComplaints
+from silver.known_complaints import NOTHING_WRITTEN, KnownComplaints
 from silver.tables import COMPLAINTS, DUPLICATES, OUTCOMES
+from streaming.batch.full_export import NOTHING
 from streaming.queries import known_snapshot
 from streaming.queries.refine import RefineBatch
+from streaming.queries.stored_rows import StoredRows
 from tests.streaming.queries.test_partial_batches import Refinery
 from tests.streaming.queries.test_refine import QUERY, WRITTEN, _no_mark_left, archived, complaint, rows_of
 
@@ -57,6 +59,13 @@ def test_a_start_reads_only_what_was_refined_later(refinery: Refinery, monkeypat
     assert kinds_of_repeats(refinery) == EXPECTED
     assert whole == []
     assert sorted(row.complaint_id for row in rows_of(refinery.lake, COMPLAINTS)) == [1, 2, 3, 4, 5]
+
+
+def test_a_full_export_reads_only_what_was_refined_later(refinery: Refinery, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = read_from_silver(monkeypatch)
+    known = StoredRows(refinery.lake).known(NOTHING, NOTHING_WRITTEN, refinery.lake.spark)
+    assert whole == []
+    assert len(known) == 4
 
 
 def test_a_snapshot_that_is_not_of_this_silver_is_not_used(refinery: Refinery, monkeypatch: pytest.MonkeyPatch) -> None:
