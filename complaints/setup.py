@@ -12,7 +12,8 @@ from complaints import Invocation, json_option, print_grid, print_json, terminal
 from lakehouse.settings import Settings
 from lakehouse.settings_sources import provenance
 from lakehouse.setup.jar_sets import OPTIONAL
-from lakehouse.setup.jars import ensure_optional_jars
+from lakehouse.setup.jars import ensure_optional_jars, spark_jars
+from lakehouse.setup.shared_classes import share_spark_classes
 
 if TYPE_CHECKING:
     from lakehouse.checks import Finding
@@ -46,7 +47,9 @@ def setup(context: click.Context, /, show: bool, features: tuple[str, ...], as_j
     if show:
         _show(provenance(settings, **invocation.options), as_json=as_json)
         return
-    ensure_optional_jars(features)
+    if features:
+        ensure_optional_jars(features)
+        share_spark_classes(spark_jars())  # the archive without these jars is no longer used
     findings = _checked(settings, as_json=as_json, is_debug=context.find_root().params["debug"])
     if as_json:
         checks = [{"what": f.what, "ok": f.is_ok, "detail": f.detail, "seconds": f.seconds} for f in findings]
