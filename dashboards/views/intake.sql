@@ -15,5 +15,6 @@ SELECT
     c.*,
     c.minute <= now()
         AND c.minute > (SELECT max(l.minute) FROM counted AS l WHERE l.minute <= now()) - INTERVAL 1 HOUR
-        AS in_latest_hour
+        AS in_latest_hour,
+    c.minute < date_trunc('minute', now()) OR c.minute = (SELECT min(l.minute) FROM counted AS l) AS is_over
 FROM counted AS c

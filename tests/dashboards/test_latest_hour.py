@@ -73,6 +73,20 @@ def test_a_minute_in_the_future_neither_counts_nor_hides_the_latest_hour(tables:
     assert latest(tables, "minute", "serving.intake") == within
 
 
+@pytest.mark.parametrize("view", ["serving.minutes", "serving.intake"])
+def test_the_minute_that_is_not_over_is_told_from_the_others_unless_it_is_the_first(
+    tables: duckdb.DuckDBPyConnection, view: str
+) -> None:
+    """Only a part of it is decided: as the latest number it would be a fall, or a share of 100 %."""
+    this = datetime.now(UTC).replace(second=0, microsecond=0)
+    before, after = this - timedelta(minutes=1), this + timedelta(minutes=1)
+    over = f"SELECT minute FROM {view} WHERE in_latest_hour AND is_over"  # noqa: S608
+    insert(tables, "gold.complaints_by_minute", {"minute": this, "complaints": 1, "scored_batch": 1})
+    assert tables.execute(over).fetchall() == [(this,)]
+    insert(tables, "gold.complaints_by_minute", {"minute": before, "complaints": 1, "scored_batch": 1})
+    assert tables.execute(over).fetchall() == [(before,)] or datetime.now(UTC) >= after
+
+
 def test_decisions_that_are_not_summarised_yet_move_the_latest_hour(tables: duckdb.DuckDBPyConnection) -> None:
     insert(tables, "gold.complaints_by_minute", {"minute": TIMES["older"], "complaints": 1, "scored_batch": 1})
     insert(tables, "gold.decisions", {"kafka_timestamp": LATEST, "scored_at": LATEST, "batch_id": 2})

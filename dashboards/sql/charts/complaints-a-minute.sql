@@ -4,6 +4,7 @@ SELECT
     SUM(complaints) AS complaints
 FROM serving.minutes
 WHERE in_latest_hour
+  AND is_over
 GROUP BY date_trunc('minute', minute)
 ORDER BY minute
 LIMIT 1000

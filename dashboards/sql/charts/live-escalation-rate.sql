@@ -4,6 +4,7 @@ SELECT
     SUM(escalated) * 1e0 / NULLIF(SUM(complaints), 0) AS escalation_rate
 FROM serving.minutes
 WHERE in_latest_hour
+  AND is_over
 GROUP BY date_trunc('minute', minute)
 ORDER BY minute
 LIMIT 1000
