@@ -30,6 +30,7 @@ RESPONSE_CLASSES = (
 ZERO_STATES = ("AE", "CT", "MA", "ME", "NH", "NJ", "NY", "PR", "RI", "VI", "VT")
 _ZIP = r"^([0-9]{5}|[0-9]{3}[xX]{2}|[xX]{5})(-|[- ]?[0-9]{4}|\.0*)?$"
 _ZIP_WITHOUT_ZEROS = r"^[0-9]{3,4}(\.0*)?$"
+PUNCTUATION = ".,"  # left out of a state
 SEPARATOR = " > "  # between a product and its sub-product; no label contains it
 
 
@@ -48,7 +49,7 @@ class Taxonomy:
     Attributes:
         families: product families; the last is for unknown products.
         products: label, or label > sub-product where the sub-product decides, to family.
-        states: code or name to code.
+        states: code or name, as spelled by `_spelled`, to code.
         channels: spelling to channel.
         responses: company response to response class.
     """
@@ -69,7 +70,7 @@ def load_taxonomy(path: Path = CONF / "taxonomy.yaml") -> Taxonomy:
     file = read_rules(path)
     file.only("families", "products", "states", "channels", "responses")
     families = tuple(file.section("families", list))
-    channels = file.section("channels", dict)
+    channels, states = file.section("channels", dict), file.section("states", dict)
     responses = file.section("responses", dict)
     for response, name in responses.items():
         if name not in RESPONSE_CLASSES:
@@ -78,10 +79,19 @@ def load_taxonomy(path: Path = CONF / "taxonomy.yaml") -> Taxonomy:
     return Taxonomy(
         families=families,
         products=dict(_families_by_label(file, families)),
-        states={s.lower(): code for code, name in file.section("states", dict).items() for s in (code, name)},
+        states={_spelled(s): code for code, names in states.items() for s in (code, *_listed(names))},
         channels={s.lower(): channel for channel, others in channels.items() for s in (channel, *others)},
         responses={response.lower(): name for response, name in responses.items()},
     )
+
+
+def _listed(names: str | list[str]) -> list[str]:
+    return [names] if isinstance(names, str) else names
+
+
+def _spelled(state: str) -> str:
+    """A state as it is looked up: in lower case, without punctuation, with single spaces."""
+    return " ".join(state.lower().translate(str.maketrans("", "", PUNCTUATION)).split())
 
 
 def _families_by_label(file: RuleFile, families: tuple[str, ...]) -> Iterator[tuple[str, str]]:
@@ -107,7 +117,8 @@ def standardized(taxonomy: Taxonomy) -> Step:
     products = _lookup(taxonomy.products)
     label, sub_product = F.lower("raw.product"), F.lower("raw.sub_product")
     tags = F.lower("raw.tags")
-    state = _lookup(taxonomy.states)[F.lower("raw.state")]
+    spelled = F.regexp_replace(F.translate(F.lower("raw.state"), PUNCTUATION, ""), r"\s+", " ")
+    state = _lookup(taxonomy.states)[spelled]
     zip_code = F.col("raw.zip_code")
 
     def with_standard_values(parsed: DataFrame) -> DataFrame:

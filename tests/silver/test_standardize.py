@@ -76,6 +76,15 @@ def test_states_become_codes_or_null(spark: SparkSession) -> None:
     assert [row.state for row in rows] == ["CA", "CA", "NY", "UM", "PR", "OR", "AE", None, None, None, None]
 
 
+def test_a_state_is_known_with_punctuation_and_by_its_other_names(spark: SparkSession) -> None:
+    given = {
+        "D.C.": "DC", "Washington, DC": "DC", "N.Y.": "NY", "New  York": "NY", "U.S. Virgin Islands": "VI",
+        "Virgin Islands, U.S.": "VI", "Micronesia": "FM", ".": None, "Georgia, USA": None,
+    }  # fmt: skip
+    rows = standards(spark, *({"State": state} for state in given))
+    assert {state: row.state for state, row in zip(given, rows, strict=True)} == given
+
+
 def test_zip_codes_stay_text(spark: SparkSession) -> None:
     given = ["02134", "33009-1234", "705XX", "705xx", "XXXXX", "2134", "330091", "ABCDE", "70XXX", None]
     rows = standards(spark, *({"ZIP code": code} for code in given))
