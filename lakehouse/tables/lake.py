@@ -172,16 +172,20 @@ class Lake:
 
     def version(self, table: Table) -> int:
         """The number of the table's latest commit."""
-        return self.state(table).version
+        if state := self._state(table):
+            return state.version
+        return int(self.delta(table).history(1).select("version").first()[0])  # type: ignore[index]
 
-    def state(self, table: Table) -> TableState:
-        """The table's id and the number of its latest commit."""
-        if self.settings.platform.tables_are_files and is_tested(self.spark):
-            return table_state(self.spark, self.path(table))
-        delta = self.delta(table)
-        (found,) = delta.detail().select("id").collect()  # bounded: one row
-        (last,) = delta.history(1).select("version").collect()  # bounded: one row
-        return TableState(found.id, last.version)
+    def table_id(self, table: Table) -> str:
+        """The id that Delta gave the table when it was created."""
+        if state := self._state(table):
+            return state.table_id
+        return str(self.delta(table).detail().select("id").first()[0])  # type: ignore[index]
+
+    def _state(self, table: Table) -> TableState | None:
+        """The table's state where Delta's private API can be asked for it, which reads less."""
+        is_known = self.settings.platform.tables_are_files and is_tested(self.spark)
+        return table_state(self.spark, self.path(table)) if is_known else None
 
 
 def _sql(text: str) -> str:

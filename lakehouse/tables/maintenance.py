@@ -110,7 +110,7 @@ def _maintain_files(lake: Lake, table: Table, *, is_compacted: bool) -> Maintain
     if is_compacted and compact_small_files(lake, table, before):
         after = _sizes(lake, table)
     checkpoint_log(lake, [table])
-    dropped = _drop_old_commits(lake, table, lake.state(table).table_id)
+    dropped = _drop_old_commits(lake, table, lake.table_id(table))
     return Maintained(table.name, len(before), len(after), dropped, _delete_unreferenced(lake, table, len(after)))
 
 

@@ -78,7 +78,7 @@ def check_checkpoint(lake: Lake, query: str) -> None:
 
 
 def _check_table(lake: Lake, folder: Path, table: Table, read: dict[str, Any]) -> None:
-    if read.get("reservoirId") != lake.state(table).table_id:
+    if read.get("reservoirId") != lake.table_id(table):
         msg = (
             f"The checkpoint in {folder} reads a different {table.name} from the one in the lake, as happens "
             f"when one of the two was replaced. {RESTORE}"

@@ -15,7 +15,7 @@ from pyarrow import compute
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from lakehouse.spark.arrow import arrow
+from lakehouse.spark.arrow import arrow, frame
 from lakehouse.step import Step
 from lakehouse.tables.declaration import Table
 from lakehouse.tables.lake import Lake
@@ -165,4 +165,4 @@ class StoredRows:
 
 
 def _own(found: pa.Table, spark: SparkSession) -> DataFrame:
-    return spark.createDataFrame(found.select(["record_id"]).to_pandas(), "record_id string")
+    return frame({"record_id": found["record_id"]}, "record_id string", spark)

@@ -52,7 +52,7 @@ def log(lake: Lake) -> Path:
 
 def write_checkpoint(lake: Lake, *versions: int) -> None:
     """Write a query's checkpoint as Spark does: batches that read up to these versions, the last one unfinished."""
-    table_id = lake.state(EXPECTATIONS).table_id
+    table_id = lake.table_id(EXPECTATIONS)
     folder = Path(lake.checkpoint("score"))
     for name in ("offsets", "commits"):
         (folder / name).mkdir(parents=True)
