@@ -34,14 +34,27 @@ OVERSIZED_SHOWN = 1_000  # characters of a larger payload that are passed on to 
 
 _ID = r"^\d{1,18}$"
 # As spreadsheets and data frames write whole numbers, and people write ids.
-_ID_OF_TABLES = r"^['#]?(\d{1,18}|\d{1,3}(,\d{3}){1,5})(\.0*)?$"
+_ID_OF_TABLES = r"""^(=?["'])?#?(\d{1,18}|\d{1,3}(,\d{3}){1,5})(\.0*)?["']?$"""
+# As Java and Spark write a double, which is every digit of it. A spreadsheet writes 7.1E+06, with digits left out.
+_ID_OF_DOUBLES = r"^\d\.\d{1,14}E(\d|1[0-7])$"
 
-_US_DATE = r"^(\d{1,2})/(\d{1,2})/(\d{4})(?: .*)?$"
-_SHORT_US_DATE = r"^(\d{1,2})/(\d{1,2})/(\d{2})(?: .*)?$"
+_US_DATE = r"^(\d{1,2})[/-](\d{1,2})[/-](\d{4})(?: .*)?$"
+_SHORT_US_DATE = r"^(\d{1,2})[/-](\d{1,2})[/-](\d{2})(?: .*)?$"
 _ISO_DATE = r"^\d{4}-\d{1,2}-\d{1,2}(?:[T ].*)?$"
 _YEAR_FIRST = r"^(20\d\d)(?:(\d\d)(\d\d)|/(\d\d?)/(\d\d?))$"  # without dashes
 _EPOCH_MS = r"^1\d{12}$"  # as pandas writes dates to JSON; from 2001 to 2033
 _DAY_MS = 24 * 60 * 60 * 1000
+_SPREADSHEET_DAY = r"^4\d{4}(?:\.\d*)?$"  # days since 1899-12-30; from 2009 to 2036
+_SPREADSHEET_EPOCH = 25_569  # 1970-01-01 as such a day
+
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTH = (
+    r"((?i:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?"
+    r"|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?))\.?"
+)
+_DAY_FIRST = rf"^(\d\d?)[- ]?{_MONTH}[-, ]*(\d{{4}}|\d\d)(?:[ :].*)?$"  # 25-May-13, 25 May 2013, 25MAY2013:00:00:00
+_MONTH_FIRST = rf"^{_MONTH} (\d\d?),? (\d{{4}})(?: .*)?$"  # May 25, 2013
+_NAMED_MONTH = rf"{_DAY_FIRST}|{_MONTH_FIRST}"
 
 
 def parsed(bronze: DataFrame) -> DataFrame:
@@ -101,8 +114,12 @@ def _typed(field: Field) -> Column:
     text = F.col(f"raw.{field.name}")
     match field.type:
         case "bigint":
-            digits = F.regexp_replace(text, r"['#,]|\.0*$", "")
-            return F.when(text.rlike(_ID), text.cast("bigint")).when(text.rlike(_ID_OF_TABLES), digits.cast("bigint"))
+            digits, number = F.regexp_replace(text, r"""[="'#,]|\.0*["']?$""", ""), text.cast("double")
+            return (
+                F.when(text.rlike(_ID), text.cast("bigint"))
+                .when(text.rlike(_ID_OF_TABLES), digits.cast("bigint"))
+                .when(text.rlike(_ID_OF_DOUBLES) & (number == F.floor(number)), number.cast("bigint"))
+            )
         case "date":
             return date_of(text)
         case _:
@@ -115,7 +132,8 @@ def date_of(text: Column) -> Column:
 
     Two-digit years are in this century (complaints start in 2011). A timestamp's own day is used, whatever its time
     zone: the CFPB's feed adds midday or a server's clock to what is a date. Year, month and day may also be separated
-    by slashes or by nothing, and milliseconds since 1970 are a day in UTC. Anything else, or an invalid day, is null.
+    by slashes or by nothing, a month may be an English name or its abbreviation, milliseconds since 1970 are a day in
+    UTC, and 40000 to 49999 are a spreadsheet's days. Anything else, or an invalid day, is null.
     """
     iso = F.regexp_replace(F.regexp_replace(text, _US_DATE, "$3-$1-$2"), _SHORT_US_DATE, "20$3-$1-$2")
     other = F.regexp_replace(text, _YEAR_FIRST, "$1-$2$4-$3$5")
@@ -124,4 +142,13 @@ def date_of(text: Column) -> Column:
         F.when(iso.rlike(_ISO_DATE), iso.cast("date"))
         .when(text.rlike(_YEAR_FIRST), other.cast("date"))
         .when(text.rlike(_EPOCH_MS), F.date_from_unix_date(days))
+        .when(text.rlike(_SPREADSHEET_DAY), F.date_from_unix_date(text.cast("int") - _SPREADSHEET_EPOCH))
+        .when(text.rlike(_NAMED_MONTH), _with_number_of_month(text))
     )
+
+
+def _with_number_of_month(text: Column) -> Column:
+    spaced = F.regexp_replace(F.regexp_replace(text, _DAY_FIRST, "$3 $2 $1"), _MONTH_FIRST, "$3 $1 $2")
+    year, month, day = (F.get(F.split(spaced, " "), F.lit(index)) for index in range(3))
+    number = F.call_function("array_position", F.lit(list(_MONTHS)), F.lower(F.substring(month, 1, 3)))
+    return F.concat_ws("-", F.lpad(year, 4, "20"), number, day).cast("date")

@@ -28,7 +28,7 @@ RESPONSE_CLASSES = (
 )
 # States whose ZIP codes begin with 0. Source: USPS Publication 65, three-digit ZIP code prefixes 005 to 099.
 ZERO_STATES = ("AE", "CT", "MA", "ME", "NH", "NJ", "NY", "PR", "RI", "VI", "VT")
-_ZIP = r"^([0-9]{5}|[0-9]{3}[xX]{2}|[xX]{5})(-|[- ]?[0-9]{4}|\.0*)?$"
+_ZIP = r"^([0-9]{5}|[0-9]{3}[xX*]{2}|[xX*]{5})(-|[- ]?[0-9]{4}|\.0*)?$"
 _ZIP_WITHOUT_ZEROS = r"^[0-9]{3,4}(\.0*)?$"
 PUNCTUATION = ".,"  # left out of a state
 SEPARATOR = " > "  # between a product and its sub-product; no label contains it
@@ -119,7 +119,8 @@ def standardized(taxonomy: Taxonomy) -> Step:
     tags = F.lower("raw.tags")
     spelled = F.regexp_replace(F.translate(F.lower("raw.state"), PUNCTUATION, ""), r"\s+", " ")
     state = _lookup(taxonomy.states)[spelled]
-    zip_code = F.col("raw.zip_code")
+    # Without what makes a spreadsheet take it for text: '02139 or ="02139".
+    zip_code = F.regexp_replace("raw.zip_code", r"""^=?["']|["']$""", "")
 
     def with_standard_values(parsed: DataFrame) -> DataFrame:
         return parsed.withColumns(
@@ -132,7 +133,7 @@ def standardized(taxonomy: Taxonomy) -> Step:
                     F.lit(taxonomy.families[-1]),
                 ),
                 "state": state,
-                "zip_code": F.when(zip_code.rlike(_ZIP), F.upper(F.substring(zip_code, 1, 5))).when(
+                "zip_code": F.when(zip_code.rlike(_ZIP), F.translate(F.substring(zip_code, 1, 5), "x*", "XX")).when(
                     zip_code.rlike(_ZIP_WITHOUT_ZEROS) & state.isin(*ZERO_STATES),
                     F.lpad(F.substring_index(zip_code, ".", 1), 5, "0"),
                 ),
