@@ -5,6 +5,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Number
 from typing import Any, TypeVar
 
 import click
@@ -169,15 +170,16 @@ def print_grid(
 ) -> None:
     """Print rows under a header on standard output, or as records where the terminal is too narrow for the columns.
 
-    When standard output is not a terminal, no line is wrapped.
+    When standard output is not a terminal, no line is wrapped. A column of numbers is right-aligned.
 
     Args:
         columns: the columns' names.
         rows: the values; None is shown as an empty cell.
-        numbers: whether all columns but the first hold numbers and are right-aligned.
+        numbers: whether all columns but the first hold numbers, which are shown with thousands separators.
         folds: whether cells may wrap between words; otherwise records are printed as soon as a line would be too long.
     """
-    cells = [[_formatted(v, is_number=numbers and index > 0) for index, v in enumerate(row)] for row in rows]
+    values = [list(row) for row in rows]
+    cells = [[_formatted(v, is_number=numbers and index > 0) for index, v in enumerate(row)] for row in values]
     console = Console(highlight=False, markup=False, emoji=False)
     texts = list(zip(columns, *cells, strict=True))
     natural, narrowest = [_width(column) for column in texts], [_folded_width(column) for column in texts]
@@ -189,7 +191,8 @@ def print_grid(
     console.width = sum(widths) + GAP * (len(columns) - 1)
     grid = Grid(box=None, pad_edge=False)
     for index, (name, width) in enumerate(zip(columns, widths, strict=True)):
-        grid.add_column(name, justify="right" if numbers and index else "left", overflow="fold", width=width)
+        to_the_right = (numbers and index > 0) or _are_numbers(row[index] for row in values)
+        grid.add_column(name, justify="right" if to_the_right else "left", overflow="fold", width=width)
     for row in cells:
         grid.add_row(*row)
     console.print(grid)
@@ -199,6 +202,12 @@ def print_records(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> N
     """Print each row as a record, one line per column, on standard output."""
     for line in record_lines(Console(), columns, [[as_text(value) for value in row] for row in rows]):
         click.echo(line)
+
+
+def _are_numbers(values: Iterable[object]) -> bool:
+    """Whether each value is a number, nulls aside."""
+    known = [value for value in values if value is not None]
+    return bool(known) and all(isinstance(value, Number) and not isinstance(value, bool) for value in known)
 
 
 def _width(cells: Iterable[str]) -> int:

@@ -106,6 +106,17 @@ def test_numbers_have_thousands_separators_and_nothing_for_null(printed: Printed
     assert [line.split() for line in printed()] == [["name", "rows"], ["a", "12,345"], ["b"]]
 
 
+def test_a_column_of_numbers_is_right_aligned_and_one_of_texts_is_not(printed: Printed) -> None:
+    print_grid(
+        ("id", "share", "late", "code", "none"), [(7, 0.5, True, "7", None), (12345, None, False, "12345", None)]
+    )
+    assert [line.rstrip() for line in printed()] == [
+        "   id  share  late   code   none",
+        "    7    0.5  true   7",
+        "12345         false  12345",
+    ]
+
+
 def test_text_is_printed_as_it_is(printed: Printed) -> None:
     print_grid(("name",), [("[bold]:fire:[/bold]",)])
     assert printed()[1] == "[bold]:fire:[/bold]"
