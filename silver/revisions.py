@@ -27,7 +27,11 @@ OWN = tuple(  # columns that describe the row itself
 
 
 def completed(
-    revisions: DataFrame, wanted: DataFrame, complaints: DataFrame, earlier: DataFrame, narratives: DataFrame
+    revisions: DataFrame,
+    wanted: DataFrame,
+    complaints: DataFrame,
+    narratives: DataFrame | None = None,
+    earlier: DataFrame | None = None,
 ) -> DataFrame:
     """Complete revisions: each field comes from the latest version up to the revision's own that reports it.
 
@@ -35,8 +39,8 @@ def completed(
         revisions: rows of silver.revisions.
         wanted: `record_id`, `complaint_id` and `version` of those to complete, one per complaint.
         complaints: rows of silver.complaints, perhaps `without_narrative`.
-        earlier: rows of silver.revisions, with these revisions among them.
-        narratives: rows of silver.narratives.
+        narratives: rows of silver.narratives; None if no wanted revision leaves its narrative out.
+        earlier: rows of silver.revisions, with these revisions among them; None if the wanted are all there is.
 
     Returns:
         The wanted revisions with the columns of silver.complaints and `version`.
@@ -44,14 +48,16 @@ def completed(
     fields = [name for name in FIELDS if name not in OWN]
     first = F.lit(1).alias("version")
     values = ["complaint_id", *fields, *(derived for name in fields for derived in DERIVED.get(name, ()))]
-    text = narratives.select("complaint_id", "narrative", *DERIVED["narrative"], first)
-    versions = complaints.select(*values, first).unionByName(earlier.select(*values, "version"))
-    versions = versions.unionByName(text, allowMissingColumns=True)
+    others = revisions if earlier is None else earlier
+    versions = complaints.select(*values, first).unionByName(others.select(*values, "version"))
+    if narratives is not None:
+        text = narratives.select("complaint_id", "narrative", *DERIVED["narrative"], first)
+        versions = versions.unionByName(text, allowMissingColumns=True)
     until = F.broadcast(wanted.select("record_id", "complaint_id", F.col("version").alias("_until")))
     known = (
         versions.join(until, "complaint_id")
         .where("version <= _until")
-        .repartition(1)  # as few rows as revisions, and each task generates the code of the aggregates for itself
+        .coalesce(1)  # as few rows as revisions: one task aggregates them without a shuffle
         .groupBy("record_id")
         .agg(*(_last(name, DERIVED.get(name, ())) for name in fields))
     )

@@ -137,16 +137,12 @@ def _steps_planned_once() -> Iterator[None]:
     identity.
     """
     planned: dict[Step, Planned] = {}
-    of_revise: dict[Step, Planned] = {}  # scores other columns than the score query, and a plan is for one schema
     refinings: dict[str, Step] = {}
     scorings: dict[tuple[Model, Model | None], Step] = {}
     make_refining, make_scoring = Queries.refining, Queries.scoring
 
     def plan_of(step: Step, _: Settings | None = None) -> Planned:
         return planned.setdefault(step, Planned(step))
-
-    def plan_of_revise(step: Step, _: Settings) -> Planned:
-        return of_revise.setdefault(step, Planned(step))
 
     def scoring(queries: Queries, model: Model, challenger: Model | None = None) -> Step:
         if (model, challenger) not in scorings:
@@ -162,7 +158,7 @@ def _steps_planned_once() -> Iterator[None]:
         patch.setattr("streaming.batch.load.compared", cache(compared))
         patch.setattr("streaming.batch.load.planned", plan_of)
         patch.setattr("streaming.queries.refine.planned", plan_of)
-        patch.setattr("streaming.queries.revise.planned", plan_of_revise)
+        patch.setattr("streaming.queries.revise.planned", plan_of)
         patch.setattr("stewardship.replay.planned", plan_of)
         patch.setattr(Queries, "refining", refining)
         patch.setattr(Queries, "scoring", scoring)

@@ -42,7 +42,7 @@ class Planned:
 
     def __init__(self, step: AnyStep) -> None:
         self._step = step
-        self._templates: dict[int, _Template] = {}  # by number of inputs
+        self._templates: list[_Template] = []  # one for each set of columns that the inputs had
         self._is_plain: bool | None = None
 
     def __call__(self, *inputs: DataFrame) -> DataFrame:
@@ -52,9 +52,10 @@ class Planned:
         if self._is_plain:
             return self._step(*inputs)
         schemas = [rows._jdf.schema() for rows in inputs]
-        template = self._templates.get(len(inputs))
-        if template is None or not template.accepts(schemas):
-            template = self._templates[len(inputs)] = _Template(self._step, inputs, schemas)
+        template = next((each for each in self._templates if each.accepts(schemas)), None)
+        if template is None:
+            template = _Template(self._step, inputs, schemas)
+            self._templates.append(template)
         return template.rows(inputs)
 
 
@@ -78,7 +79,8 @@ class _Template:
 
     def accepts(self, schemas: Sequence[Any]) -> bool:
         """Whether these schemas are those that were planned for."""
-        return all(schema.equals(own) for schema, own in zip(schemas, self._input_schemas, strict=True))
+        own = self._input_schemas
+        return len(schemas) == len(own) and all(map(lambda one, other: one.equals(other), schemas, own))
 
     def rows(self, inputs: Sequence[DataFrame]) -> DataFrame:
         """Return the step's rows for a batch."""

@@ -26,6 +26,7 @@ from silver.tables import COMPLAINTS, NARRATIVES, REVISIONS
 from streaming.queries.score import Publishing, messages, publish
 
 KEYS = ["complaint_id", "version", "record_id", "is_complete", "has_narrative"]  # of a revision
+FIRST_REVISION = 2  # version: no other revision of the complaint is before it
 LISTED = 1_000  # complaints that a filter lists; more are joined
 
 
@@ -138,13 +139,16 @@ class ReviseBatch:
         partial = [complaint for complaint, each in missing.items() if not each.is_complete]
         if not partial:
             return []
-        complaints, earlier, narratives = (
-            self._near(table, missing, spark) for table in (COMPLAINTS, REVISIONS, NARRATIVES)
-        )
+        complaints = self._near(COMPLAINTS, missing, spark)
         # A decision says whether there was a narrative.
         if not any(replaced[complaint].has_narrative > missing[complaint].has_narrative for complaint in partial):
             complaints = complaints.transform(without_narrative)
-        return [complaints, earlier, narratives]
+        without_text = [complaint for complaint in partial if not missing[complaint].has_narrative]
+        has_more = any(each.version > FIRST_REVISION for each in missing.values())
+        if not (without_text or has_more):
+            return [complaints]
+        narratives = self._near(NARRATIVES, without_text or missing, spark)
+        return [complaints, narratives, *([self._near(REVISIONS, missing, spark)] if has_more else [])]
 
     def _near(self, table: Table, complaints: Collection[int], spark: SparkSession) -> DataFrame:
         """Return the table's rows of these complaints; statistics skip files, and pages for a few complaints."""
