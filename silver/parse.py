@@ -22,8 +22,8 @@ from silver.wrapping import (
     without_types,
 )
 
-TRUE = ("yes", "true", "y", "1")
-FALSE = ("no", "false", "n", "0")
+TRUE = ("yes", "true", "y", "t", "1", "1.0")  # the last ones as databases and data frames write them
+FALSE = ("no", "false", "n", "f", "0", "0.0")
 
 BLANKS = f" \t\r\n{INVISIBLE}"
 # What Spark makes of the numbers NaN and Infinity of a JSON value, which are no text.
@@ -38,11 +38,12 @@ _ID_OF_TABLES = r"""^(=?["'])?#?(\d{1,18}|\d{1,3}(,\d{3}){1,5})(\.0*)?["']?$"""
 # As Java and Spark write a double, which is every digit of it. A spreadsheet writes 7.1E+06, with digits left out.
 _ID_OF_DOUBLES = r"^\d\.\d{1,14}E(\d|1[0-7])$"
 
-_US_DATE = r"^(\d{1,2})[/-](\d{1,2})[/-](\d{4})(?: .*)?$"
-_SHORT_US_DATE = r"^(\d{1,2})[/-](\d{1,2})[/-](\d{2})(?: .*)?$"
+_US_DATE = r"^(\d{1,2})[/-](\d{1,2})[/-](\d{4})(?:,? .*)?$"
+_SHORT_US_DATE = r"^(\d{1,2})[/-](\d{1,2})[/-](\d{2})(?:,? .*)?$"
 _ISO_DATE = r"^\d{4}-\d{1,2}-\d{1,2}(?:[T ].*)?$"
-_YEAR_FIRST = r"^(20\d\d)(?:(\d\d)(\d\d)|/(\d\d?)/(\d\d?))$"  # without dashes
-_EPOCH_MS = r"^1\d{12}$"  # as pandas writes dates to JSON; from 2001 to 2033
+_YEAR_FIRST = r"^(20\d\d)(?:(\d\d)(\d\d)|/(\d\d?)/(\d\d?))(?:[T ].*)?$"  # without dashes
+_EPOCH = r"^1\d{9}(?:\d{3})?$"  # seconds or milliseconds, as pandas writes dates to JSON; from 2001 to 2033
+_EPOCH_DIGITS = 13  # of milliseconds
 _DAY_MS = 24 * 60 * 60 * 1000
 _SPREADSHEET_DAY = r"^4\d{4}(?:\.\d*)?$"  # days since 1899-12-30; from 2009 to 2036
 _SPREADSHEET_EPOCH = 25_569  # 1970-01-01 as such a day
@@ -132,16 +133,16 @@ def date_of(text: Column) -> Column:
 
     Two-digit years are in this century (complaints start in 2011). A timestamp's own day is used, whatever its time
     zone: the CFPB's feed adds midday or a server's clock to what is a date. Year, month and day may also be separated
-    by slashes or by nothing, a month may be an English name or its abbreviation, milliseconds since 1970 are a day in
-    UTC, and 40000 to 49999 are a spreadsheet's days. Anything else, or an invalid day, is null.
+    by slashes or by nothing, a month may be an English name or its abbreviation, seconds or milliseconds since 1970 are
+    a day in UTC, and 40000 to 49999 are a spreadsheet's days. Anything else, or an invalid day, is null.
     """
     iso = F.regexp_replace(F.regexp_replace(text, _US_DATE, "$3-$1-$2"), _SHORT_US_DATE, "20$3-$1-$2")
     other = F.regexp_replace(text, _YEAR_FIRST, "$1-$2$4-$3$5")
-    days = F.floor(text.cast("bigint") / _DAY_MS).cast("int")
+    days = F.floor(F.rpad(text, _EPOCH_DIGITS, "0").cast("bigint") / _DAY_MS).cast("int")
     return (
         F.when(iso.rlike(_ISO_DATE), iso.cast("date"))
         .when(text.rlike(_YEAR_FIRST), other.cast("date"))
-        .when(text.rlike(_EPOCH_MS), F.date_from_unix_date(days))
+        .when(text.rlike(_EPOCH), F.date_from_unix_date(days))
         .when(text.rlike(_SPREADSHEET_DAY), F.date_from_unix_date(text.cast("int") - _SPREADSHEET_EPOCH))
         .when(text.rlike(_NAMED_MONTH), _with_number_of_month(text))
     )

@@ -130,7 +130,12 @@ def test_all_date_formats_are_parsed_and_nothing_else(landed: Landed) -> None:
         "2019-03": None,
         "20190230": None,
         "2019/13/04": None,
-        "1551657600": None,
+        "1551657600": day,
+        "155165760": None,
+        "15516576000": None,
+        "2019/3/4 12:00:00": day,
+        "20190304T120000Z": day,
+        "3/4/2019, 12:00:00 AM": day,
         "15516576000000": None,
         "03-04-2019": day,
         "3-4-19": day,
@@ -206,9 +211,9 @@ def test_json_numbers_and_booleans_are_read_as_text(landed: Landed) -> None:
 
 
 def test_all_spellings_of_booleans_are_parsed(landed: Landed) -> None:
-    spellings = ["yes", "no", "true", "false", "y", "n", "1", "0", "YES", "False", "maybe", "2"]
+    spellings = ["yes", "no", "true", "false", "y", "n", "1", "0", "YES", "False", "t", "f", "1.0", "0.0", "maybe", "2"]
     rows = read(landed, [json.dumps({"Timely response?": f" {spelling} "}) for spelling in spellings])
-    assert [row.typed.timely_response for row in rows] == [True, False] * 5 + [None, None]
+    assert [row.typed.timely_response for row in rows] == [True, False] * 7 + [None, None]
 
 
 def test_a_text_that_means_missing_becomes_null_in_every_field(landed: Landed) -> None:
