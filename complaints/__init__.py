@@ -20,6 +20,7 @@ from lakehouse.json_values import as_json
 from lakehouse.logs import log_to_file
 from lakehouse.privacy import restrict_to_owner
 from lakehouse.settings import Settings, load_settings, refuse_outside_workspace
+from lakehouse.spark import java_process
 
 # The function behind each command; its module is imported on first use, so that help is fast.
 COMMANDS = {
@@ -143,12 +144,18 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 - the last resort: a sentence, not a traceback
         if debug:
             traceback.print_exc()
-        first = (str(error).strip().splitlines() or [""])[0]
-        _print_error(
-            f"Error: unexpected failure ({type(error).__name__}: {first}). "
-            "Run the command again with --debug before its name to see the traceback."
-        )
+        _print_error(f"Error: {_unexpected(error)}")
         sys.exit(1)
+
+
+def _unexpected(error: Exception) -> str:
+    if java_process.has_ended():
+        return java_process.ENDED
+    first = (str(error).strip().splitlines() or [""])[0]
+    return (
+        f"unexpected failure ({type(error).__name__}: {first}). "
+        "Run the command again with --debug before its name to see the traceback."
+    )
 
 
 def _print_error(sentence: str) -> None:

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 # import lock; a thread that starts Java at that moment holds the lock of logging, and each waits forever for the other.
 import setuptools  # noqa: F401
 from py4j.java_gateway import JavaClass, JavaMember
+from pyspark.accumulators import AccumulatorServer
 from pyspark.sql import SparkSession
 
 from lakehouse.settings import Settings
@@ -131,6 +132,7 @@ def start_session(settings: Settings) -> SparkSession:
         for key, value in (EVERYWHERE_CONF | PARQUET_CONF).items():
             spark.conf.set(key, value)
         return spark
+    AccumulatorServer.handle_error = _log_error  # type: ignore[assignment,method-assign]
     return _local_session(settings)
 
 
@@ -169,8 +171,7 @@ def _local_session(settings: Settings) -> SparkSession:
         "spark.local.dir": str(folder / "scratch"),
         "spark.sql.warehouse.dir": str(folder / "warehouse"),
         "spark.driver.extraClassPath": os.pathsep.join(str(jar) for jar in jars),
-        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={log4j.as_uri()} -Dderby.system.home={folder} "
-        f"-Djava.io.tmpdir={_scratch(settings)} {_JVM.format(memory=settings.spark.memory)} {spark_options(jars)}",
+        "spark.driver.extraJavaOptions": _java_options(settings, logs, log4j, jars),
     }
     builder = SparkSession.builder
     for key, value in conf.items():
@@ -186,6 +187,17 @@ def _local_session(settings: Settings) -> SparkSession:
     return spark
 
 
+def _java_options(settings: Settings, logs: Path, log4j: Path, jars: Sequence[Path]) -> str:
+    return " ".join(
+        (
+            f"-Dlog4j2.configurationFile={log4j.as_uri()} -Dderby.system.home={settings.folder}",
+            f"-Djava.io.tmpdir={_scratch(settings)} -XX:ErrorFile={logs / 'java-crash-%p.log'}",
+            _JVM.format(memory=settings.spark.memory),
+            spark_options(jars),
+        )
+    )
+
+
 @contextmanager
 def _keeping_ctrl_c() -> Iterator[None]:
     """Keep the caller's handler of Ctrl-C: pyspark would replace it by one that cancels all jobs and raises."""
@@ -193,6 +205,11 @@ def _keeping_ctrl_c() -> Iterator[None]:
     yield
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, before)
+
+
+def _log_error(*_: object) -> None:
+    """Log an error of PySpark's server of accumulators, as when Java was killed; it would print its traceback."""
+    LOG.info("the server of accumulators failed", exc_info=sys.exception())
 
 
 def _redirect_output(spark: SparkSession, path: Path) -> None:

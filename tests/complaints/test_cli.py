@@ -5,12 +5,15 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import pytest
+from pyspark import SparkContext
 
 import lakehouse.sql.query
 from complaints import COMMANDS, cli
+from lakehouse.spark import java_process
 
 from .conftest import Run
 
@@ -113,6 +116,24 @@ def test_an_unexpected_exception_is_one_sentence_too(
     assert (answer.code, answer.out) == (1, "")
     assert "unexpected failure (RuntimeError: disk error). Run the command again with --debug" in answer.err
     assert ("Traceback" in answer.err) is debug
+
+
+def test_the_end_of_sparks_java_process_is_told_as_such(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    monkeypatch.setattr(lakehouse.sql.query, "running_query", broken)
+    with subprocess.Popen([sys.executable, "-c", ""]) as killed:
+        monkeypatch.setattr(SparkContext, "_gateway", SimpleNamespace(proc=killed))
+        answer = run("--root", tmp_path, "sql", "SELECT 1")
+    assert (answer.code, answer.err) == (1, f"Error: {java_process.ENDED}\n")
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as alive:
+        monkeypatch.setattr(SparkContext, "_gateway", SimpleNamespace(proc=alive))
+        answer = run("--root", tmp_path, "sql", "SELECT 1")
+        alive.kill()
+    assert "unexpected failure (ConnectionRefusedError" in answer.err
 
 
 @pytest.mark.parametrize(

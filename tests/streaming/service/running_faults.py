@@ -12,6 +12,7 @@ from kafka import TopicPartition
 from kafka.errors import KafkaError
 
 from lakehouse.errors import ComplaintsError
+from lakehouse.spark.java_process import ENDED
 from lakehouse.tables.writer_lock import BusyError
 from stewardship.erase import erase_complaint
 from stewardship.replay import replay
@@ -184,6 +185,8 @@ def kill_java(world: World) -> None:
     assert spark is not None, stream.output[-3000:]
     spark.kill()
     world.wait_for_exit()
+    assert ENDED in " ".join(stream.output.split()), stream.output[-3000:]
+    assert "Traceback" not in stream.output, stream.output[-3000:]
 
 
 def kill_all(world: World) -> None:
