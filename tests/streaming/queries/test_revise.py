@@ -2,15 +2,18 @@
 
 import json
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pyspark.sql import DataFrame, SparkSession
 
 from bronze import tables as bronze
 from gold.tables import BY_DAY, BY_MINUTE, DECISIONS
 from lakehouse.errors import ComplaintsError
 from lakehouse.tables.commits import Guard
+from lakehouse.tables.declaration import Table
 from lakehouse.tables.lake import Lake
 from ml.scoring.scoring import Model
 from silver.tables import COMPLAINTS, DUPLICATES, NARRATIVES, REVISIONS
@@ -142,6 +145,30 @@ def test_what_a_revision_leaves_out_comes_from_earlier_versions(
     assert again.team == decisions(lake)["complaints-input/0/0"].team
     assert (other := decisions(lake)["complaints-input/0/21"]).company == "OTHER BANK"
     assert other.scored_with == decisions(lake)["complaints-input/0/1"].scored_with == "text"
+
+
+def test_a_first_revision_is_completed_from_the_intake_and_a_late_narrative_alone(
+    lake: Lake, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[list[str]] = []
+    near = ReviseBatch._near
+
+    def recorded(batch: ReviseBatch, table: Table, complaints: Collection[int], spark: SparkSession) -> DataFrame:
+        read[-1].append(table.name)
+        return near(batch, table, complaints, spark)
+
+    monkeypatch.setattr(ReviseBatch, "_near", recorded)
+    tagged = {"Tags": "Servicemember", "Company": "BANK"}
+    arrive(lake, [complaint(1, narrative=FRAUD, **tagged), complaint(2, **tagged)], 0)
+    arrive(lake, [archived(2, FRAUD)], 10)
+    for offset, revised in ((20, complaint(1, Company="OTHER", narrative=FRAUD)), (30, complaint(2, Company="OTHER"))):
+        arrive(lake, [revised], offset)
+        read.append([])
+        decide(lake, trained.model)
+        again = decisions(lake)[f"complaints-input/0/{offset}"]
+        assert (again.version, again.company, again.is_servicemember) == (2, "OTHER", True)
+        assert again.scored_with == "text"
+    assert read == [[DECISIONS.name, COMPLAINTS.name], [DECISIONS.name, COMPLAINTS.name, NARRATIVES.name]]
 
 
 def test_a_killed_batch_is_decided_once_and_published_again_with_the_same_content(
