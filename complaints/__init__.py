@@ -212,7 +212,7 @@ def print_records(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> N
 
 
 def _are_numbers(values: Iterable[object]) -> bool:
-    """Whether each value is a number, nulls aside."""
+    """Whether all values that are not null are numbers, and there is at least one."""
     known = [value for value in values if value is not None]
     return bool(known) and all(isinstance(value, Number) and not isinstance(value, bool) for value in known)
 

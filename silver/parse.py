@@ -48,11 +48,11 @@ _DAY_MS = 24 * 60 * 60 * 1000
 _SPREADSHEET_DAY = r"^4\d{4}(?:\.\d*)?$"  # days since 1899-12-30; from 2009 to 2036
 _SPREADSHEET_EPOCH = 25_569  # 1970-01-01 as such a day
 
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_MONTH = (
-    r"((?i:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?"
-    r"|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?))\.?"
+_MONTHS = (
+    *("january", "february", "march", "april", "may", "june"),
+    *("july", "august", "september", "october", "november", "december"),
 )
+_MONTH = rf"((?i:{'|'.join(f'{name[:3]}(?:{name[3:]})?' for name in _MONTHS)}|sept))\.?"
 _DAY_FIRST = rf"^(\d\d?)[- ]?{_MONTH}[-, ]*(\d{{4}}|\d\d)(?:[ :].*)?$"  # 25-May-13, 25 May 2013, 25MAY2013:00:00:00
 _MONTH_FIRST = rf"^{_MONTH} (\d\d?),? (\d{{4}})(?: .*)?$"  # May 25, 2013
 _NAMED_MONTH = rf"{_DAY_FIRST}|{_MONTH_FIRST}"
@@ -151,5 +151,5 @@ def date_of(text: Column) -> Column:
 def _with_number_of_month(text: Column) -> Column:
     spaced = F.regexp_replace(F.regexp_replace(text, _DAY_FIRST, "$3 $2 $1"), _MONTH_FIRST, "$3 $1 $2")
     year, month, day = (F.get(F.split(spaced, " "), F.lit(index)) for index in range(3))
-    number = F.call_function("array_position", F.lit(list(_MONTHS)), F.lower(F.substring(month, 1, 3)))
+    number = F.call_function("array_position", F.lit([name[:3] for name in _MONTHS]), F.lower(F.substring(month, 1, 3)))
     return F.concat_ws("-", F.lpad(year, 4, "20"), number, day).cast("date")

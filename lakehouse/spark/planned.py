@@ -80,7 +80,7 @@ class _Template:
     def accepts(self, schemas: Sequence[Any]) -> bool:
         """Whether these schemas are those that were planned for."""
         own = self._input_schemas
-        return len(schemas) == len(own) and all(map(lambda one, other: one.equals(other), schemas, own))
+        return len(schemas) == len(own) and all(one.equals(other) for one, other in zip(schemas, own, strict=True))
 
     def rows(self, inputs: Sequence[DataFrame]) -> DataFrame:
         """Return the step's rows for a batch."""
