@@ -25,7 +25,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 
 def _create_topic(broker: Broker, topic: str) -> None:
     admin = KafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
-    admin.create_topics({topic: {"num_partitions": 1, "replication_factor": 1}})
+    admin.create_topics({topic: {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True)
     admin.close()
 
 
@@ -120,7 +120,7 @@ def test_the_port_asked_for_and_extra_settings_are_used(tmp_path: Path) -> None:
     with Broker(tmp_path, port=port, extra={"num.partitions": "3"}) as broker:
         assert broker.bootstrap_servers == f"127.0.0.1:{port}"
         admin = KafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
-        admin.create_topics({"t": {"num_partitions": -1, "replication_factor": -1}})
+        admin.create_topics({"t": {"num_partitions": -1, "replication_factor": -1}}, wait_for_metadata=True)
         assert len(admin.describe_topics(["t"])[0]["partitions"]) == 3
         admin.close()
 
