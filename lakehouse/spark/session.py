@@ -24,6 +24,7 @@ from lakehouse.setup.jars import ensure_optional_jars, spark_jars
 from lakehouse.setup.java import find_java
 from lakehouse.setup.shared_classes import spark_options
 from lakehouse.spark.internals import is_tested
+from lakehouse.spark.priority import COMPILER, lower_priority
 
 LOG = logging.getLogger(__name__)
 
@@ -91,7 +92,6 @@ LOCAL_CONF = {
 
 # Heap and metaspace start at full size: each time they grow, a full collection takes 0.3 s.
 _JVM = "-XX:+UseParallelGC -XX:ReservedCodeCacheSize=512m -XX:MetaspaceSize=384m -Xms{memory}"
-_COMPILER_NICENESS = 5  # with 10 it gets nothing while both cores are busy, and they stay busy
 # JVM classes that PySpark looks up for each column and each batch.
 _CACHED_CLASSES = ("functions", "PythonUtils", "SparkSession$")
 
@@ -182,7 +182,7 @@ def _local_session(settings: Settings) -> SparkSession:
     _redirect_output(spark, logs / "java.log")
     _disable_checksum_files(spark)
     _drop_default_options(spark)
-    _lower_compiler_priority(spark)
+    lower_priority(spark, COMPILER)  # on two cores it would slow batches down for minutes
     _cache_classes(spark)
     return spark
 
@@ -270,15 +270,6 @@ def _cache_classes(spark: SparkSession) -> None:
     for name in _CACHED_CLASSES:
         found = getattr(jvm, name)
         setattr(jvm, name, _CachedClass(found._fqn, found._gateway_client))
-
-
-def _lower_compiler_priority(spark: SparkSession) -> None:
-    """Lower the priority of the JVM's optimizing compiler: on two cores it would slow batches down for minutes."""
-    java = spark._jvm.java.lang.ProcessHandle.current().pid()  # type: ignore[union-attr]
-    for thread in Path(f"/proc/{java}/task").glob("*"):  # only Linux lists threads here and has priorities per thread
-        with suppress(OSError):  # the thread has ended meanwhile
-            if (thread / "comm").read_text().startswith("C2 "):
-                os.setpriority(os.PRIO_PROCESS, int(thread.name), _COMPILER_NICENESS)
 
 
 def _log4j(settings: Settings, file: Path) -> str:

@@ -24,6 +24,7 @@ from lakehouse.errors import ComplaintsError
 from lakehouse.heap import heap_bytes
 from lakehouse.logs import about
 from lakehouse.spark.planned import Planned
+from lakehouse.spark.priority import run_in_background
 from lakehouse.spark.session import kafka_security_package
 from lakehouse.step import Step
 from lakehouse.tables.commits import Guard
@@ -45,6 +46,7 @@ from streaming.queries.score import Publishing, ScoreBatch
 from streaming.queries.summarise import SummariseBatch
 
 QueryName = Literal["ingest", "refine", "merge", "score", "revise", "summarise"]
+BACKGROUND: frozenset[QueryName] = frozenset({"merge", "revise", "summarise"})  # no new complaint waits for them
 Batch = Callable[[DataFrame, int], None]
 FILES_PER_BATCH = 200
 MERGED_FILES = 1_000  # merge and revise read a table by ids, so a batch takes many rows at once
@@ -201,10 +203,14 @@ class Queries:
             step = Planned(step)
         elif step:
             rows, step = rows.transform(step), None
+
+        def make(query_id: str) -> Batch:
+            if name in BACKGROUND:
+                run_in_background(self._lake.spark, self._lake.settings)
+            return self._gate(writer(Guard(self._lake, query_id), query_id))
+
         # The query id is stored in the checkpoint and known only once the query runs; the first batch may come earlier.
-        batches = _LazyBatchWriter(
-            name, step, lease, lambda query_id: self._gate(writer(Guard(self._lake, query_id), query_id))
-        )
+        batches = _LazyBatchWriter(name, step, lease, make)
         self._lake.spark.sparkContext.setLocalProperty("spark.scheduler.pool", name)
         stream = (
             rows.writeStream.queryName(name)

@@ -112,7 +112,7 @@ class LiveStream:
             self._start_scoring()
             if self._settings.platform.starts_spark and self._settings.monitoring.metrics_port is not None:
                 self._serve_metrics(stack, self._settings.monitoring.metrics_port)
-            stack.enter_context(Upkeep(self.lake.spark, self._upkeep_tasks(registry), self._notify))
+            stack.enter_context(Upkeep(self.lake, self._upkeep_tasks(registry), self._notify))
             self._watcher.start()
             stack.callback(self._watcher.stop)
             self._stack = stack.pop_all()

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Self
 
-from pyspark.sql import SparkSession
-
 from gold.aggregates import INCREMENTS
 from gold.tables import MODEL_QUALITY
+from lakehouse.spark.priority import run_in_background
 from lakehouse.tables.declaration import Table
 from lakehouse.tables.lake import Lake
 from lakehouse.tables.maintenance import Maintained, maintain
@@ -95,13 +94,13 @@ class Upkeep:
     """Runs periodic tasks one at a time, as a context manager; reports failures and retries next time.
 
     Args:
-        spark: the session that the tasks use; their jobs get their own scheduler pool.
+        lake: whose session the tasks use; their jobs get their own scheduler pool.
         tasks: what to run, and how often.
         notify: called with a sentence when a task fails.
     """
 
-    def __init__(self, spark: SparkSession, tasks: Sequence[UpkeepTask], notify: Say) -> None:
-        self._spark = spark
+    def __init__(self, lake: Lake, tasks: Sequence[UpkeepTask], notify: Say) -> None:
+        self._lake = lake
         self._tasks = tasks
         self._notify = notify
         self._stop = threading.Event()
@@ -116,7 +115,8 @@ class Upkeep:
         self._thread.join()  # let a running task finish before Spark stops
 
     def _run(self) -> None:
-        self._spark.sparkContext.setLocalProperty("spark.scheduler.pool", POOL)
+        self._lake.spark.sparkContext.setLocalProperty("spark.scheduler.pool", POOL)
+        run_in_background(self._lake.spark, self._lake.settings)
         due = {task: time.monotonic() + (task.minutes + task.offset) * 60 for task in self._tasks}
         while True:
             task = min(due, key=lambda one: due[one])

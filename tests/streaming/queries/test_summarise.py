@@ -10,8 +10,11 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from gold.tables import BY_DAY, BY_MINUTE, DECISIONS
+from lakehouse.spark.internals import jvm_of
+from lakehouse.spark.priority import BACKGROUND
 from lakehouse.tables.commits import Guard
 from lakehouse.tables.lake import Lake
+from streaming.queries.definitions import Queries, Trigger
 from streaming.queries.summarise import SummariseBatch, consolidate
 
 
@@ -89,6 +92,19 @@ def test_a_batch_counts_once_however_often_it_runs_and_wherever_it_is_killed(lak
     assert by_day.count() == 1
     measures = (F.sum("latency_ms_sum"), F.max("latency_ms_max"), F.max("scored_batch"))
     assert tuple(by_minute.agg(*measures).collect()[0]) == (120_000.0, 2000.0, 3)
+
+
+def test_the_query_gives_way_to_those_that_new_complaints_wait_for(lake: Lake) -> None:
+    lake.create([DECISIONS, BY_MINUTE, BY_DAY])
+    write_decisions(lake)
+    query = Queries(lake).summarise(Trigger())
+    try:
+        query.processAllAvailable()
+        threads = jvm_of(lake.spark).java.lang.Thread.getAllStackTraces().keySet().toArray()
+        names = [thread.getName() for thread in threads]
+        assert [name for name in names if name.startswith(f"{BACKGROUND}: stream execution thread for summarise")]
+    finally:
+        query.stop()
 
 
 def test_batches_are_appended_and_their_recent_rows_are_consolidated_later(spark: SparkSession, lake: Lake) -> None:

@@ -18,7 +18,7 @@ from streaming.tables import MERGED, TABLES
 from tests.stream_fixtures import wait_until
 
 
-def test_each_task_has_its_own_interval_and_a_failed_one_is_reported_and_retried(spark: SparkSession) -> None:
+def test_each_task_has_its_own_interval_and_a_failed_one_is_reported_and_retried(lake: Lake) -> None:
     done: list[str] = []
     reported: list[str] = []
 
@@ -29,11 +29,11 @@ def test_each_task_has_its_own_interval_and_a_failed_one_is_reported_and_retried
 
     tasks = [
         UpkeepTask("The tables could not be maintained", 0.05 / 60, fail),
-        UpkeepTask("The model could not be assessed", 0.1 / 60, lambda: done.append(str(pool(spark)))),
+        UpkeepTask("The model could not be assessed", 0.1 / 60, lambda: done.append(str(pool(lake.spark)))),
         UpkeepTask("Never due", 60, lambda: done.append("never")),
         UpkeepTask("Due an hour later", 0.05 / 60, lambda: done.append("never"), offset=60),
     ]
-    with Upkeep(spark, tasks, reported.append):
+    with Upkeep(lake, tasks, reported.append):
         wait_until(lambda: done.count(POOL) >= 3, "the third round")
     assert done.count("failing") > done.count(POOL)
     assert "never" not in done
@@ -47,7 +47,7 @@ def pool(spark: SparkSession) -> str | None:
     return spark.sparkContext.getLocalProperty("spark.scheduler.pool")
 
 
-def test_a_task_in_progress_finishes_before_the_stream_ends(spark: SparkSession) -> None:
+def test_a_task_in_progress_finishes_before_the_stream_ends(lake: Lake) -> None:
     started, ended = threading.Event(), threading.Event()
 
     def slow() -> None:
@@ -55,7 +55,7 @@ def test_a_task_in_progress_finishes_before_the_stream_ends(spark: SparkSession)
         threading.Event().wait(0.3)
         ended.set()
 
-    with Upkeep(spark, [UpkeepTask("Slow work failed", 0.01 / 60, slow)], lambda _: None):
+    with Upkeep(lake, [UpkeepTask("Slow work failed", 0.01 / 60, slow)], lambda _: None):
         assert started.wait(30)
     assert ended.is_set()
 

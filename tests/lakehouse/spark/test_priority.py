@@ -1,0 +1,55 @@
+"""The priority of a JVM thread: lowered for the compiler and for work in the background, and for nothing else."""
+
+import os
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from lakehouse.settings import Settings
+from lakehouse.spark.internals import java_process, jvm_of
+from lakehouse.spark.priority import BACKGROUND, COMPILER, run_in_background
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities per thread")
+
+
+def priorities(spark: SparkSession) -> dict[str, set[int]]:
+    """Return the niceness of the JVM's threads, by name: the first fifteen letters."""
+    found: dict[str, set[int]] = {}
+    for thread in Path(f"/proc/{java_process(spark).pid}/task").iterdir():
+        name = (thread / "comm").read_text().strip()
+        found.setdefault(name, set()).add(os.getpriority(os.PRIO_PROCESS, int(thread.name)))
+    return found
+
+
+def test_the_optimizing_compiler_gives_way(spark: SparkSession) -> None:
+    niceness = {name: each for name, each in priorities(spark).items() if name.startswith(COMPILER)}
+    assert niceness
+    assert all(each == {5} for each in niceness.values())
+
+
+def test_a_python_thread_in_the_background_has_a_jvm_thread_that_gives_way(
+    spark: SparkSession, settings: Settings
+) -> None:
+    seen: dict[str, object] = {}
+
+    def work() -> None:
+        run_in_background(spark, settings)
+        seen["name"] = jvm_of(spark).java.lang.Thread.currentThread().getName()
+        seen["rows"] = spark.range(3).count()
+        seen["priorities"] = priorities(spark)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert str(seen["name"]).startswith(f"{BACKGROUND}: ")
+    assert seen["rows"] == 3
+    found = seen["priorities"]
+    assert isinstance(found, dict)
+    assert {name for name, each in found.items() if each != {0} and not name.startswith(COMPILER)} == {
+        f"{BACKGROUND}: Thre"[:15]
+    }
+    own = jvm_of(spark).java.lang.Thread.currentThread().getName()
+    assert not own.startswith(BACKGROUND), "another Python thread's is left as it is"
