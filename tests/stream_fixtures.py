@@ -21,6 +21,9 @@ from streaming.queries.score import Publishing
 from streaming.tables import TABLES
 
 DONE = Trigger(until_done=True)
+# Environment of a process that lives for a minute or two: Java's first compiler only, since its second takes a quarter
+# of the processor and pays later.
+SHORT_LIVED = {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1"}
 WAIT_SECONDS = 600  # upper bound for whatever a test waits for, far above what a busy machine needs
 WHOLE = {"spark.sql.maxPlanStringLength": "10000000", "spark.sql.debug.maxToStringFields": "100000"}
 # Operators of a physical plan in which Spark calls Python.

@@ -33,7 +33,7 @@ from streaming.kafka.topics import client_config
 from streaming.tables import TABLES
 from tests.conftest import SAMPLES
 from tests.rooms import PACKAGES
-from tests.stream_fixtures import WAIT_SECONDS, wait_until
+from tests.stream_fixtures import SHORT_LIVED, WAIT_SECONDS, wait_until
 
 PROJECT = SAMPLES.parent
 COPIED = (*PACKAGES, "conf", "samples")
@@ -135,7 +135,7 @@ class World:
             "COMPLAINTS_STREAMING__MERGE_INTERVAL_MS": "1000",
             "COMPLAINTS_STREAMING__REVISE_INTERVAL_MS": "1000",
             "COMPLAINTS_STREAMING__UPKEEP_MINUTES": "1",
-            "JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1",  # C1 only: these processes do not live long enough for C2
+            **SHORT_LIVED,
             "TZ": "Asia/Kathmandu",
         }
         log = self.settings.folder.parent / f"process-{len(self.processes)}.log"

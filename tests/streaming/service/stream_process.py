@@ -20,7 +20,7 @@ from streaming.kafka.producer import Producer
 from streaming.kafka.topics import ensure_topics
 from streaming.tables import TABLES
 from tests.conftest import SAMPLES, copied
-from tests.stream_fixtures import messages, wait_until, with_topics
+from tests.stream_fixtures import SHORT_LIVED, messages, wait_until, with_topics
 
 COMMAND = [sys.executable, "-c", "from complaints import main; main()", "stream"]
 PORTION = 240  # messages sent before each start
@@ -66,6 +66,7 @@ def streams() -> Iterator[list[Stream]]:
 def start(settings: Settings, *options: str) -> Stream:
     environment = {
         **os.environ,
+        **SHORT_LIVED,
         "COMPLAINTS_ROOT": str(settings.folder),
         "COMPLAINTS_KAFKA__BOOTSTRAP_SERVERS": str(settings.kafka.bootstrap_servers),
         "COMPLAINTS_KAFKA__INPUT__NAME": settings.kafka.input.name,
