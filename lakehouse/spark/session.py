@@ -92,6 +92,9 @@ LOCAL_CONF = {
 
 # Heap and metaspace start at full size: each time they grow, a full collection takes 0.3 s.
 _JVM = "-XX:+UseParallelGC -XX:ReservedCodeCacheSize=512m -XX:MetaspaceSize=384m -Xms{memory}"
+# Ten times Java's defaults: its optimizing compiler takes a quarter of the processor while a stream starts, most of it
+# for code that soon runs no more. With the defaults the first decision came 10 s later (57 s instead of 46).
+_COMPILER = {"Invocation": 50_000, "MinInvocation": 6_000, "Compile": 150_000, "BackEdge": 400_000}
 # JVM classes that PySpark looks up for each column and each batch.
 _CACHED_CLASSES = ("functions", "PythonUtils", "SparkSession$")
 
@@ -193,6 +196,7 @@ def _java_options(settings: Settings, logs: Path, log4j: Path, jars: Sequence[Pa
             f"-Dlog4j2.configurationFile={log4j.as_uri()} -Dderby.system.home={settings.folder}",
             f"-Djava.io.tmpdir={_scratch(settings)} -XX:ErrorFile={logs / 'java-crash-%p.log'}",
             _JVM.format(memory=settings.spark.memory),
+            *(f"-XX:Tier4{name}Threshold={value}" for name, value in _COMPILER.items()),
             spark_options(jars),
         )
     )

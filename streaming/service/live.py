@@ -1,6 +1,7 @@
 """A live stream on one lake: broker, topics, the six supervised queries, and their health."""
 
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -35,6 +36,8 @@ from streaming.service.upkeep import LOG_MINUTES, ModelWatch, Upkeep, UpkeepTask
 from streaming.tables import TABLES
 
 SWITCH_SECONDS = 0.0005
+FIRST_SECONDS = 30.0  # how long the queries that no new complaint waits for are held back at most
+IDLE = "Waiting for"  # a query's message when there are no new rows, or until its next trigger
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ class LiveStream:
         self._handover = handover
         self._stack = ExitStack()
         self._losses: str | None = None
+        self._held_back_until: float | None = None  # seconds of time.monotonic(); None: no query is held back
         self._heartbeat: Heartbeat | None = None  # on Databricks the job shows whether it runs
 
     def __enter__(self) -> Self:
@@ -110,6 +114,7 @@ class LiveStream:
                 self._watcher.look()
                 self._activate_new_models()
             self._start_scoring()
+            self._held_back_until = time.monotonic() + FIRST_SECONDS
             if self._settings.platform.starts_spark and self._settings.monitoring.metrics_port is not None:
                 self._serve_metrics(stack, self._settings.monitoring.metrics_port)
             stack.enter_context(Upkeep(self.lake, self._upkeep_tasks(registry), self._notify))
@@ -160,27 +165,38 @@ class LiveStream:
             on_end=lambda name, query: self.health.poll({name: query}),
         )
         stack.callback(self._stop)
-        merging = Trigger(interval_ms=self._settings.streaming.merge_interval_ms)
+        self.supervisor.start({"ingest": self._ingest, "refine": lambda: self._queries.refine(Trigger())})
+
+    def _start_scoring(self) -> None:
+        self._publishing = Publishing(self._settings.kafka.predictions.name, self._kafka)
         self.supervisor.start(
             {
-                "ingest": self._ingest,
-                "refine": lambda: self._queries.refine(Trigger()),
-                "merge": lambda: self._queries.merge(merging),
+                "score": lambda: self._queries.score(
+                    self.active_models.champion, self._publishing, Trigger(), challenger=self.active_models.challenger
+                )
             }
         )
 
-    def _start_scoring(self) -> None:
-        publishing = Publishing(self._settings.kafka.predictions.name, self._kafka)
-        interval = Trigger(interval_ms=self._settings.streaming.summarise_interval_ms)
-        revising = Trigger(interval_ms=self._settings.streaming.revise_interval_ms)
-        starts = {
-            "score": lambda: self._queries.score(
-                self.active_models.champion, publishing, Trigger(), challenger=self.active_models.challenger
-            ),
-            "revise": lambda: self._queries.revise(self.active_models.champion, publishing, revising, self._gate.pause),
-            "summarise": lambda: self._queries.summarise(interval),
-        }
-        self.supervisor.start(starts)
+    def _start_background(self) -> None:
+        """Start the queries that no new complaint waits for.
+
+        While Java runs most code for the first time they would delay the first decision by several seconds.
+        """
+        streaming = self._settings.streaming
+        merging, revising, summarising = (
+            Trigger(interval_ms=interval)
+            for interval in (streaming.merge_interval_ms, streaming.revise_interval_ms, streaming.summarise_interval_ms)
+        )
+        self.supervisor.start(
+            {
+                "merge": lambda: self._queries.merge(merging),
+                "revise": lambda: self._queries.revise(
+                    self.active_models.champion, self._publishing, revising, self._gate.pause
+                ),
+                "summarise": lambda: self._queries.summarise(summarising),
+            }
+        )
+        self._held_back_until = None
 
     def _serve_metrics(self, stack: ExitStack, port: int) -> None:
         from streaming.service.prometheus import Metrics, Watched  # noqa: PLC0415 - installed only locally
@@ -237,14 +253,22 @@ class LiveStream:
         """
         if self._activate_new_models():
             self.supervisor.renew("score")
-            self.supervisor.renew("revise")
+            if self._held_back_until is None:
+                self.supervisor.renew("revise")
         if self._committer.is_made_again():
             self.supervisor.renew("ingest")
         self.supervisor.check()
         self.health.poll(self.supervisor.queries)
-        if self._heartbeat:
+        if self._held_back_until and (self._is_warm() or time.monotonic() > self._held_back_until):
+            self._start_background()
+        if self._heartbeat and not self._held_back_until:  # it is "starting" until all queries run
             champion = self.active_models.champion
             self._heartbeat.beat(self.supervisor, self.health.latest, f"{champion.name} version {champion.version}")
+
+    def _is_warm(self) -> bool:
+        """Whether the first complaints are decided, or there are none."""
+        running = self.supervisor.queries.values()
+        return bool(self.health.rows["score"]) or all(query.status["message"].startswith(IDLE) for query in running)
 
     def _activate_new_models(self) -> bool:
         """Activate the models that the watcher has loaded; return whether they changed."""
